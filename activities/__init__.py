@@ -1,0 +1,1 @@
+"""Every side effect of the workflows, grouped by what it talks to."""

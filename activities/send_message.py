@@ -1,0 +1,304 @@
+"""Activity ``send_message``: one try at one message.
+
+The order matters: everything that can fail comes before the POST, nothing fallible comes after it
+succeeded. A failure there would send twice.
+"""
+
+import asyncio
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.service import RPCError
+
+from activities.batching import Batcher
+from activities.number_control import follow_number
+from activities.pacing import SlidingWindow
+from activities.receipts import ReceiptActivities
+from pytake.clock import now
+from pytake.contracts import EXPIRED, Problem, SendOutcome, SendRequest, SendResult
+from pytake.domain.content import build_payload, is_free_form
+from pytake.domain.errors import ErrorClass, rule_for
+from pytake.domain.limits import pair_wait, retry_wait
+from pytake.domain.recipients import contact_key
+from pytake.storage import admission, messages, numbers
+from pytake.storage.admission import Admission, Candidate, NumberDefaults
+from pytake.storage.engine import UNAVAILABLE, Database
+from pytake.storage.tables import PhoneNumber
+from pytake.whatsapp.client import (
+    Accepted,
+    CloudApi,
+    NotSentError,
+    RefusedError,
+    SendError,
+)
+
+_log = structlog.get_logger()
+
+_INFRASTRUCTURE_WAIT: Final = timedelta(seconds=5)
+"""When our own database is away, the message waits; that is no attempt of its."""
+_MAX_START_DELAY: Final = 10.0
+"""Seconds from the start of an attempt after which it posts no more: the attempt may be about to
+time out, and the one after it must be able to rely on this one's silence."""
+
+_RETRIED: Final = {ErrorClass.TRANSIENT: "Transient", ErrorClass.AMBIGUOUS: "Ambiguous"}
+"""Classes that spend an attempt and are tried again, with the type of their failure."""
+
+_UNREACHABLE = Problem(
+    error_class=ErrorClass.TRANSIENT,
+    title="Cloud API not reached",
+    advice="The network or Meta is down; PyTake tries again.",
+)
+_AMBIGUOUS = Problem(
+    error_class=ErrorClass.AMBIGUOUS,
+    title="Outcome unknown",
+    advice="Meta may have accepted the message; PyTake looks for a receipt before it tries again.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SendPolicy:
+    """What the worker's settings say about sending."""
+
+    defaults: NumberDefaults
+    call_timeout: float
+    receipt_wait: float
+    redrive_wait_codes: bool
+
+
+class SendActivities:
+    """``send_message`` with its clients."""
+
+    def __init__(
+        self, api: CloudApi, database: Database, client: Client, policy: SendPolicy
+    ) -> None:
+        self._api = api
+        self._database = database
+        self._client = client
+        self._policy = policy
+        self._window = SlidingWindow()
+        self._receipts = ReceiptActivities(database, policy.receipt_wait)
+        self._releases: set[asyncio.Task[None]] = set()
+        self._gate: Batcher[Candidate, Admission] = Batcher(self._admit)
+        self.sending: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """Messages in a call to Meta, by tenant and priority."""
+
+    @activity.defn
+    async def send_message(self, request: SendRequest) -> SendResult:
+        """Send a message, or say why it has to wait.
+
+        Raises:
+            ApplicationError: of type ``Transient`` or ``Ambiguous`` (tried again by the retry
+                policy) or ``Permanent`` (not); its details are a :class:`Problem` and the attempts
+                spent so far.
+        """
+        started = time.monotonic()
+        attempt = activity.info().attempt
+        spent = request.attempts_spent + attempt - 1
+        if now() >= request.expires_at:
+            raise self._failure(EXPIRED, "Permanent", spent, retry=False)
+        try:
+            if spent > 0:
+                found = await self._receipts.look(request)
+                if found.outcome is not SendOutcome.UNKNOWN:
+                    return found.model_copy(update={"attempts_spent": attempt - 1})
+            admitted = await self._gate.submit(_candidate(request))
+        except UNAVAILABLE as error:
+            _log.warning(
+                "database unavailable", message_id=request.message_id, error=type(error).__name__
+            )
+            until = now() + _INFRASTRUCTURE_WAIT
+            return self._wait(request, SendOutcome.DEFERRED, "database_unavailable", until)
+        if admitted.send_at is None:
+            outcome = SendOutcome.DEFERRED if admitted.until else SendOutcome.REQUEUE
+            return self._wait(request, outcome, admitted.reason, admitted.until)
+        await asyncio.sleep(max(0.0, (admitted.send_at - now()).total_seconds()))
+        await self._window.wait(request.phone_number_id, self._policy.defaults.rate)
+        if time.monotonic() - started > _MAX_START_DELAY:
+            return self._wait(request, SendOutcome.REQUEUE, "worker_overloaded", None)
+        try:
+            accepted = await self._post(request)
+        except SendError as error:
+            return await self._refused(request, admitted, spent, error)
+        if admitted.probe:
+            # Decoupled from the answer: the message is sent, whatever becomes of the release.
+            release = asyncio.create_task(self._release(request.phone_number_id))
+            self._releases.add(release)
+            release.add_done_callback(self._releases.discard)
+        return SendResult(
+            outcome=SendOutcome.ACCEPTED,
+            wamid=accepted.wamid,
+            wa_id=accepted.wa_id,
+            accepted_at=now(),
+            reason=accepted.message_status or "",
+            attempts_spent=attempt,
+        )
+
+    async def _admit(self, batch: list[Candidate]) -> list[Admission]:
+        lease = timedelta(seconds=self._policy.call_timeout + 10)
+        return await self._database.write(
+            admission.admit, batch, now(), lease, self._policy.defaults
+        )
+
+    async def _post(self, request: SendRequest) -> Accepted:
+        payload = build_payload(
+            recipient=request.recipient,
+            message_type=request.message_type,
+            content=request.content,
+            message_id=request.message_id,
+            reply_to=request.reply_to,
+        )
+        counts = self.sending[request.tenant_id]
+        counts[request.priority.value] += 1
+        try:
+            return await self._api.send(request.phone_number_id, payload)
+        finally:
+            counts[request.priority.value] -= 1
+
+    async def _refused(
+        self, request: SendRequest, admitted: Admission, spent: int, error: SendError
+    ) -> SendResult:
+        """The message was not accepted (or that is not known): wait, try again or give up."""
+        problem = _problem(error)
+        retry = problem.error_class in _RETRIED
+        delay = self._retry_delay(request, spent + 1, problem.error_class) if retry else None
+        try:
+            if isinstance(error, RefusedError) and (wait := await self._waits(request, error)):
+                return wait
+            await self._database.write(
+                messages.log_attempt,
+                request,
+                spent + 1,
+                now(),
+                problem,
+                now() + delay if delay else None,
+            )
+            if admitted.counted_at is not None and not retry:
+                await self._database.write(
+                    admission.uncount,
+                    request.phone_number_id,
+                    contact_key(request.recipient),
+                    admitted.counted_at,
+                )
+            if admitted.probe:
+                await self._database.write(numbers.end_probe, request.phone_number_id, now())
+        except UNAVAILABLE as failure:
+            # The log of the attempt is lost, not the attempt: it goes on as below.
+            _log.warning(
+                "attempt not logged", message_id=request.message_id, error=type(failure).__name__
+            )
+            if problem.error_class in (ErrorClass.THROTTLED_NUMBER, ErrorClass.HALT):
+                until = now() + _INFRASTRUCTURE_WAIT
+                return self._wait(request, SendOutcome.DEFERRED, "database_unavailable", until)
+        kind = _RETRIED.get(problem.error_class, "Permanent")
+        raise self._failure(problem, kind, spent + 1, retry=retry, delay=delay)
+
+    async def _waits(self, request: SendRequest, refusal: RefusedError) -> SendResult | None:
+        """The wait that Meta's answer asks for, of this message or of its whole number."""
+        error_class, seconds = refusal.rule.error_class, refusal.rule.wait_seconds
+        reason = f"({refusal.code}) {refusal.rule.title}"
+        if error_class is ErrorClass.THROTTLED_RECIPIENT:
+            until = now() + pair_wait(request.pair_deferrals)
+            return self._wait(request, SendOutcome.DEFERRED, "pair_limit", until)
+        if error_class in (ErrorClass.THROTTLED_NUMBER, ErrorClass.HALT):
+            await self._number_waits(request.phone_number_id, refusal)
+            return self._wait(request, SendOutcome.REQUEUE, reason, None)
+        if error_class is ErrorClass.WAIT and self._policy.redrive_wait_codes:
+            until = now() + timedelta(seconds=seconds)
+            return self._wait(request, SendOutcome.DEFERRED, reason, until)
+        return None
+
+    def _retry_delay(self, request: SendRequest, failed: int, kind: ErrorClass) -> timedelta | None:
+        """The wait before the next attempt; ``None`` after the last."""
+        if failed >= request.max_attempts:
+            return None
+        delay = retry_wait(failed)
+        if kind is ErrorClass.AMBIGUOUS:
+            delay = max(delay, timedelta(seconds=self._policy.receipt_wait))
+        return delay
+
+    async def _number_waits(self, phone_number_id: str, refusal: RefusedError) -> None:
+        code = refusal.code or 0
+        rule = rule_for(code, refusal.http_status)
+        if rule.error_class is ErrorClass.THROTTLED_NUMBER and rule.wait_seconds == 0:
+            change = self._database.write(numbers.throttle, phone_number_id, now())
+        else:
+            change = self._database.write(
+                numbers.hold, phone_number_id, code, now(), rule.title, rule.wait_seconds
+            )
+        await self._follow(phone_number_id, await change)
+
+    async def _release(self, phone_number_id: str) -> None:
+        """A probe succeeded. If this fails, the next probe releases the number."""
+        try:
+            number = await self._database.write(numbers.resume, phone_number_id, now())
+            await self._follow(phone_number_id, number)
+        except UNAVAILABLE as error:
+            _log.warning(
+                "number not released", phone_number_id=phone_number_id, error=type(error).__name__
+            )
+
+    async def _follow(self, phone_number_id: str, number: PhoneNumber | None) -> None:
+        if number is None:
+            return
+        _log.info(
+            "number changed",
+            phone_number_id=phone_number_id,
+            state=number.state,
+            rate=number.current_rate,
+        )
+        try:
+            await follow_number(self._client, number)
+        except RPCError as error:
+            # The gate holds already, by the row; the rate follows with the next answer.
+            _log.warning("weight not applied", phone_number_id=phone_number_id, error=error.message)
+
+    @staticmethod
+    def _wait(
+        request: SendRequest, outcome: SendOutcome, reason: str, until: datetime | None
+    ) -> SendResult:
+        return SendResult(
+            outcome=outcome, reason=reason, until=until, attempts_spent=activity.info().attempt - 1
+        )
+
+    @staticmethod
+    def _failure(
+        problem: Problem, kind: str, attempts: int, *, retry: bool, delay: timedelta | None = None
+    ) -> ApplicationError:
+        return ApplicationError(
+            f"{problem.title}{f': {problem.detail}' if problem.detail else ''}",
+            problem.model_dump(mode="json"),
+            attempts,
+            type=kind,
+            non_retryable=not retry,
+            next_retry_delay=delay,
+            category=ApplicationErrorCategory.BENIGN,
+        )
+
+
+def _candidate(request: SendRequest) -> Candidate:
+    return Candidate(
+        request.phone_number_id,
+        request.tenant_id,
+        contact_key(request.recipient),
+        counts=not is_free_form(request.message_type),
+    )
+
+
+def _problem(error: SendError) -> Problem:
+    if isinstance(error, RefusedError):
+        return Problem(
+            code=error.code,
+            error_class=error.rule.error_class,
+            title=error.rule.title if error.code is not None else f"HTTP {error.http_status}",
+            detail=" ".join(part for part in (error.message, error.details) if part),
+            advice=error.rule.advice,
+        )
+    base = _UNREACHABLE if isinstance(error, NotSentError) else _AMBIGUOUS
+    return base.model_copy(update={"detail": str(error)})

@@ -1,0 +1,1 @@
+"""The HTTP API: thin; starts workflows and reads their state."""

@@ -1,0 +1,111 @@
+"""The API application and its server."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from api.body_limit import BodyLimit
+from api.dependencies import Services
+from api.errors import install_error_handlers
+from api.routes import health, messages, numbers, queue, stats, whatsapp_webhook
+from pytake import __version__, temporal
+from pytake.heartbeat import beating
+from pytake.logs import configure_logging
+from pytake.settings import ConfigurationError, Settings, load_settings
+from pytake.storage import keys
+from pytake.storage.engine import UNAVAILABLE, Database
+
+_log = structlog.get_logger()
+
+_DESCRIPTION = """Send WhatsApp messages durably: nothing is lost, nothing is sent twice, no limit is broken.
+
+Errors are problem details (RFC 9457): `errors` names each wrong field. Every answer of
+`GET /api/v1/queue/message/{id}` links to the message's workflow in the Temporal Web UI."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The API, connected to the database and to Temporal while it runs."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        database = Database(settings.sqlalchemy_url)
+        client = await temporal.connect(lazy=True)
+        app.state.services = Services(settings, database, client)
+        process_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+        async with beating(database, process_id, "api", dict):
+            yield
+        database.close()
+
+    app = FastAPI(title="PyTake", version=__version__, description=_DESCRIPTION, lifespan=lifespan)
+    app.add_middleware(BodyLimit)
+    install_error_handlers(app)
+    for module in (queue, messages, stats, whatsapp_webhook, numbers, health):
+        app.include_router(module.router)
+    return app
+
+
+def check_exposure(settings: Settings) -> str | None:
+    """The start-up line of an API without keys; refuses to listen beyond loopback without one.
+
+    Raises:
+        ConfigurationError: no key exists and the host is not loopback.
+    """
+    database = Database(settings.sqlalchemy_url, threads=1)
+    try:
+        count = database.read_now(keys.count)
+    except UNAVAILABLE as error:
+        raise ConfigurationError(
+            f"DATABASE_URL: the database cannot be read, run `pytake migrate` ({type(error).__name__})"
+        ) from None
+    finally:
+        database.close()
+    if count:
+        return None
+    if not settings.serves_loopback:
+        raise ConfigurationError(
+            f"PYTAKE_HOST: refusing to listen on {settings.host} without an API key: create one "
+            "with `pytake key create`, or listen on 127.0.0.1"
+        )
+    return "no API key exists: serving this machine only, as tenant 'default' (pytake key create)"
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; running requests finish."""
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=15,
+        server_header=False,
+    )
+    server = uvicorn.Server(config)
+    _log.info("api ready", address=f"http://{settings.host}:{settings.port}")
+    await server.serve()
+
+
+def main() -> None:
+    """Entry point of ``pytake api``."""
+    try:
+        settings = load_settings()
+        notice = check_exposure(settings)
+    except ConfigurationError as error:
+        sys.exit(f"configuration: {error}")
+    configure_logging(settings.log_format, settings.log_level)
+    if notice:
+        _log.warning(notice)
+    asyncio.run(serve(settings))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The Temporal client's native threads can abort an ordinary exit (temporalio/sdk-python#300).
+    os._exit(0)

@@ -1,0 +1,60 @@
+"""A limit on the size of request bodies, before anything reads them."""
+
+from typing import Final
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import PROBLEM_JSON, TooLargeError
+from pytake.whatsapp.inbound import MAX_BYTES
+
+WEBHOOK_PATH: Final = "/api/v1/whatsapp/webhook"
+_DEFAULT: Final = 1024 * 1024
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+class BodyLimit:
+    """Answers 413 to a body over 1 MB (3 MB for Meta's callback), declared or streamed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        maximum = MAX_BYTES if scope["path"] == WEBHOOK_PATH else _DEFAULT
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > maximum:
+            await self._refuse(maximum, scope, receive, send)
+            return
+        seen, started = 0, False
+
+        async def limited() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > maximum:
+                raise _TooLargeError
+            return message
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, limited, watched)
+        except _TooLargeError:
+            if not started:
+                await self._refuse(maximum, scope, receive, send)
+
+    @staticmethod
+    async def _refuse(maximum: int, scope: Scope, receive: Receive, send: Send) -> None:
+        error = TooLargeError(f"the body may have at most {maximum} bytes")
+        body = error.problem(scope["path"]).model_dump(exclude_none=True)
+        await JSONResponse(body, error.status, media_type=PROBLEM_JSON)(scope, receive, send)

@@ -1,0 +1,157 @@
+"""What the routes share: clients, settings, and who is asking."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+from fastapi import Depends, Header, Request
+from temporalio.client import Client
+
+from api.errors import ForbiddenError, InvalidRequestError, NotFoundError, UnauthorizedError
+from pytake.settings import Settings
+from pytake.storage import keys, numbers
+from pytake.storage.engine import Database
+from pytake.storage.tables import PhoneNumber
+
+DEFAULT_TENANT: Final = "default"
+_KEY_CACHE_SECONDS: Final = 3.0
+_NUMBER_CACHE_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is asking: a tenant, or an admin who may act for any."""
+
+    tenant_id: str
+    admin: bool
+
+    def acting_for(self, tenant_id: str | None) -> str:
+        """The tenant a request is for.
+
+        Raises:
+            ForbiddenError: it names another tenant than the key's.
+        """
+        if tenant_id is None or tenant_id == self.tenant_id:
+            return self.tenant_id
+        if not self.admin:
+            raise ForbiddenError("the API key belongs to another tenant than tenant_id names")
+        return tenant_id
+
+    @property
+    def scope(self) -> str | None:
+        """The tenant whose data is seen; ``None`` for all."""
+        return None if self.admin else self.tenant_id
+
+    def sees(self, tenant_id: str) -> bool:
+        """Whether data of ``tenant_id`` is visible."""
+        return self.admin or tenant_id == self.tenant_id
+
+
+@dataclass
+class Services:
+    """The lifespan state of the application."""
+
+    settings: Settings
+    database: Database
+    client: Client
+    contact_hash_key: bytes | None = None
+    _principals: dict[str, tuple[float, Principal | None]] = field(default_factory=dict)
+    _key_count: tuple[float, int] | None = None
+    _numbers: dict[str, tuple[float, PhoneNumber]] = field(default_factory=dict)
+
+    async def contact_hash(self, contact_key: str) -> str:
+        """The contact as search attributes show it."""
+        if self.contact_hash_key is None:
+            self.contact_hash_key = await self.database.write(keys.contact_hash_key)
+        return keys.hash_contact(self.contact_hash_key, contact_key)
+
+    async def principal(self, authorization: str | None) -> Principal:
+        """Check an ``Authorization`` header.
+
+        Raises:
+            UnauthorizedError: there are keys, and this is none of them.
+        """
+        if authorization is None:
+            if await self._keys_exist():
+                raise UnauthorizedError(
+                    "send an API key: Authorization: Bearer ptk_...",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+            return Principal(DEFAULT_TENANT, admin=True)
+        scheme, _, text = authorization.partition(" ")
+        cached = self._principals.get(text)
+        if cached is None or cached[0] < time.monotonic():
+            key = (
+                await self.database.read(keys.verify, text) if scheme.lower() == "bearer" else None
+            )
+            found = Principal(key.tenant_id, key.admin) if key else None
+            if len(self._principals) > 1000:
+                self._principals.clear()
+            cached = (time.monotonic() + _KEY_CACHE_SECONDS, found)
+            self._principals[text] = cached
+        if cached[1] is None:
+            raise UnauthorizedError(
+                "the API key is not valid or was revoked", headers={"WWW-Authenticate": "Bearer"}
+            )
+        return cached[1]
+
+    async def number_for(
+        self, principal: Principal, tenant_id: str, phone_number_id: str | None
+    ) -> tuple[str, float]:
+        """The id and messages a second of the number that a tenant sends from.
+
+        Raises:
+            InvalidRequestError: the tenant may not use the number.
+        """
+        wanted = phone_number_id or self.settings.phone_number_id
+        if wanted == self.settings.phone_number_id:
+            return wanted, self.settings.whatsapp_messages_per_second
+        number = await self._number(wanted)
+        if number is None and principal.admin:
+            return wanted, self.settings.whatsapp_messages_per_second
+        if number is None or not (
+            number.shared or number.tenant_id == tenant_id or principal.admin
+        ):
+            raise InvalidRequestError.of(
+                "phone_number_id",
+                "not a number of this tenant: add it with `pytake number add`, or leave it out",
+            )
+        return wanted, number.base_rate
+
+    async def _number(self, phone_number_id: str) -> PhoneNumber | None:
+        cached = self._numbers.get(phone_number_id)
+        if cached is not None and cached[0] > time.monotonic():
+            return cached[1]
+        for number in await self.database.read(numbers.visible, None):
+            self._numbers[number.id] = (time.monotonic() + _NUMBER_CACHE_SECONDS, number)
+        cached = self._numbers.get(phone_number_id)
+        return cached[1] if cached is not None and cached[0] > time.monotonic() else None
+
+    async def _keys_exist(self) -> bool:
+        if self._key_count is None or self._key_count[0] < time.monotonic():
+            count = await self.database.read(keys.count)
+            self._key_count = (time.monotonic() + _KEY_CACHE_SECONDS, count)
+        return self._key_count[1] > 0
+
+
+def get_services(request: Request) -> Services:
+    """The application's services."""
+    services: Services = request.app.state.services
+    return services
+
+
+async def get_principal(
+    services: Annotated[Services, Depends(get_services)],
+    authorization: Annotated[str | None, Header()] = None,
+) -> Principal:
+    """Who is asking."""
+    return await services.principal(authorization)
+
+
+def unknown_message(message_id: str) -> NotFoundError:
+    """A message that is not there, or not the asker's: no one can tell which."""
+    return NotFoundError(f"no message {message_id[:80]!r}")
+
+
+ServicesDep = Annotated[Services, Depends(get_services)]
+PrincipalDep = Annotated[Principal, Depends(get_principal)]

@@ -1,0 +1,297 @@
+"""A message as the API shows it: from ``describe()`` while it is in flight, from its row after."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.dependencies import Principal, Services, unknown_message
+from api.schemas import MessageError, MessageView, TimelineEntry
+from pytake.clock import now
+from pytake.contracts import MessageMemo, Problem, Wait, WaitMemo
+from pytake.domain.status import PUBLIC, RANK, Observation, Status
+from pytake.storage import messages, numbers
+from pytake.storage.engine import UNAVAILABLE
+from pytake.storage.tables import Message, PhoneNumber, SendAttempt
+from pytake.temporal import MEMO_MESSAGE, MEMO_WAIT
+
+SCHEDULED_WORKFLOW: Final = "ScheduledMessageWorkflow"
+MESSAGE_WORKFLOWS: Final = ("MessageWorkflow", SCHEDULED_WORKFLOW)
+_SEND_ACTIVITY: Final = "send_message"
+
+
+async def load(services: Services, principal: Principal, message_id: str) -> MessageView:
+    """The message of an id.
+
+    Raises:
+        NotFoundError: it is not there, or another tenant's.
+    """
+    description = await describe(services, message_id)
+    row, attempts = await _stored(services, message_id)
+    memo = await _memo(description) if description else None
+    owner = memo.tenant_id if memo else row.tenant_id if row and row.recorded else None
+    if owner is None or not principal.sees(owner):
+        raise unknown_message(message_id)
+    running = description is not None and description.status is WorkflowExecutionStatus.RUNNING
+    evidence = (
+        row is not None and row.status is not None and row.status_rank >= RANK[Observation.ACCEPTED]
+    )
+    if row is not None and row.recorded and row.status is not None and (not running or evidence):
+        return finished(services, row, attempts)
+    if description is None or memo is None:
+        raise unknown_message(message_id)
+    return await in_flight(services, description, memo, attempts, row if evidence else None)
+
+
+async def describe(services: Services, message_id: str) -> WorkflowExecutionDescription | None:
+    """The workflow of a message; ``None`` when Temporal does not know it (any more)."""
+    if not 0 < len(message_id) <= 80:
+        return None
+    try:
+        description = await services.client.get_workflow_handle(message_id).describe()
+    except RPCError as error:
+        if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+            return None
+        raise
+    return description if description.workflow_type in MESSAGE_WORKFLOWS else None
+
+
+async def _memo(description: WorkflowExecutionDescription) -> MessageMemo | None:
+    value = (await description.memo()).get(MEMO_MESSAGE)
+    return MessageMemo.model_validate(value) if value else None
+
+
+async def _stored(services: Services, message_id: str) -> tuple[Message | None, list[SendAttempt]]:
+    try:
+        row = await services.database.read(messages.get, message_id)
+        return row, await services.database.read(messages.attempts_of, message_id)
+    except UNAVAILABLE:
+        return None, []  # what is in flight is told by Temporal alone
+
+
+def _link(services: Services, message_id: str) -> dict[str, str]:
+    base = services.settings.temporal_ui_url
+    namespace = services.client.namespace
+    return {"temporal_ui": f"{base}/namespaces/{namespace}/workflows/{message_id}"}
+
+
+async def in_flight(
+    services: Services,
+    description: WorkflowExecutionDescription,
+    memo: MessageMemo,
+    attempts: list[SendAttempt],
+    row: Message | None = None,
+) -> MessageView:
+    """The view of a message whose workflow runs, or was ended from outside without a record."""
+    waited = WaitMemo.model_validate((await description.memo()).get(MEMO_WAIT) or {})
+    view = MessageView(
+        message_id=description.id,
+        tenant_id=memo.tenant_id,
+        status=Status.PENDING,
+        to=memo.recipient,
+        message_type=memo.message_type,
+        priority=memo.priority,
+        phone_number_id=memo.phone_number_id,
+        attempts=waited.attempts_spent,
+        max_attempts=memo.max_attempts,
+        created_at=memo.created_at,
+        scheduled_for=memo.scheduled_for,
+        expires_at=memo.expires_at,
+        reply_to=memo.reply_to,
+        metadata=memo.metadata,
+        timeline=_timeline(memo, attempts, waited.waits),
+        links=_link(services, description.id),
+    )
+    if row is not None and row.status is not None:
+        view.status, view.wamid = PUBLIC[Observation(row.status)], row.wamid
+    elif description.status is not WorkflowExecutionStatus.RUNNING:
+        _ended_from_outside(view, description.status)
+    elif description.workflow_type == SCHEDULED_WORKFLOW:
+        view.status = Status.SCHEDULED
+    else:
+        await _live_status(services, view, description, waited)
+    return view
+
+
+async def _live_status(
+    services: Services,
+    view: MessageView,
+    description: WorkflowExecutionDescription,
+    waited: WaitMemo,
+) -> None:
+    activity = next(
+        (
+            pending
+            for pending in description.raw_description.pending_activities
+            if pending.activity_type.name == _SEND_ACTIVITY
+        ),
+        None,
+    )
+    if activity is None:
+        last = waited.waits[-1] if waited.waits else None
+        if last is not None and last.until is not None and last.until > now():
+            view.status, view.next_retry_at = Status.HELD, last.until
+            view.error = MessageError(error_class="waiting", title=last.reason)
+        return
+    started = activity.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+    begun = activity.attempt if started else activity.attempt - 1
+    view.attempts += begun
+    if begun:
+        view.last_attempt_at = _time(activity, "last_started_time")
+    if activity.HasField("last_failure"):
+        view.error = await _failure(services, activity)
+    if started:
+        view.status = Status.PROCESSING
+    elif activity.attempt > 1:
+        view.status = Status.RETRYING
+        view.next_retry_at = _time(activity, "next_attempt_schedule_time") or _time(
+            activity, "scheduled_time"
+        )
+    if not started and (stopped := await _stopped_number(services, view.phone_number_id)):
+        view.status = Status.HELD
+        view.error = MessageError(
+            code=stopped.reason_code,
+            error_class="halt",
+            title=stopped.reason or stopped.state,
+            advice=stopped.advice or "",
+        )
+
+
+async def _stopped_number(services: Services, phone_number_id: str) -> PhoneNumber | None:
+    try:
+        rows = await services.database.read(numbers.visible, None)
+    except UNAVAILABLE:
+        return None
+    return next((r for r in rows if r.id == phone_number_id and r.state in numbers.STOPPED), None)
+
+
+async def _failure(services: Services, activity: PendingActivityInfo) -> MessageError:
+    error = await services.client.data_converter.decode_failure(activity.last_failure)
+    if isinstance(error, ApplicationError) and error.details:
+        return MessageError.model_validate(Problem.model_validate(error.details[0]).model_dump())
+    return MessageError(
+        error_class="ambiguous",
+        title="The worker was lost during the attempt",
+        detail=str(error)[:500],
+        advice="PyTake looks for a receipt, then tries again.",
+    )
+
+
+def _time(activity: PendingActivityInfo, field: str) -> datetime | None:
+    if not activity.HasField(field):  # type: ignore[arg-type]  # one of protobuf's literal names
+        return None
+    moment: datetime = getattr(activity, field).ToDatetime(tzinfo=UTC)
+    return moment
+
+
+def _ended_from_outside(view: MessageView, status: WorkflowExecutionStatus | None) -> None:
+    name = status.name.lower() if status else "unknown"
+    if status is WorkflowExecutionStatus.CANCELED:
+        view.status = Status.CANCELLED
+        return
+    view.status = Status.FAILED
+    view.error = MessageError(
+        error_class="permanent",
+        title=f"The workflow was ended from outside ({name})",
+        advice="It was not ended by PyTake: see its history in the Temporal Web UI.",
+    )
+
+
+def finished(services: Services, row: Message, attempts: list[SendAttempt]) -> MessageView:
+    """The view of a message that left the queue."""
+    observation = Observation(row.status or Observation.ACCEPTED)
+    memo = MessageMemo.model_validate(
+        {**row.model_dump(include=set(MessageMemo.model_fields)), "message_id": row.id}
+    )
+    last = max(
+        (time for time in (row.accepted_at, *(a.at for a in attempts)) if time), default=None
+    )
+    view = MessageView(
+        message_id=row.id,
+        tenant_id=row.tenant_id,
+        status=PUBLIC[observation],
+        to=memo.recipient,
+        message_type=memo.message_type,
+        priority=memo.priority,
+        phone_number_id=row.phone_number_id,
+        attempts=row.attempts,
+        max_attempts=memo.max_attempts,
+        created_at=row.created_at,
+        scheduled_for=row.scheduled_for,
+        expires_at=row.expires_at,
+        last_attempt_at=last,
+        wamid=row.wamid,
+        wa_id=row.wa_id,
+        reply_to=row.reply_to,
+        metadata=row.labels or {},
+        pricing_category=row.pricing_category,
+        billable=row.billable,
+        timeline=_timeline(memo, attempts, [Wait.model_validate(w) for w in row.waits or []]),
+        links=_link(services, row.id),
+    )
+    if row.error_class is not None and view.status is Status.FAILED:
+        view.error = MessageError(
+            code=row.error_code,
+            error_class=row.error_class,
+            title=row.error_title or "",
+            detail=row.error_detail or "",
+            advice=row.error_advice or "",
+        )
+    for name in ("accepted", "sent", "delivered", "read", "played", "failed", "cancelled"):
+        at: datetime | None = getattr(row, f"{name}_at")
+        if at is not None:
+            detail = (
+                row.wamid if name == "accepted" else row.error_title if name == "failed" else ""
+            )
+            view.timeline.append(TimelineEntry(at=at, event=name, detail=detail or ""))
+    # Meta's statuses come in whole seconds: what happens within one keeps its order.
+    view.timeline.sort(
+        key=lambda entry: (entry.at.replace(microsecond=0), _ORDER.get(entry.event, 0))
+    )
+    return view
+
+
+_ORDER: Final[dict[str, int]] = {
+    name: index
+    for index, name in enumerate(
+        (
+            "queued",
+            "scheduled",
+            "attempt_failed",
+            "waiting",
+            "accepted",
+            "sent",
+            "delivered",
+            "read",
+            "played",
+            "failed",
+            "cancelled",
+        )
+    )
+}
+
+
+def _timeline(
+    memo: MessageMemo, attempts: list[SendAttempt], waits: list[Wait]
+) -> list[TimelineEntry]:
+    entries = [TimelineEntry(at=memo.created_at, event="queued")]
+    if memo.scheduled_for:
+        entries.append(
+            TimelineEntry(
+                at=memo.created_at, event="scheduled", detail=memo.scheduled_for.isoformat()
+            )
+        )
+    for attempt in attempts:
+        code = f"({attempt.error_code}) " if attempt.error_code is not None else ""
+        retry = f", next at {attempt.next_retry_at.isoformat()}" if attempt.next_retry_at else ""
+        detail = f"attempt {attempt.attempt}: {code}{attempt.error_title}{retry}"
+        entries.append(TimelineEntry(at=attempt.at, event="attempt_failed", detail=detail))
+    for wait in waits:
+        until = f" until {wait.until.isoformat()}" if wait.until else ""
+        entries.append(TimelineEntry(at=wait.at, event="waiting", detail=f"{wait.reason}{until}"))
+    entries.sort(key=lambda entry: entry.at)
+    return entries

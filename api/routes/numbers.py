@@ -1,0 +1,86 @@
+"""Numbers: how fast they may go, pausing and resuming them, and alerts."""
+
+from fastapi import APIRouter
+from temporalio.service import RPCError
+
+from activities.number_control import follow_number
+from api.dependencies import Principal, PrincipalDep, Services, ServicesDep
+from api.errors import NotFoundError, UnauthorizedError, UnavailableError, documented
+from api.schemas import AlertView, NumberView
+from pytake.clock import now
+from pytake.storage import numbers
+from pytake.storage.tables import PhoneNumber
+
+router = APIRouter(prefix="/api/v1/whatsapp", tags=["whatsapp"])
+
+_COMMON = documented(UnauthorizedError, UnavailableError)
+_ONE = _COMMON | documented(NotFoundError)
+
+
+@router.get("/numbers", responses=_COMMON)
+async def list_numbers(services: ServicesDep, principal: PrincipalDep) -> list[NumberView]:
+    """The numbers that may be sent from."""
+    rows = await services.database.read(numbers.visible, principal.scope)
+    return [_view(row) for row in rows]
+
+
+@router.post("/numbers/{phone_number_id}/pause", responses=_ONE)
+async def pause(phone_number_id: str, services: ServicesDep, principal: PrincipalDep) -> NumberView:
+    """Stop a number by hand: its messages wait in the queue until it is resumed."""
+    await _check(services, principal, phone_number_id)
+    row = await services.database.write(numbers.pause, phone_number_id, now(), "paused by hand")
+    return await _follow(services, phone_number_id, row)
+
+
+@router.post("/numbers/{phone_number_id}/resume", responses=_ONE)
+async def resume(
+    phone_number_id: str, services: ServicesDep, principal: PrincipalDep
+) -> NumberView:
+    """Let a number on hold or paused go: its messages flow again, in priority order."""
+    await _check(services, principal, phone_number_id)
+    row = await services.database.write(numbers.resume, phone_number_id, now())
+    return await _follow(services, phone_number_id, row)
+
+
+@router.get("/alerts", responses=_COMMON)
+async def list_alerts(services: ServicesDep, principal: PrincipalDep) -> list[AlertView]:
+    """What needs a person's attention now, newest first."""
+    rows = await services.database.read(numbers.open_alerts, principal.scope)
+    return [AlertView.model_validate(row.model_dump()) for row in rows]
+
+
+async def _check(services: Services, principal: Principal, phone_number_id: str) -> None:
+    """Only a number's owner may stop it, even where others may send from it."""
+    rows = await services.database.read(numbers.visible, principal.scope)
+    if not any(row.id == phone_number_id and principal.sees(row.tenant_id) for row in rows):
+        raise NotFoundError(f"no number {phone_number_id[:64]!r}")
+
+
+async def _follow(services: Services, phone_number_id: str, row: PhoneNumber | None) -> NumberView:
+    if row is None:
+        raise NotFoundError(f"no number {phone_number_id[:64]!r}")
+    try:
+        await follow_number(services.client, row)
+    except RPCError as error:
+        raise UnavailableError(
+            f"the number is {row.state}, but Temporal could not be reached to apply it to the "
+            "queue: repeat the call"
+        ) from error
+    return _view(row)
+
+
+def _view(row: PhoneNumber) -> NumberView:
+    return NumberView.model_validate(
+        {
+            "phone_number_id": row.id,
+            "state": row.state,
+            "reason": row.reason,
+            "reason_code": row.reason_code,
+            "advice": row.advice,
+            "since": row.state_since,
+            "next_probe_at": row.next_probe_at,
+            "messages_per_second": row.base_rate,
+            "current_rate": 0.0 if row.state in numbers.STOPPED else row.current_rate,
+            "tier": row.reported_tier or row.tier,
+        }
+    )

@@ -1,0 +1,92 @@
+"""Putting messages into the queue, one or many."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Response
+from pydantic import StringConstraints, ValidationError
+from temporalio.service import RPCError
+
+from api import sending
+from api.dependencies import Principal, PrincipalDep, Services, ServicesDep
+from api.errors import (
+    ApiError,
+    ForbiddenError,
+    InvalidRequestError,
+    TooLargeError,
+    UnauthorizedError,
+    UnavailableError,
+    documented,
+)
+from api.schemas import Accepted, BatchBody, BatchItem, BatchResult, SendBody
+
+router = APIRouter(prefix="/api/v1/queue", tags=["queue"])
+
+_CONCURRENT_STARTS: Final = 32
+
+IdempotencyKey = Annotated[
+    Annotated[str, StringConstraints(min_length=1, max_length=255)] | None,
+    Header(
+        description="The same key with the same body is the same message, however often it comes"
+    ),
+]
+
+
+@router.post(
+    "/send",
+    status_code=HTTPStatus.ACCEPTED,
+    responses=documented(
+        UnauthorizedError, ForbiddenError, TooLargeError, InvalidRequestError, UnavailableError
+    ),
+)
+async def send(
+    body: SendBody,
+    response: Response,
+    services: ServicesDep,
+    principal: PrincipalDep,
+    idempotency_key: IdempotencyKey = None,
+) -> Accepted:
+    """Queue a message. 202: it is durable, and ends as sent, dead letter or cancelled."""
+    message = await sending.prepare(services, principal, body, idempotency_key)
+    status = await sending.start(services, message)
+    response.headers["Location"] = f"/api/v1/queue/message/{message.message_id}"
+    return Accepted.model_validate({"message_id": message.message_id, "status": status})
+
+
+@router.post(
+    "/send/batch",
+    status_code=HTTPStatus.ACCEPTED,
+    responses=documented(UnauthorizedError, TooLargeError, InvalidRequestError, UnavailableError),
+)
+async def send_batch(
+    body: BatchBody, services: ServicesDep, principal: PrincipalDep
+) -> BatchResult:
+    """Queue up to 500 messages; a bad item does not sink the others."""
+    slots = asyncio.Semaphore(_CONCURRENT_STARTS)
+
+    async def one(index: int, item: Any) -> BatchItem:
+        async with slots:
+            return await _batch_item(services, principal, index, item)
+
+    results = await asyncio.gather(*(one(i, item) for i, item in enumerate(body.messages)))
+    accepted = sum(result.success for result in results)
+    return BatchResult(accepted=accepted, rejected=len(results) - accepted, results=results)
+
+
+async def _batch_item(services: Services, principal: Principal, index: int, item: Any) -> BatchItem:
+    try:
+        message = await sending.prepare(services, principal, SendBody.model_validate(item))
+        status = await sending.start(services, message)
+    except ValidationError as error:
+        problem: ApiError = InvalidRequestError.from_pydantic(error.errors())
+    except ApiError as error:
+        problem = error
+    except RPCError:
+        problem = UnavailableError("Temporal could not be reached: send this item again")
+    else:
+        return BatchItem.model_validate(
+            {"index": index, "success": True, "message_id": message.message_id, "status": status}
+        )
+    details = problem.problem().model_dump(exclude_none=True)
+    return BatchItem(index=index, success=False, error=details)

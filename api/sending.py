@@ -1,0 +1,198 @@
+"""From a request to a running workflow: validation, identity, and the one durable write."""
+
+import hashlib
+import json
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pydantic import ValidationError
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.dependencies import Principal, Services
+from api.errors import ConflictError, InvalidRequestError
+from api.schemas import SendBody
+from pytake.clock import now
+from pytake.contracts import MessageInput, MessageMemo, idempotent_message_id, new_message_id
+from pytake.domain.content import is_free_form, parse_content
+from pytake.domain.errors import rule_for
+from pytake.domain.limits import window_open
+from pytake.domain.recipients import InvalidRecipientError, contact_key, normalise
+from pytake.storage import callbacks, messages
+from pytake.storage.engine import UNAVAILABLE
+from pytake.temporal import CONTACT, MEMO_MESSAGE, NUMBER, PRIORITY, TENANT, WORKFLOW_QUEUE
+from workflows.message import MessageWorkflow
+from workflows.scheduled_message import ScheduledMessageWorkflow
+
+VALIDITY: Final = timedelta(hours=24)
+_PAST_TOLERANCE: Final = timedelta(minutes=1)
+_HORIZON: Final = timedelta(days=366)
+
+
+async def prepare(
+    services: Services, principal: Principal, body: SendBody, idempotency_key: str | None = None
+) -> MessageInput:
+    """Check everything that can be checked before anything starts.
+
+    Raises:
+        InvalidRequestError, ForbiddenError.
+    """
+    tenant_id = principal.acting_for(body.tenant_id)
+    settings = services.settings
+    try:
+        recipient = normalise(body.to, settings.default_region)
+    except InvalidRecipientError as error:
+        raise InvalidRequestError.of("to", str(error)) from None
+    try:
+        parse_content(body.message_type, body.content)
+    except ValidationError as error:
+        raise InvalidRequestError.from_pydantic(error.errors(), ("content",)) from None
+    at = now()
+    check_times(body.scheduled_for, body.expires_at, at)
+    phone_number_id, rate = await services.number_for(principal, tenant_id, body.phone_number_id)
+    if body.check_window and is_free_form(body.message_type) and body.scheduled_for is None:
+        await _check_window(services, phone_number_id, recipient, at)
+    message_id = (
+        idempotent_message_id(tenant_id, idempotency_key) if idempotency_key else new_message_id()
+    )
+    return MessageInput(
+        message_id=message_id,
+        tenant_id=tenant_id,
+        phone_number_id=phone_number_id,
+        recipient=recipient,
+        message_type=body.message_type,
+        content=body.content,
+        priority=body.priority,
+        max_attempts=body.max_attempts,
+        created_at=at,
+        expires_at=body.expires_at or (body.scheduled_for or at) + VALIDITY,
+        scheduled_for=body.scheduled_for
+        if body.scheduled_for and body.scheduled_for > at
+        else None,
+        reply_to=body.reply_to,
+        metadata=body.metadata,
+        check_window=body.check_window,
+        messages_per_second=rate,
+        send_timeout_seconds=settings.whatsapp_timeout_seconds,
+        receipt_wait_seconds=settings.receipt_wait_seconds,
+        fingerprint=_fingerprint(body) if idempotency_key else "",
+    )
+
+
+def check_times(scheduled_for: datetime | None, expires_at: datetime | None, at: datetime) -> None:
+    """Check a schedule and a validity against each other and the clock.
+
+    Raises:
+        InvalidRequestError.
+    """
+    if scheduled_for is not None and scheduled_for < at - _PAST_TOLERANCE:
+        raise InvalidRequestError.of("scheduled_for", "is in the past: leave it out to send now")
+    if scheduled_for is not None and scheduled_for > at + _HORIZON:
+        raise InvalidRequestError.of("scheduled_for", "is more than a year ahead")
+    if expires_at is not None and expires_at <= max(at, scheduled_for or at):
+        raise InvalidRequestError.of("expires_at", "must be after now and after scheduled_for")
+    if expires_at is not None and expires_at > at + 2 * _HORIZON:
+        raise InvalidRequestError.of("expires_at", "is more than two years ahead")
+
+
+async def start(services: Services, message: MessageInput) -> str:
+    """Start the message's workflow, or find the one that the same request started before.
+
+    Returns:
+        ``queued`` or ``scheduled``.
+
+    Raises:
+        InvalidRequestError: the ``Idempotency-Key`` was used with another body.
+    """
+    if message.fingerprint:
+        row = await services.database.read(messages.get, message.message_id)
+        if row is not None and row.recorded:
+            return _same(message, row.fingerprint, row.scheduled_for)
+    try:
+        await _start(services, message, WorkflowIDReusePolicy.REJECT_DUPLICATE)
+    except WorkflowAlreadyStartedError:
+        description = await services.client.get_workflow_handle(message.message_id).describe()
+        memo = MessageMemo.model_validate((await description.memo())[MEMO_MESSAGE])
+        return _same(message, memo.fingerprint, memo.scheduled_for)
+    return "scheduled" if message.scheduled_for else "queued"
+
+
+async def redrive(services: Services, message: MessageInput) -> None:
+    """Start a new run of a dead letter under the same workflow id.
+
+    Raises:
+        ConflictError: it is in flight already.
+    """
+    try:
+        await _start(services, message, WorkflowIDReusePolicy.ALLOW_DUPLICATE)
+    except WorkflowAlreadyStartedError:
+        raise ConflictError("the message is in flight already") from None
+
+
+async def _start(services: Services, message: MessageInput, reuse: WorkflowIDReusePolicy) -> None:
+    attributes = TypedSearchAttributes(
+        [
+            SearchAttributePair(TENANT, message.tenant_id),
+            SearchAttributePair(NUMBER, message.phone_number_id),
+            SearchAttributePair(PRIORITY, message.priority.value),
+            SearchAttributePair(
+                CONTACT, await services.contact_hash(contact_key(message.recipient))
+            ),
+        ]
+    )
+    workflow = ScheduledMessageWorkflow.run if message.scheduled_for else MessageWorkflow.run
+    try:
+        await services.client.start_workflow(
+            workflow,
+            message,
+            id=message.message_id,
+            task_queue=WORKFLOW_QUEUE,
+            id_reuse_policy=reuse,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            memo={MEMO_MESSAGE: MessageMemo.of(message)},
+            search_attributes=attributes,
+            static_summary=f"{message.message_type} ({message.priority})",
+            rpc_timeout=timedelta(seconds=10),
+        )
+    except RPCError as error:
+        if error.status is RPCStatusCode.INVALID_ARGUMENT:
+            raise InvalidRequestError("the message is too large for a workflow's input") from error
+        raise
+
+
+async def _check_window(
+    services: Services, phone_number_id: str, recipient: str, at: datetime
+) -> None:
+    try:
+        last = await services.database.read(
+            callbacks.last_inbound_at, phone_number_id, contact_key(recipient)
+        )
+    except UNAVAILABLE:
+        return  # Meta decides: it refuses with 131047 what is outside the window
+    if not window_open(last, at):
+        rule = rule_for(131047)
+        raise InvalidRequestError.of(
+            "message_type",
+            "the customer service window is closed (the recipient has not written in the last 24 "
+            'hours): send a template, or set "check_window": false to try anyway',
+            code=rule.code,
+        )
+
+
+def _same(message: MessageInput, fingerprint: str, scheduled_for: datetime | None) -> str:
+    if fingerprint != message.fingerprint:
+        raise InvalidRequestError.of(
+            "Idempotency-Key", "was used before with another body: use a new key for a new message"
+        )
+    return "scheduled" if scheduled_for else "queued"
+
+
+def _fingerprint(body: SendBody) -> str:
+    content: dict[str, Any] = body.model_dump(mode="json")
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

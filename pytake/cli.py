@@ -1,0 +1,261 @@
+"""The ``pytake`` command."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pytake.settings import ConfigurationError, Settings, load_settings
+
+if TYPE_CHECKING:
+    from pytake.storage.engine import Database
+
+app = typer.Typer(
+    help="PyTake: a WhatsApp Business messaging backend, durable on Temporal.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+key_app = typer.Typer(help="API keys.", no_args_is_help=True)
+number_app = typer.Typer(help="Phone numbers of tenants.", no_args_is_help=True)
+app.add_typer(key_app, name="key")
+app.add_typer(number_app, name="number")
+
+_console = Console(soft_wrap=True)
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings()
+    except ConfigurationError as error:
+        _fail(f"configuration: {error}")
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(1)
+
+
+@app.command()
+def up(
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where all state is kept  [.pytake]")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Where the API listens  [127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="The API's port  [8080]")] = None,
+    temporal_port: Annotated[int, typer.Option(help="The Temporal server's port")] = 7233,
+    temporal_ui_port: Annotated[int, typer.Option(help="The Temporal Web UI's port")] = 8233,
+    sandbox_port: Annotated[int | None, typer.Option(help="The sandbox's port  [8090]")] = None,
+    no_sandbox: Annotated[
+        bool, typer.Option("--no-sandbox", help="Send to Meta, never to the sandbox")
+    ] = False,
+) -> None:
+    """Start everything on this machine: Temporal, worker, API and (without a token) the sandbox."""
+    from pytake.supervisor import Supervisor, UpError, UpOptions
+
+    given = {
+        "PYTAKE_DATA_DIR": data_dir,
+        "PYTAKE_HOST": host,
+        "PYTAKE_PORT": port,
+        "PYTAKE_SANDBOX_PORT": sandbox_port,
+    }
+    os.environ.update({name: str(value) for name, value in given.items() if value is not None})
+    settings = _settings()
+    sandbox = not no_sandbox and (settings.whatsapp_access_token is None or settings.sandbox)
+    if not sandbox and settings.whatsapp_access_token is None:
+        _fail("configuration: WHATSAPP_ACCESS_TOKEN is needed with --no-sandbox")
+    options = UpOptions(
+        data_dir=settings.data_dir.resolve(),
+        host=settings.host,
+        port=settings.port,
+        temporal_port=temporal_port,
+        temporal_ui_port=temporal_ui_port,
+        sandbox_port=settings.sandbox_port,
+        sandbox=sandbox,
+    )
+    code = 0
+    try:
+        asyncio.run(Supervisor(options, settings).run())
+    except UpError as error:
+        typer.echo(f"pytake up: {error}", err=True)
+        code = 1
+    _leave(code)
+
+
+@app.command()
+def api() -> None:
+    """Serve the HTTP API."""
+    from api.app import main as api_main
+
+    api_main()
+
+
+@app.command()
+def worker() -> None:
+    """Run the worker: workflows and sends. Start as many as you like."""
+    from worker import main as worker_main
+
+    worker_main()
+
+
+@app.command()
+def sandbox() -> None:
+    """Serve a stand-in for the Cloud API, with its controls under /sandbox/docs."""
+    from pytake.logs import configure_logging
+    from pytake.sandbox.server import build_server
+
+    settings = _settings()
+    configure_logging(settings.log_format, settings.log_level)
+    build_server(settings).run()
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database and Temporal's search attributes up to date."""
+    from pytake.storage.engine import UNAVAILABLE, Database
+
+    settings = _settings()
+    try:
+        Database(settings.sqlalchemy_url, threads=1).migrate()
+    except UNAVAILABLE as error:
+        _fail(f"DATABASE_URL: the database cannot be migrated: {str(error.args[0])[:300]}")
+    typer.echo("database: up to date")
+    code = asyncio.run(_migrate_temporal())
+    _leave(code)
+
+
+async def _migrate_temporal() -> int:
+    from temporalio.service import RPCError
+
+    from pytake import temporal
+
+    try:
+        client = await temporal.connect()
+        added = await temporal.ensure_search_attributes(client)
+        await temporal.ensure_rate_limits(client)
+    except (RuntimeError, RPCError):
+        typer.echo("temporal: not reachable; run this again once it is up", err=True)
+        return 1
+    typer.echo(f"temporal: {'added ' + ', '.join(added) if added else 'up to date'}")
+    return 0
+
+
+@app.command()
+def doctor() -> None:
+    """Check the set-up: Temporal, database, token, callback secret."""
+    from pytake.doctor import examine
+
+    findings = asyncio.run(examine(_settings()))
+    for finding in findings:
+        mark = "[green]ok[/]     " if finding.ok else "[red]problem[/]"
+        _console.print(f"{mark} {finding.name}: ", end="")
+        _console.print(finding.detail, markup=False)
+    _leave(0 if all(finding.ok for finding in findings) else 1)
+
+
+@key_app.command("create")
+def key_create(
+    tenant: Annotated[str, typer.Option(help="The tenant the key belongs to")] = "default",
+    admin: Annotated[bool, typer.Option("--admin", help="May act for any tenant")] = False,
+    name: Annotated[str, typer.Option(help="A note for yourself")] = "",
+) -> None:
+    """Create an API key. It is shown once; only a hash is kept."""
+    from pytake.clock import now
+    from pytake.storage import keys
+
+    if not tenant or not tenant.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        _fail("--tenant: use letters, digits, '-', '_' and '.'")
+    _, text = _database().write_now(
+        keys.create, tenant_id=tenant, admin=admin, name=name, now=now()
+    )
+    typer.echo(text)
+
+
+@key_app.command("list")
+def key_list() -> None:
+    """List the keys, without their secrets."""
+    from pytake.storage import keys
+
+    table = Table("id", "tenant", "admin", "name", "created", "revoked")
+    for key in _database().read_now(keys.list_all):
+        revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
+        created = f"{key.created_at:%Y-%m-%d %H:%M}"
+        table.add_row(key.id, key.tenant_id, "yes" if key.admin else "", key.name, created, revoked)
+    _console.print(table)
+
+
+@key_app.command("revoke")
+def key_revoke(key_id: Annotated[str, typer.Argument(help="The id that `key list` shows")]) -> None:
+    """Revoke a key; it stops working within seconds."""
+    from pytake.clock import now
+    from pytake.storage import keys
+
+    if not _database().write_now(keys.revoke, key_id, now()):
+        _fail(f"no active key {key_id!r}")
+    typer.echo("revoked")
+
+
+@number_app.command("add")
+def number_add(
+    phone_number_id: Annotated[str, typer.Argument(help="Meta's phone number id")],
+    tenant: Annotated[str, typer.Option(help="The tenant that owns it")] = "default",
+    messages_per_second: Annotated[float | None, typer.Option(help="Its throughput")] = None,
+    portfolio: Annotated[
+        str | None, typer.Option(help="Numbers of one portfolio share a messaging limit")
+    ] = None,
+    tier: Annotated[str | None, typer.Option(help="Its messaging limit")] = None,
+) -> None:
+    """Register a number for a tenant, or change its throughput and tier."""
+    from pytake.domain.limits import parse_tier
+    from pytake.storage import numbers
+
+    settings = _settings()
+    try:
+        tier_name = parse_tier(tier or settings.message_tier).name
+    except ValueError as error:
+        _fail(f"--tier: {error}")
+    if messages_per_second is not None and not 0 < messages_per_second <= 1000:
+        _fail("--messages-per-second: must be above 0 and at most 1000")
+    if not phone_number_id.isdigit():
+        _fail("PHONE_NUMBER_ID: digits only")
+    row = _database().write_now(
+        numbers.register,
+        phone_number_id,
+        tenant_id=tenant,
+        tier=tier_name,
+        portfolio_id=portfolio or settings.business_account_id,
+        rate=messages_per_second or settings.whatsapp_messages_per_second,
+    )
+    if row.tenant_id != tenant:
+        _fail(f"the number belongs to tenant {row.tenant_id!r}")
+    typer.echo(f"{row.id}: tenant {row.tenant_id}, {row.base_rate:g} messages/s, {row.tier}")
+
+
+def _database() -> "Database":
+    from pytake.storage.engine import Database
+
+    database = Database(_settings().sqlalchemy_url, threads=1)
+    database.migrate()
+    return database
+
+
+def _leave(code: int) -> None:
+    """Leave at once: the Temporal client's native threads can abort an ordinary exit
+    (temporalio/sdk-python#300).
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def main() -> None:
+    """Entry point of the ``pytake`` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Inputs and results that cross API, workflow and activity; workflow ids.
+
+One object each, so that fields can be added: a field added later needs a default, or running
+workflows could not be read any more.
+"""
+
+import hashlib
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from ulid import ULID
+
+from pytake.domain.content import MessageType
+from pytake.domain.errors import ErrorClass
+from pytake.domain.priority import Priority
+from pytake.domain.status import Observation
+
+
+class Contract(BaseModel):
+    """Base of everything that is stored in workflow histories."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+def new_message_id() -> str:
+    """A message id; its workflow has the same id. Ordered by time."""
+    return f"msg_{ULID()}"
+
+
+def idempotent_message_id(tenant_id: str, key: str) -> str:
+    """The message id of an ``Idempotency-Key``: the same for the same tenant and key."""
+    digest = hashlib.sha256(f"{tenant_id}\0{key}".encode()).digest()
+    return f"msg_{ULID.from_bytes(digest[:16])}"
+
+
+def number_workflow_id(phone_number_id: str) -> str:
+    """The id of the workflow that steers a number's rate."""
+    return f"number-{phone_number_id}"
+
+
+class Problem(Contract):
+    """Why something failed: Meta's code (``None`` when it was not Meta), class and advice."""
+
+    code: int | None = None
+    error_class: ErrorClass
+    title: str
+    detail: str = ""
+    advice: str = ""
+
+
+EXPIRED = Problem(
+    error_class=ErrorClass.EXPIRED,
+    title="Expired before it could be sent",
+    advice="The message waited longer than its validity: retry it with a later expires_at.",
+)
+
+
+class Wait(Contract):
+    """A wait that spent no attempt."""
+
+    at: datetime
+    reason: str
+    until: datetime | None = None
+
+
+class MessageInput(Contract):
+    """A message from acceptance to its end; the input of both message workflows."""
+
+    message_id: str
+    tenant_id: str
+    phone_number_id: str
+    recipient: str
+    message_type: MessageType
+    content: dict[str, Any]
+    priority: Priority = Priority.NORMAL
+    max_attempts: int = 5
+    created_at: datetime
+    expires_at: datetime
+    scheduled_for: datetime | None = None
+    reply_to: str | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+    check_window: bool = True
+    messages_per_second: float
+    send_timeout_seconds: float
+    """Upper bound of one call to Meta."""
+    receipt_wait_seconds: float
+    """How long an ambiguous attempt waits for a receipt before the next one."""
+    fingerprint: str = ""
+    generation: int = 0
+    """How often the message was redriven."""
+    superseded_wamids: list[str] = Field(default_factory=list)
+    """Wamids of earlier generations: receipts of theirs say nothing about this one."""
+    attempts_spent: int = 0
+    pair_deferrals: int = 0
+    waits: list[Wait] = Field(default_factory=list)
+    """Waits so far (carried across continue-as-new), newest last."""
+
+
+class SendRequest(Contract):
+    """Input of activity ``send_message``: one try at one message."""
+
+    message_id: str
+    tenant_id: str
+    phone_number_id: str
+    recipient: str
+    message_type: MessageType
+    content: dict[str, Any]
+    priority: Priority
+    reply_to: str | None = None
+    expires_at: datetime
+    generation: int = 0
+    superseded_wamids: list[str] = Field(default_factory=list)
+    max_attempts: int
+    attempts_spent: int = 0
+    """Attempts of earlier activities of this message; more than 0 makes a look for receipts due."""
+    pair_deferrals: int = 0
+
+
+class SendOutcome(StrEnum):
+    """How activity ``send_message`` returned."""
+
+    ACCEPTED = "accepted"
+    REQUEUE = "requeue"
+    """The number waits: queue the message again at once."""
+    DEFERRED = "deferred"
+    """This message waits until ``until``."""
+    UNKNOWN = "unknown"
+    """``find_receipt``: there is none."""
+
+
+class SendResult(Contract):
+    """Result of activity ``send_message``."""
+
+    outcome: SendOutcome
+    wamid: str | None = None
+    wa_id: str | None = None
+    accepted_at: datetime | None = None
+    reason: str = ""
+    until: datetime | None = None
+    attempts_spent: int = 0
+    """Attempts this activity spent: the successful one included, the deferred one not."""
+
+
+class OutcomeRecord(Contract):
+    """Input of local activity ``record_outcome``: how one run of a message ended."""
+
+    message: MessageInput
+    observation: Observation
+    at: datetime
+    wamid: str | None = None
+    wa_id: str | None = None
+    attempts: int
+    problem: Problem | None = None
+
+
+class MessageResult(Contract):
+    """Result of both message workflows."""
+
+    message_id: str
+    status: Observation
+    wamid: str | None = None
+    attempts: int = 0
+
+
+class RescheduleRequest(Contract):
+    """Signal ``reschedule`` of a scheduled message."""
+
+    scheduled_for: datetime
+    expires_at: datetime | None = None
+
+
+class NumberInput(Contract):
+    """Input of the workflow that steers one number."""
+
+    phone_number_id: str
+
+
+class NumberStep(Contract):
+    """What the number's workflow does next: look again after ``wait_seconds``, or end at 0."""
+
+    wait_seconds: float = 0
+    note: str = ""
+
+
+class MessageMemo(Contract):
+    """What ``describe()`` tells of a message in flight, with every worker down."""
+
+    tenant_id: str
+    phone_number_id: str
+    recipient: str
+    message_type: MessageType
+    priority: Priority
+    max_attempts: int
+    created_at: datetime
+    expires_at: datetime
+    scheduled_for: datetime | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+    reply_to: str | None = None
+    fingerprint: str = ""
+    generation: int = 0
+
+    @classmethod
+    def of(cls, message: MessageInput) -> "MessageMemo":
+        """The memo of a message about to start."""
+        return cls.model_validate(message.model_dump(include=set(cls.model_fields)))
+
+
+class WaitMemo(Contract):
+    """The part of the memo that the workflow updates when it waits."""
+
+    attempts_spent: int = 0
+    waits: list[Wait] = Field(default_factory=list)

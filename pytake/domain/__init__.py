@@ -1,0 +1,1 @@
+"""Pure functions and types: no I/O, no clock, no Temporal."""

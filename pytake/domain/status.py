@@ -1,0 +1,90 @@
+"""The life of a message as a join-semilattice: statuses only move forward.
+
+Every observation (our own record of the send, a status webhook) is a point; combining two takes
+the one with the higher rank. That is commutative, associative and idempotent, so no order of
+events, duplicated or not, moves a message backwards or leaves it with two endings. The SQL upserts
+in ``pytake.storage`` compare the same ranks.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Status(StrEnum):
+    """What the API answers as ``status``."""
+
+    PENDING = "pending"
+    SCHEDULED = "scheduled"
+    PROCESSING = "processing"
+    RETRYING = "retrying"
+    HELD = "held"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    READ = "read"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Observation(StrEnum):
+    """What was seen of a message once it left the queue; stored with its rank."""
+
+    CANCELLED = "cancelled"
+    """The workflow was cancelled before the POST."""
+    DEAD = "dead"
+    """The workflow gave up: as far as PyTake knows, Meta never accepted the message."""
+    ACCEPTED = "accepted"
+    """Meta answered 200 with a wamid."""
+    SENT = "sent"
+    FAILED = "failed"
+    """Meta accepted the message and reported its failure later."""
+    DELIVERED = "delivered"
+    READ = "read"
+    PLAYED = "played"
+
+
+RANK: Final[dict[Observation, int]] = {
+    Observation.CANCELLED: 10,
+    Observation.DEAD: 10,
+    Observation.ACCEPTED: 20,
+    Observation.SENT: 30,
+    Observation.FAILED: 40,
+    Observation.DELIVERED: 50,
+    Observation.READ: 60,
+    Observation.PLAYED: 70,
+}
+"""Evidence from Meta outranks PyTake's own belief, and delivery outranks a report of failure:
+whatever arrives first, the same status stands at the end. ``CANCELLED`` and ``DEAD`` share a rank:
+a run of the workflow ends in one of them, and the first one recorded stays."""
+
+PUBLIC: Final[dict[Observation, Status]] = {
+    Observation.CANCELLED: Status.CANCELLED,
+    Observation.DEAD: Status.FAILED,
+    Observation.ACCEPTED: Status.SENT,
+    Observation.SENT: Status.SENT,
+    Observation.FAILED: Status.FAILED,
+    Observation.DELIVERED: Status.DELIVERED,
+    Observation.READ: Status.READ,
+    Observation.PLAYED: Status.READ,
+}
+
+DEAD_LETTERS: Final = (Observation.DEAD, Observation.FAILED)
+"""Observations that make a message a dead letter."""
+
+META_STATUSES: Final = {
+    status.value: status
+    for status in (
+        Observation.SENT,
+        Observation.DELIVERED,
+        Observation.READ,
+        Observation.PLAYED,
+        Observation.FAILED,
+    )
+}
+"""The ``status`` strings of Meta's webhook."""
+
+
+def advance(current: Observation | None, seen: Observation) -> Observation:
+    """The status after ``seen``: never one of a lower rank than ``current``."""
+    if current is None or RANK[seen] > RANK[current]:
+        return seen
+    return current

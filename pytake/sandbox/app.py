@@ -1,0 +1,233 @@
+"""The sandbox's HTTP surface: Meta's endpoints, and the control surface under ``/sandbox``."""
+
+import asyncio
+import hashlib
+import secrets
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Header, HTTPException, Request, UploadFile
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from pytake.domain.recipients import contact_key
+from pytake.sandbox.callbacks import CallbackSender
+from pytake.sandbox.faults import Fault, FaultKind, Faults
+from pytake.sandbox.state import SandboxState, new_wamid
+from pytake.sandbox.validation import GraphError, check_message
+
+TRANSPORT = "pytake.transport"
+"""Extension of the ASGI scope with which ``server`` hands over a request's connection."""
+
+
+class InboundRequest(BaseModel):
+    """A message of a contact: ``text``, or any ``message`` as Meta would send it."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    from_: str = Field(alias="from", min_length=1, examples=["5561994013828"])
+    name: str = "Sandbox"
+    text: str | None = None
+    message: dict[str, Any] | None = None
+    phone_number_id: str | None = None
+
+
+class LimitsRequest(BaseModel):
+    """What the sandbox enforces; fields left out stay as they are."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    throughput: Annotated[float, Field(gt=0)] | None = None
+    pair_limit: bool | None = None
+    customer_service_window: bool | None = None
+    status_delays: dict[str, Annotated[float, Field(ge=0)]] | None = None
+
+
+def create_sandbox(
+    state: SandboxState, callbacks: CallbackSender, default_number: str, seed: int | None = None
+) -> FastAPI:
+    """The sandbox as an ASGI application."""
+    faults = Faults(seed)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        callbacks.resume_outstanding()
+        task = asyncio.create_task(callbacks.run())
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    app = FastAPI(title="PyTake sandbox", lifespan=lifespan, docs_url="/sandbox/docs")
+
+    @app.exception_handler(GraphError)
+    async def graph_error(_request: Request, error: GraphError) -> JSONResponse:
+        state.rejected[error.code] += 1
+        return JSONResponse(error.body(secrets.token_urlsafe(8)), error.http_status)
+
+    @app.get("/sandbox/messages", tags=["control"])
+    async def list_messages() -> list[dict[str, Any]]:
+        """What was accepted, in order."""
+        return [{k: v for k, v in asdict(m).items() if k != "failed_code"} for m in state.messages]
+
+    @app.get("/sandbox/stats", tags=["control"])
+    async def stats() -> dict[str, Any]:
+        """Accepted, rejected by code, peak in any one second by number, duplicates by our id."""
+        return state.stats()
+
+    @app.post("/sandbox/reset", tags=["control"])
+    async def reset() -> dict[str, bool]:
+        """Forget messages, statuses on their way, and faults."""
+        state.reset()
+        callbacks.clear()
+        faults.clear()
+        return {"success": True}
+
+    @app.get("/sandbox/faults", tags=["control"])
+    async def list_faults() -> list[Fault]:
+        """The faults that are on."""
+        return faults.list()
+
+    @app.post("/sandbox/faults", tags=["control"], status_code=201)
+    async def add_fault(fault: Fault) -> Fault:
+        """Switch a fault on."""
+        faults.add(fault)
+        return fault
+
+    @app.delete("/sandbox/faults", tags=["control"])
+    async def clear_faults() -> dict[str, bool]:
+        """Switch every fault off; withheld statuses are sent."""
+        faults.clear()
+        callbacks.release_withheld()
+        return {"success": True}
+
+    @app.get("/sandbox/limits", tags=["control"])
+    async def get_limits() -> dict[str, Any]:
+        """What the sandbox enforces."""
+        return asdict(state.limits)
+
+    @app.patch("/sandbox/limits", tags=["control"])
+    async def set_limits(request: LimitsRequest) -> dict[str, Any]:
+        """Change what the sandbox enforces."""
+        for name, value in request.model_dump(exclude_none=True).items():
+            if name == "status_delays":
+                value = {**state.limits.status_delays, **value}
+            setattr(state.limits, name, value)
+        return asdict(state.limits)
+
+    @app.post("/sandbox/inbound", tags=["control"], status_code=202)
+    async def inbound(request: InboundRequest) -> dict[str, str]:
+        """Have a contact write: becomes a signed webhook."""
+        if (request.text is None) == (request.message is None):
+            raise HTTPException(422, "give exactly one of text and message")
+        number = request.phone_number_id or default_number
+        sender = request.from_.lstrip("+")
+        message = dict(request.message or {"type": "text", "text": {"body": request.text}})
+        message = {"from": sender, "id": new_wamid(), "timestamp": str(int(time.time())), **message}
+        if "type" not in message:
+            raise HTTPException(422, "message needs a type")
+        state.last_inbound[number, contact_key(sender)] = time.time()
+        contact = {"profile": {"name": request.name}, "wa_id": sender}
+        callbacks.push_inbound(number, message, contact)
+        return {"wamid": message["id"]}
+
+    @app.post("/{version}/{phone_number_id}/messages", tags=["cloud api"])
+    async def post_message(
+        version: str,
+        phone_number_id: str,
+        request: Request,
+        authorization: Annotated[str, Header()] = "",
+    ) -> JSONResponse:
+        """Send a message, or mark one as read."""
+        _authorize(authorization)
+        try:
+            body = await request.json()
+        except ValueError:
+            raise GraphError(100, "Invalid parameter", "the body is not JSON") from None
+        if isinstance(body, dict) and body.get("status") == "read":
+            if not body.get("message_id"):
+                raise GraphError(131008, "Required parameter is missing", "message_id is required")
+            return JSONResponse({"success": True})
+        recipient, kind = check_message(body, set(state.media))
+        fault = faults.strike(recipient, statuses=False)
+        if fault is not None and fault.kind is FaultKind.DROP_BEFORE:
+            return _drop(request, reset=True)
+        if fault is not None and fault.kind is FaultKind.ERROR:
+            raise GraphError(fault.code or 0, "A fault of the sandbox", "switched on by a test")
+        if fault is not None and fault.kind is FaultKind.LATENCY:
+            await asyncio.sleep(fault.seconds)
+        state.admit(phone_number_id, recipient, kind != "template", time.time())
+        late = faults.strike(recipient, statuses=True)
+        failed = late.code if late is not None and late.kind is FaultKind.STATUS_FAILED else None
+        message = state.accept(phone_number_id, recipient, body, time.time(), failed)
+        callbacks.schedule(message, late, time.time())
+        if fault is not None and fault.kind is FaultKind.DROP_AFTER:
+            return _drop(request, reset=False)
+        if fault is not None and fault.kind is FaultKind.HANG_AFTER:
+            while not await request.is_disconnected():  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.2)
+        return JSONResponse(
+            {
+                "messaging_product": "whatsapp",
+                "contacts": [{"input": body.get("to", recipient), "wa_id": recipient}],
+                "messages": [{"id": message.wamid, "message_status": "accepted"}],
+            }
+        )
+
+    @app.post("/{version}/{phone_number_id}/media", tags=["cloud api"])
+    async def upload_media(
+        version: str,
+        phone_number_id: str,
+        file: UploadFile,
+        authorization: Annotated[str, Header()] = "",
+    ) -> dict[str, str]:
+        """Upload a file; its id can be sent as media."""
+        _authorize(authorization)
+        content = await file.read()
+        media_id = str(10**15 + secrets.randbelow(10**15))
+        state.media[media_id] = {
+            "messaging_product": "whatsapp",
+            "id": media_id,
+            "mime_type": file.content_type or "application/octet-stream",
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "file_size": len(content),
+        }
+        return {"id": media_id}
+
+    @app.get("/{version}/{node}", tags=["cloud api"])
+    async def get_node(
+        version: str, node: str, request: Request, authorization: Annotated[str, Header()] = ""
+    ) -> dict[str, Any]:
+        """Media by id, or the fields of a phone number."""
+        _authorize(authorization)
+        if node in state.media:
+            return {**state.media[node], "url": str(request.url)}
+        return {
+            "id": node,
+            "display_phone_number": "+55 61 3333-0000",
+            "verified_name": "PyTake Sandbox",
+            "quality_rating": "GREEN",
+            "status": "CONNECTED",
+        }
+
+    return app
+
+
+def _authorize(header: str) -> None:
+    if not header.startswith("Bearer ") or not header.removeprefix("Bearer ").strip():
+        raise GraphError(190, "Invalid OAuth access token", http_status=401)
+
+
+def _drop(request: Request, *, reset: bool) -> JSONResponse:
+    """Close the connection without an answer; ``reset`` as a kernel does for an unread request."""
+    transport: asyncio.Transport = request.scope["extensions"][TRANSPORT]
+    if reset:
+        sock: socket.socket = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+    return JSONResponse({})

@@ -1,0 +1,43 @@
+"""Runs the sandbox: uvicorn, with the connection within reach so that faults can break it."""
+
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from pytake.sandbox.app import TRANSPORT, create_sandbox
+from pytake.sandbox.callbacks import CallbackSender
+from pytake.sandbox.state import Limits, SandboxState
+from pytake.settings import Settings
+
+
+class _Protocol(HttpToolsProtocol):
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        extensions: dict[str, Any] = {TRANSPORT: self.transport}
+        self.scope["extensions"] = extensions
+
+
+def build_server(settings: Settings, *, seed: int | None = None) -> uvicorn.Server:
+    """The sandbox on ``sandbox_port``, with its journal in the data directory."""
+    url = (
+        settings.sandbox_callback_url or f"http://127.0.0.1:{settings.port}/api/v1/whatsapp/webhook"
+    )
+    standard = settings.whatsapp_messages_per_second <= 80
+    state = SandboxState(
+        settings.data_dir / "sandbox.jsonl", Limits(throughput=80.0 if standard else 1000.0)
+    )
+    callbacks = CallbackSender(state, url, settings.app_secret, settings.business_account_id)
+    app = create_sandbox(state, callbacks, settings.phone_number_id, seed)
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host="127.0.0.1",
+            port=settings.sandbox_port,
+            http=_Protocol,
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=3,
+        )
+    )

@@ -1,0 +1,180 @@
+"""What the sandbox has accepted: kept in a journal, so that it survives kill -9 as Meta would."""
+
+import base64
+import json
+import secrets
+from collections import Counter, defaultdict, deque
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from pytake.domain.limits import PAIR_BURST, PAIR_INTERVAL
+from pytake.domain.recipients import contact_key
+from pytake.sandbox.validation import GraphError
+
+STATUSES: Final = ("sent", "delivered", "read")
+
+
+@dataclass(slots=True)
+class AcceptedMessage:
+    """One message that the sandbox accepted; ``received_at`` in unix seconds."""
+
+    wamid: str
+    to: str
+    phone_number_id: str
+    received_at: float
+    biz_opaque_callback_data: str | None
+    payload: dict[str, Any]
+    failed_code: int | None = None
+    """Set when a ``failed`` status follows instead of the usual ones."""
+
+
+@dataclass(slots=True)
+class Limits:
+    """What the sandbox enforces."""
+
+    throughput: float = 80.0
+    """Messages a second and number."""
+    pair_limit: bool = True
+    customer_service_window: bool = False
+    status_delays: dict[str, float] = field(
+        default_factory=lambda: {"sent": 0.2, "delivered": 0.8, "read": 1.6, "failed": 0.5}
+    )
+
+
+class SandboxState:
+    """Accepted messages, counters and limits; every acceptance is in the journal first."""
+
+    def __init__(self, journal: Path | None, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.messages: list[AcceptedMessage] = []
+        self.rejected: Counter[int] = Counter()
+        self.media: dict[str, dict[str, Any]] = {}
+        self.acknowledged: dict[str, set[str]] = defaultdict(set)
+        self.last_inbound: dict[tuple[str, str], float] = {}
+        self._recent: dict[str, deque[float]] = defaultdict(deque)
+        self._peaks: Counter[str] = Counter()
+        self._pair_debt: dict[tuple[str, str], float] = {}
+        self._path = journal
+        self._journal: TextIO | None = None
+        if journal is not None:
+            journal.parent.mkdir(parents=True, exist_ok=True)
+            self._replay(journal)
+            self._journal = journal.open("a", encoding="utf-8")
+
+    def admit(self, phone_number_id: str, to: str, free_form: bool, now: float) -> None:
+        """Check the limits for a message at ``now``.
+
+        Raises:
+            GraphError: 130429, 131056 or 131047.
+        """
+        recent = self._recent[phone_number_id]
+        while recent and recent[0] <= now - 1:
+            recent.popleft()
+        if len(recent) >= self.limits.throughput:
+            raise GraphError(130429, "Rate limit hit", "throughput exceeded", 429)
+        pair = (phone_number_id, contact_key(to))
+        silence = now - self.last_inbound.get(pair, 0.0)
+        if self.limits.customer_service_window and free_form and silence > 24 * 3600:
+            raise GraphError(131047, "Re-engagement message", "more than 24 hours have passed")
+        interval = PAIR_INTERVAL.total_seconds()
+        free_at = max(self._pair_debt.get(pair, 0.0), now)
+        if self.limits.pair_limit and free_at - now > interval * (PAIR_BURST - 1):
+            raise GraphError(131056, "Pair rate limit hit", "too many messages to this user")
+        self._pair_debt[pair] = free_at + interval
+
+    def accept(
+        self,
+        phone_number_id: str,
+        to: str,
+        payload: dict[str, Any],
+        now: float,
+        failed_code: int | None,
+    ) -> AcceptedMessage:
+        """Accept a message, durably."""
+        message = AcceptedMessage(
+            wamid=new_wamid(),
+            to=to,
+            phone_number_id=phone_number_id,
+            received_at=now,
+            biz_opaque_callback_data=payload.get("biz_opaque_callback_data"),
+            payload=payload,
+            failed_code=failed_code,
+        )
+        self._write({"accepted": asdict(message)})
+        self._add(message)
+        return message
+
+    def acknowledge(self, items: list[tuple[str, str]]) -> None:
+        """Note that the callback took (wamid, status) pairs."""
+        self._write({"acknowledged": items})
+        for wamid, status in items:
+            self.acknowledged[wamid].add(status)
+
+    def outstanding(self) -> list[tuple[AcceptedMessage, str]]:
+        """Statuses that the callback has not taken yet."""
+        return [
+            (message, status)
+            for message in self.messages
+            for status in (("sent", "failed") if message.failed_code is not None else STATUSES)
+            if status not in self.acknowledged[message.wamid]
+        ]
+
+    def stats(self) -> dict[str, Any]:
+        """Figures for ``GET /sandbox/stats``."""
+        keys = Counter(m.biz_opaque_callback_data for m in self.messages)
+        del keys[None]
+        return {
+            "accepted": len(self.messages),
+            "rejected": {str(code): count for code, count in sorted(self.rejected.items())},
+            "peak_per_second": dict(self._peaks),
+            "duplicates": sum(count - 1 for count in keys.values()),
+        }
+
+    def reset(self) -> None:
+        """Forget everything; the limits stay."""
+        for store in (
+            self.messages,
+            self.rejected,
+            self.media,
+            self.acknowledged,
+            self.last_inbound,
+            self._recent,
+            self._peaks,
+            self._pair_debt,
+        ):
+            store.clear()
+        if self._journal is not None:
+            self._journal.truncate(0)
+
+    def _add(self, message: AcceptedMessage) -> None:
+        self.messages.append(message)
+        recent = self._recent[message.phone_number_id]
+        while recent and recent[0] <= message.received_at - 1:
+            recent.popleft()
+        recent.append(message.received_at)
+        peak = self._peaks[message.phone_number_id]
+        self._peaks[message.phone_number_id] = max(peak, len(recent))
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        if self._journal is not None:
+            self._journal.write(json.dumps(entry) + "\n")
+            self._journal.flush()
+
+    def _replay(self, journal: Path) -> None:
+        if not journal.exists():
+            return
+        for line in journal.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue  # the last line, cut off by kill -9: its acceptance was never answered
+            if "accepted" in entry:
+                self._add(AcceptedMessage(**entry["accepted"]))
+            for wamid, status in entry.get("acknowledged", []):
+                self.acknowledged[wamid].add(status)
+
+
+def new_wamid() -> str:
+    """A message id that looks like Meta's."""
+    return "wamid." + base64.b64encode(secrets.token_bytes(33)).decode()

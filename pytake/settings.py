@@ -1,0 +1,183 @@
+"""The only reader of the environment and of ``.env``.
+
+Temporal's own variables (``TEMPORAL_ADDRESS``, ``TEMPORAL_NAMESPACE``, ``TEMPORAL_API_KEY``...) are
+read by ``temporalio.envconfig`` in ``pytake.temporal``, from the environment this module hands it.
+"""
+
+import ipaddress
+import os
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pytake.domain.limits import Tier, parse_tier
+
+SANDBOX_TOKEN = "sandbox-token"  # noqa: S105 - no secret: the sandbox accepts any token
+SANDBOX_PHONE_NUMBER_ID = "106540352242922"
+SANDBOX_BUSINESS_ACCOUNT_ID = "102290129340398"
+
+
+class ConfigurationError(Exception):
+    """A setting is wrong; the text names it and says what would be right."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured; ``.env.example`` explains each variable."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        populate_by_name=True,
+    )
+
+    whatsapp_access_token: SecretStr | None = None
+    whatsapp_phone_number_id: Annotated[str | None, Field(pattern=r"^\d{1,32}$")] = None
+    whatsapp_business_account_id: Annotated[str | None, Field(pattern=r"^\d{1,32}$")] = None
+    whatsapp_webhook_verify_token: SecretStr | None = None
+    whatsapp_app_secret: SecretStr | None = None
+    whatsapp_messages_per_second: Annotated[float, Field(gt=0, le=1000)] = 80.0
+    whatsapp_api_base_url: str = "https://graph.facebook.com"
+    whatsapp_api_version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")] = "v25.0"
+    whatsapp_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 20.0
+    message_tier: str = "TIER_0"
+    database_url: str | None = None
+
+    data_dir: Path = Field(default=Path(".pytake"), validation_alias="PYTAKE_DATA_DIR")
+    host: str = Field(default="127.0.0.1", validation_alias="PYTAKE_HOST")
+    port: int = Field(default=8080, ge=1, le=65535, validation_alias="PYTAKE_PORT")
+    sandbox: bool = Field(default=False, validation_alias="PYTAKE_SANDBOX")
+    sandbox_port: int = Field(default=8090, ge=1, le=65535, validation_alias="PYTAKE_SANDBOX_PORT")
+    sandbox_callback_url: str | None = Field(
+        default=None, validation_alias="PYTAKE_SANDBOX_CALLBACK_URL"
+    )
+    temporal_ui_url: str = Field(
+        default="http://127.0.0.1:8233", validation_alias="PYTAKE_TEMPORAL_UI_URL"
+    )
+    default_region: str = Field(
+        default="BR", pattern=r"^[A-Z]{2}$", validation_alias="PYTAKE_DEFAULT_REGION"
+    )
+    log_format: Literal["console", "json"] = Field(
+        default="console", validation_alias="PYTAKE_LOG_FORMAT"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", validation_alias="PYTAKE_LOG_LEVEL"
+    )
+    receipt_wait_seconds: float = Field(
+        default=10.0, ge=0, le=120, validation_alias="PYTAKE_RECEIPT_WAIT_SECONDS"
+    )
+    wait_codes: Literal["dead_letter", "redrive"] = Field(
+        default="dead_letter", validation_alias="PYTAKE_WAIT_CODES"
+    )
+    max_concurrent_sends: int = Field(
+        default=200, ge=1, le=10_000, validation_alias="PYTAKE_MAX_CONCURRENT_SENDS"
+    )
+    cors_origins: str = Field(default="", validation_alias="PYTAKE_CORS_ORIGINS")
+
+    @field_validator("message_tier")
+    @classmethod
+    def _known_tier(cls, value: str) -> str:
+        return parse_tier(value).name
+
+    @field_validator("whatsapp_api_base_url", "temporal_ui_url")
+    @classmethod
+    def _http_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an http:// or https:// address")
+        return value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(
+            ("sqlite:///", "postgresql://", "postgresql+psycopg://", "postgres://")
+        ):
+            raise ValueError("must start with sqlite:/// or postgresql://")
+        return value
+
+    @model_validator(mode="after")
+    def _number_for_token(self) -> "Settings":
+        live = self.whatsapp_access_token is not None and not self.sandbox
+        if live and self.whatsapp_phone_number_id is None:
+            raise ValueError("WHATSAPP_PHONE_NUMBER_ID is required with WHATSAPP_ACCESS_TOKEN")
+        return self
+
+    @property
+    def tier(self) -> Tier:
+        """The configured messaging limit; what Meta reports for a number goes before it."""
+        return parse_tier(self.message_tier)
+
+    @property
+    def phone_number_id(self) -> str:
+        """The number messages go out from when a request names none."""
+        return self.whatsapp_phone_number_id or SANDBOX_PHONE_NUMBER_ID
+
+    @property
+    def business_account_id(self) -> str:
+        """The WABA of that number."""
+        return self.whatsapp_business_account_id or SANDBOX_BUSINESS_ACCOUNT_ID
+
+    @property
+    def access_token(self) -> str:
+        """The token for Meta; any text will do for the sandbox."""
+        token = self.whatsapp_access_token
+        return token.get_secret_value() if token else SANDBOX_TOKEN
+
+    @property
+    def app_secret(self) -> str | None:
+        """The key of ``X-Hub-Signature-256``."""
+        return self.whatsapp_app_secret.get_secret_value() if self.whatsapp_app_secret else None
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """``DATABASE_URL`` with the driver PyTake uses; SQLite in the data directory by default."""
+        url = self.database_url or f"sqlite:///{self.data_dir.resolve() / 'pytake.db'}"
+        for prefix in ("postgresql://", "postgres://"):
+            if url.startswith(prefix):
+                return "postgresql+psycopg://" + url.removeprefix(prefix)
+        return url
+
+    @property
+    def serves_loopback(self) -> bool:
+        """Whether the API listens on this machine only."""
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load_settings() -> Settings:
+    """Read the environment and ``.env``.
+
+    Raises:
+        ConfigurationError: one line for each wrong variable, by its name, without its value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for item in error.errors():
+            message = item["msg"].removeprefix("Value error, ")
+            lines.append(f"{str(item['loc'][0]).upper()}: {message}" if item["loc"] else message)
+        raise ConfigurationError("\n".join(lines)) from None
+
+
+@cache
+def temporal_environment() -> dict[str, str]:
+    """The ``TEMPORAL_*`` variables of ``.env`` and the environment, the latter first."""
+    values = {**dotenv_values(".env"), **os.environ}
+    return {k: v for k, v in values.items() if k.startswith("TEMPORAL_") and v}

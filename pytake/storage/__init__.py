@@ -1,0 +1,1 @@
+"""Tables, repositories, engine and migrations: what is finished, and what Meta reported."""

@@ -1,0 +1,221 @@
+"""The gate before every call to Meta: whether a message may go out now, and when exactly.
+
+One transaction decides for a batch of messages, so that no number of workers breaks a limit:
+
+- a number on hold lets nothing through but one probe at a time;
+- a number's calls are spaced evenly, at a little under its throughput;
+- a recipient who is not counted yet is counted, or the message waits until the window frees.
+"""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import delete, func, select, text
+from sqlmodel import Session, col
+
+from pytake.domain.limits import CUSTOMER_SERVICE_WINDOW, PACING, TIER_WINDOW
+from pytake.storage import numbers
+from pytake.storage.messages import insert_into
+from pytake.storage.tables import Contact, PhoneNumber, WindowEntry
+
+MAX_PACE: Final = timedelta(seconds=5)
+"""A slot further ahead goes back to the queue: its priority counts there, not here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A message that wants to go out."""
+
+    phone_number_id: str
+    tenant_id: str
+    contact_key: str
+    counts: bool
+    """Whether it counts against the messaging limit when the customer service window is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The decision: ``send_at`` is set if the message may go, else ``reason`` says why not.
+
+    ``until`` is set where the message itself has to wait; without it the number waits.
+    """
+
+    send_at: datetime | None = None
+    probe: bool = False
+    counted_at: datetime | None = None
+    """Set if this message alone made its recipient count: what :func:`uncount` takes."""
+    reason: str = ""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NumberDefaults:
+    """What a number that is used for the first time is registered with."""
+
+    portfolio_id: str
+    rate: float
+    tier: str
+
+
+def admit(
+    session: Session,
+    batch: list[Candidate],
+    now: datetime,
+    probe_lease: timedelta,
+    defaults: NumberDefaults,
+) -> list[Admission]:
+    """Decide for each candidate, in order."""
+    decisions: list[Admission | None] = [None] * len(batch)
+    by_number: dict[str, list[int]] = defaultdict(list)
+    for index, candidate in enumerate(batch):
+        by_number[candidate.phone_number_id].append(index)
+    for number_id in sorted(by_number):  # one order for all: no deadlocks
+        indexes = by_number[number_id]
+        number = numbers.lock(session, number_id) or numbers.register(
+            session,
+            number_id,
+            tenant_id=batch[indexes[0]].tenant_id,
+            portfolio_id=defaults.portfolio_id,
+            rate=defaults.rate,
+            tier=defaults.tier,
+        )
+        for index, decision in _admit_number(session, number, batch, indexes, now, probe_lease):
+            decisions[index] = decision
+        session.add(number)
+    return [decision for decision in decisions if decision is not None]
+
+
+def _admit_number(
+    session: Session,
+    number: PhoneNumber,
+    batch: list[Candidate],
+    indexes: list[int],
+    now: datetime,
+    probe_lease: timedelta,
+) -> list[tuple[int, Admission]]:
+    decided: list[tuple[int, Admission]] = []
+    probe = False
+    if number.state in numbers.STOPPED:
+        stopped = Admission(reason=f"number {number.state}: {number.reason or 'by hand'}")
+        if not _probe_due(number, now):
+            return [(index, stopped) for index in indexes]
+        decided = [(index, stopped) for index in indexes[1:]]
+        indexes, probe = indexes[:1], True
+    full = _count_recipients(session, number, batch, indexes, now)
+    for index in indexes:
+        verdict = full.get(index, Admission())
+        if verdict.until is not None:
+            decided.append((index, verdict))
+            continue
+        slot = max(now, number.next_slot_at or now)
+        if slot - now > MAX_PACE:
+            decided.append((index, Admission(reason="pace")))
+            continue
+        number.next_slot_at = slot + timedelta(seconds=1 / (number.current_rate * PACING))
+        if probe:
+            number.probe_lease_until = now + probe_lease
+        decided.append((index, Admission(send_at=slot, probe=probe, counted_at=verdict.counted_at)))
+    return decided
+
+
+def _probe_due(number: PhoneNumber, now: datetime) -> bool:
+    if number.state != "held" or number.next_probe_at is None or now < number.next_probe_at:
+        return False
+    return number.probe_lease_until is None or number.probe_lease_until <= now
+
+
+def _count_recipients(
+    session: Session, number: PhoneNumber, batch: list[Candidate], indexes: list[int], now: datetime
+) -> dict[int, Admission]:
+    """Count the recipients of the messages that count; the decision of those there is no room for."""
+    counting = [index for index in indexes if batch[index].counts]
+    if not counting:
+        return {}
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(
+            text("SELECT pg_advisory_xact_lock(hashtext(:portfolio))"),
+            {"portfolio": number.portfolio_id},
+        )
+    repeats = Counter(batch[index].contact_key for index in counting)
+    keys = set(repeats)
+    open_windows = set(
+        session.scalars(
+            select(col(Contact.contact_key)).where(
+                col(Contact.phone_number_id) == number.id,
+                col(Contact.contact_key).in_(keys),
+                col(Contact.last_inbound_at) > now - CUSTOMER_SERVICE_WINDOW,
+            )
+        )
+    )
+    since = now - TIER_WINDOW
+    counted = set(
+        session.scalars(
+            select(col(WindowEntry.contact_key)).where(
+                col(WindowEntry.portfolio_id) == number.portfolio_id,
+                col(WindowEntry.contact_key).in_(keys),
+                col(WindowEntry.last_at) > since,
+            )
+        )
+    )
+    limit = numbers.daily_limit(number)
+    free: float = float("inf")
+    if limit is not None and not keys <= (open_windows | counted):
+        free = limit - numbers.window_used(session, number.portfolio_id, since)
+    decisions: dict[int, Admission] = {}
+    fresh: set[str] = set()
+    for index in counting:
+        key = batch[index].contact_key
+        if key in open_windows or key in counted or key in fresh:
+            continue
+        if free < 1:
+            until = _next_free(session, number.portfolio_id, since, now)
+            decisions[index] = Admission(reason="tier_window_full", until=until)
+            continue
+        free -= 1
+        fresh.add(key)
+        if repeats[key] == 1:
+            decisions[index] = Admission(counted_at=now)
+    touched = (counted | fresh) - open_windows
+    if touched:
+        statement = insert_into(session, WindowEntry).values(
+            [
+                {
+                    "portfolio_id": number.portfolio_id,
+                    "contact_key": key,
+                    "last_at": now,
+                    "tenant_id": number.tenant_id,
+                }
+                for key in sorted(touched)
+            ]
+        )
+        session.execute(
+            statement.on_conflict_do_update(
+                index_elements=["portfolio_id", "contact_key"],
+                set_={"last_at": statement.excluded.last_at},
+            )
+        )
+    return decisions
+
+
+def _next_free(session: Session, portfolio_id: str, since: datetime, now: datetime) -> datetime:
+    """When the oldest recipient counted leaves the window."""
+    oldest = session.scalars(
+        select(func.min(WindowEntry.last_at)).where(
+            col(WindowEntry.portfolio_id) == portfolio_id, col(WindowEntry.last_at) > since
+        )
+    ).one()
+    return (oldest or now) + TIER_WINDOW
+
+
+def uncount(session: Session, phone_number_id: str, contact_key: str, counted_at: datetime) -> None:
+    """Take back the count of a recipient whose message Meta refused, unless another one counts."""
+    number = session.get_one(PhoneNumber, phone_number_id)
+    session.execute(
+        delete(WindowEntry).where(
+            col(WindowEntry.portfolio_id) == number.portfolio_id,
+            col(WindowEntry.contact_key) == contact_key,
+            col(WindowEntry.last_at) == counted_at,
+        )
+    )

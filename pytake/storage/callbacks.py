@@ -1,0 +1,151 @@
+"""What Meta's callback brings besides statuses: inbound messages, contacts, other updates."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import case, func, select
+from sqlmodel import Session, col
+
+from pytake.storage.messages import insert_into
+from pytake.storage.tables import CallbackUpdate, Contact, InboundMessage, PhoneNumber
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """One message of a contact."""
+
+    wamid: str
+    tenant_id: str
+    phone_number_id: str
+    contact_key: str
+    wa_id: str | None
+    user_id: str | None
+    name: str | None
+    type: str
+    payload: dict[str, Any]
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Anything else: a field PyTake does not act on, or something it could not read."""
+
+    tenant_id: str
+    field: str
+    payload: Any
+    problem: str | None = None
+
+
+def owners(session: Session, phone_number_ids: set[str]) -> dict[str, str]:
+    """The tenant of each number that is registered."""
+    rows = session.execute(
+        select(col(PhoneNumber.id), col(PhoneNumber.tenant_id)).where(
+            col(PhoneNumber.id).in_(phone_number_ids)
+        )
+    )
+    return {str(number): str(tenant) for number, tenant in rows}
+
+
+def store_inbound(session: Session, messages: list[Inbound], now: datetime) -> None:
+    """Keep inbound messages once, and open their contacts' customer service windows."""
+    if not messages:
+        return
+    rows = {
+        m.wamid: {
+            "wamid": m.wamid,
+            "tenant_id": m.tenant_id,
+            "phone_number_id": m.phone_number_id,
+            "contact_key": m.contact_key,
+            "type": m.type,
+            "payload": m.payload,
+            "sent_at": m.sent_at,
+            "received_at": now,
+        }
+        for m in messages
+    }
+    session.execute(
+        insert_into(session, InboundMessage).on_conflict_do_nothing(),
+        [rows[k] for k in sorted(rows)],
+    )
+    contacts: dict[tuple[str, str], dict[str, Any]] = {}
+    for m in sorted(messages, key=lambda message: message.sent_at):
+        key = (m.phone_number_id, m.contact_key)
+        earlier = contacts.get(key, {})
+        contacts[key] = {
+            "phone_number_id": m.phone_number_id,
+            "contact_key": m.contact_key,
+            "tenant_id": m.tenant_id,
+            "wa_id": m.wa_id or earlier.get("wa_id"),
+            "user_id": m.user_id or earlier.get("user_id"),
+            "name": m.name or earlier.get("name"),
+            "first_inbound_at": earlier.get("first_inbound_at", m.sent_at),
+            "last_inbound_at": m.sent_at,
+        }
+    statement = insert_into(session, Contact)
+    new = statement.excluded
+    statement = statement.on_conflict_do_update(
+        index_elements=["phone_number_id", "contact_key"],
+        set_={
+            "last_inbound_at": case(
+                (new.last_inbound_at > Contact.last_inbound_at, new.last_inbound_at),
+                else_=Contact.last_inbound_at,
+            ),
+            "wa_id": func.coalesce(new.wa_id, Contact.wa_id),
+            "user_id": func.coalesce(new.user_id, Contact.user_id),
+            "name": func.coalesce(new.name, Contact.name),
+        },
+    )
+    session.execute(statement, [contacts[key] for key in sorted(contacts)])
+
+
+def store_updates(session: Session, updates: list[Update], now: datetime) -> None:
+    """Keep other updates, each once."""
+    rows: dict[str, dict[str, Any]] = {}
+    for update in updates:
+        text = json.dumps([update.tenant_id, update.field, update.payload], sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        rows[digest] = {
+            "id": digest,
+            "tenant_id": update.tenant_id,
+            "field": update.field[:100],
+            "problem": update.problem,
+            "payload": update.payload,
+            "received_at": now,
+        }
+    if rows:
+        session.execute(
+            insert_into(session, CallbackUpdate).on_conflict_do_nothing(),
+            [rows[digest] for digest in sorted(rows)],
+        )
+
+
+def last_inbound_at(session: Session, phone_number_id: str, contact_key: str) -> datetime | None:
+    """When the contact last wrote to the number."""
+    contact = session.get(Contact, (phone_number_id, contact_key))
+    return contact.last_inbound_at if contact else None
+
+
+def list_updates(
+    session: Session,
+    tenant_id: str | None,
+    problems_only: bool,
+    limit: int,
+    before: tuple[datetime, str] | None,
+) -> list[CallbackUpdate]:
+    """Stored updates, newest first, ``before`` a (received_at, id) exclusive."""
+    statement = select(CallbackUpdate)
+    if tenant_id is not None:
+        statement = statement.where(col(CallbackUpdate.tenant_id) == tenant_id)
+    if problems_only:
+        statement = statement.where(col(CallbackUpdate.problem).is_not(None))
+    if before:
+        at, update_id = before
+        statement = statement.where(
+            (col(CallbackUpdate.received_at) < at)
+            | ((col(CallbackUpdate.received_at) == at) & (col(CallbackUpdate.id) < update_id))
+        )
+    order = (col(CallbackUpdate.received_at).desc(), col(CallbackUpdate.id).desc())
+    return list(session.scalars(statement.order_by(*order).limit(limit)))

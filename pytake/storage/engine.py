@@ -1,0 +1,139 @@
+"""The database: engine, transactions off the event loop, and migrations."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlmodel import Session
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+UNAVAILABLE = (DBAPIError, PoolTimeoutError)
+"""What a repository raises when the database is locked, full or gone."""
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_BUSY_TIMEOUT_MS = 10_000
+
+
+class Database:
+    """Runs functions of a session in transactions, in threads of its own.
+
+    SQLite has one writer: writes queue on a lock in the process (waiting on SQLite's own would
+    poll) and start with BEGIN IMMEDIATE, so that none fails half-way for a stale snapshot.
+    """
+
+    def __init__(self, url: str, threads: int = 8) -> None:
+        self.url = url
+        self.sqlite = url.startswith("sqlite")
+        self.engine = _sqlite_engine(url) if self.sqlite else _postgres_engine(url, threads)
+        self._writer = self.engine.execution_options(pytake_write=True)
+        self._write_lock = threading.Lock()
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="database")
+
+    def read_now(
+        self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run ``function(session, ...)`` in a read transaction, in this thread."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            return function(session, *args, **kwargs)
+
+    def write_now(
+        self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run ``function(session, ...)`` and commit, in this thread."""
+        if not self.sqlite:
+            return self._write(function, *args, **kwargs)
+        with self._write_lock:
+            return self._write(function, *args, **kwargs)
+
+    def _write(
+        self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+            return function(session, *args, **kwargs)
+
+    async def read(
+        self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """:meth:`read_now` off the event loop."""
+        return await self._run(lambda: self.read_now(function, *args, **kwargs))
+
+    async def write(
+        self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """:meth:`write_now` off the event loop."""
+        return await self._run(lambda: self.write_now(function, *args, **kwargs))
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    def close(self) -> None:
+        """Wait for running transactions and close every connection."""
+        self._executor.shutdown(wait=True)
+        self.engine.dispose()
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest revision; creates SQLite's folder and file."""
+        if self.sqlite and (path := make_url(self.url).database):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        with self.engine.begin() as connection:
+            if not self.sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(7261893)"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def pending_migration(self) -> str | None:
+        """``None`` when the schema is current, else what is wrong, in a sentence."""
+        with self.engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+        head = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+        if current == head:
+            return None
+        return f"schema is at revision {current or 'none'}, not {head}: run `pytake migrate`"
+
+
+def _postgres_engine(url: str, threads: int) -> Engine:
+    return create_engine(
+        url,
+        pool_size=threads,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 5, "options": "-c statement_timeout=15000"},
+    )
+
+
+def _sqlite_engine(url: str) -> Engine:
+    engine = create_engine(
+        url, connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        write = connection.get_execution_options().get("pytake_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine

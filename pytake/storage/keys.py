@@ -1,0 +1,83 @@
+"""API keys and the secrets of the installation."""
+
+import hashlib
+import hmac
+import secrets
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlmodel import Session, col
+
+from pytake.storage.messages import insert_into
+from pytake.storage.tables import ApiKey, InstallSecret
+
+_PREFIX = "ptk"
+
+
+def create(
+    session: Session, *, tenant_id: str, admin: bool, name: str, now: datetime
+) -> tuple[ApiKey, str]:
+    """A new key and its text, which is shown once: ``ptk_<id>_<secret>``."""
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    key = ApiKey(
+        id=key_id,
+        tenant_id=tenant_id,
+        admin=admin,
+        name=name,
+        secret_hash=_hash(secret),
+        created_at=now,
+    )
+    session.add(key)
+    return key, f"{_PREFIX}_{key_id}_{secret}"
+
+
+def verify(session: Session, text: str) -> ApiKey | None:
+    """The key of ``text`` if it is valid and not revoked."""
+    prefix, _, rest = text.partition("_")
+    key_id, _, secret = rest.partition("_")
+    if prefix != _PREFIX or not key_id or not secret:
+        return None
+    key = session.get(ApiKey, key_id)
+    expected = key.secret_hash if key else _hash("")
+    matches = hmac.compare_digest(expected, _hash(secret))
+    return key if key is not None and matches and key.revoked_at is None else None
+
+
+def count(session: Session) -> int:
+    """Keys that are not revoked."""
+    statement = select(func.count()).select_from(ApiKey).where(col(ApiKey.revoked_at).is_(None))
+    return session.scalars(statement).one()
+
+
+def list_all(session: Session) -> list[ApiKey]:
+    """Every key, oldest first."""
+    return list(session.scalars(select(ApiKey).order_by(col(ApiKey.created_at))))
+
+
+def revoke(session: Session, key_id: str, now: datetime) -> bool:
+    """Revoke a key; whether there was one to revoke."""
+    key = session.get(ApiKey, key_id)
+    if key is None or key.revoked_at is not None:
+        return False
+    key.revoked_at = now
+    session.add(key)
+    return True
+
+
+def contact_hash_key(session: Session) -> bytes:
+    """The key that hashes contacts for search attributes; made at first use."""
+    session.execute(
+        insert_into(session, InstallSecret)
+        .values(name="contact-hash", tenant_id="*", value=secrets.token_bytes(32))
+        .on_conflict_do_nothing()
+    )
+    return session.get_one(InstallSecret, "contact-hash").value
+
+
+def hash_contact(key: bytes, contact_key: str) -> str:
+    """A contact as a search attribute shows it: equal for equal contacts, not to be guessed."""
+    return hmac.new(key, contact_key.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,14 @@
+"""Alembic's environment: migrates the connection that ``Database.migrate`` hands over."""
+
+from alembic import context
+from sqlmodel import SQLModel
+
+import pytake.storage.tables  # noqa: F401 - registers the tables
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=SQLModel.metadata,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,253 @@
+"""Numbers: who owns them, and how fast each may go right now.
+
+The row is the truth about a number's rate; Temporal's weight override follows it
+(``activities.number_control``). Every change is a read and a write of one locked row.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import func, select, update
+from sqlmodel import Session, col
+
+from pytake.domain.errors import rule_for
+from pytake.domain.limits import DISPATCH, parse_tier, probe_wait, recovered_rate, throttled_rate
+from pytake.storage.messages import insert_into
+from pytake.storage.tables import Alert, PhoneNumber, WindowEntry
+
+HELD_WEIGHT: Final = 0.2
+"""Dispatches a second of a number on hold: the trickle that keeps its queue alive.
+
+Less would delay the release: Temporal waits for the token it has reserved."""
+THROTTLE_ONCE_IN: Final = timedelta(seconds=2)
+"""Calls in flight when a number is throttled all come back with 130429: they count once."""
+RECOVER_EVERY: Final = timedelta(seconds=10)
+"""Time without a further 130429 before each step back up."""
+STOPPED: Final = ("held", "paused")
+
+
+def weight(number: PhoneNumber) -> float:
+    """The fairness weight that the number's queue should have: dispatches a second."""
+    return HELD_WEIGHT if number.state in STOPPED else number.current_rate * DISPATCH
+
+
+def lock(session: Session, phone_number_id: str) -> PhoneNumber | None:
+    """The number's row, locked until the transaction ends (SQLite has locked everything by then)."""
+    return session.get(PhoneNumber, phone_number_id, with_for_update=True)
+
+
+def register(
+    session: Session,
+    phone_number_id: str,
+    *,
+    tenant_id: str,
+    portfolio_id: str,
+    rate: float,
+    tier: str,
+    shared: bool = False,
+) -> PhoneNumber:
+    """The number's row, made if it is new; its owner stays, its rate and tier follow the call."""
+    session.execute(
+        insert_into(session, PhoneNumber)
+        .values(
+            id=phone_number_id,
+            tenant_id=tenant_id,
+            portfolio_id=portfolio_id,
+            shared=shared,
+            state="active",
+            base_rate=rate,
+            current_rate=rate,
+            tier=tier,
+            probes=0,
+        )
+        .on_conflict_do_nothing()
+    )
+    number = lock(session, phone_number_id)
+    assert number is not None  # noqa: S101 - inserted above in this transaction
+    if number.base_rate != rate:
+        if number.state != "throttled" or number.current_rate > rate:
+            number.current_rate = rate
+        number.base_rate = rate
+    number.tier, number.portfolio_id = tier, portfolio_id
+    session.add(number)
+    return number
+
+
+def visible(session: Session, tenant_id: str | None) -> list[PhoneNumber]:
+    """The numbers a tenant may use (``None``: all), in order of id."""
+    statement = select(PhoneNumber).order_by(col(PhoneNumber.id))
+    if tenant_id is not None:
+        statement = statement.where(
+            (col(PhoneNumber.tenant_id) == tenant_id) | col(PhoneNumber.shared).is_(True)
+        )
+    return list(session.scalars(statement))
+
+
+def throttle(session: Session, phone_number_id: str, now: datetime) -> PhoneNumber | None:
+    """Halve the number's rate; once for all calls that were in flight together."""
+    number = lock(session, phone_number_id)
+    if number is None or number.state in STOPPED:
+        return number
+    if number.rate_changed_at and now - number.rate_changed_at < THROTTLE_ONCE_IN:
+        return number
+    if number.state != "throttled":
+        number.state, number.state_since = "throttled", now
+    number.current_rate = throttled_rate(number.current_rate, number.base_rate)
+    number.rate_changed_at = now
+    rule = rule_for(130429)
+    number.reason_code, number.reason, number.advice = rule.code, rule.title, rule.advice
+    session.add(number)
+    return number
+
+
+def recover(session: Session, phone_number_id: str, now: datetime) -> PhoneNumber | None:
+    """One step back up, if the last change is long enough ago."""
+    number = lock(session, phone_number_id)
+    if number is None or number.state != "throttled":
+        return number
+    if number.rate_changed_at and now - number.rate_changed_at < RECOVER_EVERY:
+        return number
+    number.current_rate = recovered_rate(number.current_rate, number.base_rate)
+    number.rate_changed_at = now
+    if number.current_rate >= number.base_rate:
+        _activate(number, now)
+    session.add(number)
+    return number
+
+
+def hold(
+    session: Session,
+    phone_number_id: str,
+    code: int,
+    now: datetime,
+    title: str = "",
+    wait: float = 0,
+) -> PhoneNumber | None:
+    """Stop the number for an account-level failure; a further failure backs the probes off.
+
+    ``wait``: seconds before the first probe, where Meta names a time.
+    """
+    number = lock(session, phone_number_id)
+    if number is None or number.state == "paused":
+        return number
+    rule = rule_for(code)
+    if number.state != "held":
+        number.state, number.state_since, number.probes = "held", now, 0
+        _raise_alert(session, number, "number_held", code, title or rule.title, rule.advice, now)
+    elif number.probe_lease_until is not None:
+        number.probes += 1
+    number.reason_code, number.reason, number.advice = code, title or rule.title, rule.advice
+    number.probe_lease_until = None
+    number.next_probe_at = now + max(probe_wait(number.probes), timedelta(seconds=wait))
+    session.add(number)
+    return number
+
+
+def pause(session: Session, phone_number_id: str, now: datetime, reason: str) -> PhoneNumber | None:
+    """Stop the number by hand: no probes, only :func:`resume` lets it go."""
+    number = lock(session, phone_number_id)
+    if number is None:
+        return None
+    if number.state != "paused":
+        number.state, number.state_since = "paused", now
+    number.reason_code, number.reason, number.advice = None, reason, "Resume the number when ready."
+    number.next_probe_at = number.probe_lease_until = None
+    session.add(number)
+    return number
+
+
+def resume(session: Session, phone_number_id: str, now: datetime) -> PhoneNumber | None:
+    """Let a held or paused number go, and end its alerts."""
+    number = lock(session, phone_number_id)
+    if number is None:
+        return None
+    if number.state in STOPPED:
+        _activate(number, now)
+        if number.current_rate < number.base_rate:
+            number.state = "throttled"
+            number.rate_changed_at = now
+        for alert in session.scalars(
+            select(Alert).where(
+                col(Alert.phone_number_id) == phone_number_id,
+                col(Alert.kind) == "number_held",
+                col(Alert.ended_at).is_(None),
+            )
+        ):
+            alert.ended_at = now
+            session.add(alert)
+    session.add(number)
+    return number
+
+
+def end_probe(session: Session, phone_number_id: str, now: datetime) -> None:
+    """A probe told nothing about the hold (Meta was down): the next one may come after its wait."""
+    number = lock(session, phone_number_id)
+    if number is not None and number.state == "held":
+        number.probes += 1
+        number.probe_lease_until = None
+        number.next_probe_at = now + probe_wait(number.probes)
+        session.add(number)
+
+
+def report_tier(
+    session: Session, phone_number_id: str | None, portfolio_id: str, tier: str
+) -> None:
+    """Take over the messaging limit that Meta reported, for every number of the portfolio."""
+    number = session.get(PhoneNumber, phone_number_id) if phone_number_id else None
+    portfolio = number.portfolio_id if number else portfolio_id
+    session.execute(
+        update(PhoneNumber)
+        .where(col(PhoneNumber.portfolio_id) == portfolio)
+        .values(reported_tier=parse_tier(tier).name)
+    )
+
+
+def daily_limit(number: PhoneNumber) -> int | None:
+    """Unique recipients a rolling 24 hours; ``None`` is unlimited."""
+    return parse_tier(number.reported_tier or number.tier).daily_limit
+
+
+def window_used(session: Session, portfolio_id: str, since: datetime) -> int:
+    """Unique recipients counted after ``since``."""
+    statement = select(func.count()).where(
+        col(WindowEntry.portfolio_id) == portfolio_id, col(WindowEntry.last_at) > since
+    )
+    return session.scalars(statement).one()
+
+
+def open_alerts(session: Session, tenant_id: str | None) -> list[Alert]:
+    """Alerts that have not ended, newest first."""
+    statement = select(Alert).where(col(Alert.ended_at).is_(None)).order_by(col(Alert.since).desc())
+    if tenant_id is not None:
+        statement = statement.where(col(Alert.tenant_id) == tenant_id)
+    return list(session.scalars(statement))
+
+
+def _activate(number: PhoneNumber, now: datetime) -> None:
+    number.state, number.state_since = "active", now
+    number.reason_code = number.reason = number.advice = None
+    number.probes = 0
+    number.next_probe_at = number.probe_lease_until = None
+
+
+def _raise_alert(
+    session: Session,
+    number: PhoneNumber,
+    kind: str,
+    code: int,
+    title: str,
+    advice: str,
+    now: datetime,
+) -> None:
+    session.add(
+        Alert(
+            tenant_id=number.tenant_id,
+            phone_number_id=number.id,
+            kind=kind,
+            severity="critical",
+            code=code,
+            title=title,
+            advice=advice,
+            since=now,
+        )
+    )

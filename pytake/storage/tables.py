@@ -1,0 +1,278 @@
+"""The schema: one for SQLite and PostgreSQL, every table with ``tenant_id``.
+
+Times are UTC. Statuses of messages are the observations of ``pytake.domain.status`` and only move
+up in rank; ``pytake.storage.messages`` and ``pytake.storage.receipts`` hold the upserts.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.dialects import postgresql
+from sqlmodel import Field, SQLModel
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime: ``timestamptz`` on PostgreSQL, sortable ISO 8601 text on SQLite."""
+
+    impl = String(27)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """The column's type."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(DateTime(timezone=True))
+        return dialect.type_descriptor(String(27))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """To the driver."""
+        if value is None or dialect.name == "postgresql":
+            return value
+        return iso(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """From the driver."""
+        if value is None:
+            return None
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        return value.astimezone(UTC)  # type: ignore[no-any-return]  # a datetime by now
+
+
+def iso(value: datetime) -> str:
+    """Fixed-width ISO 8601 in UTC, so that text compares as time does."""
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _json() -> Any:
+    return JSON().with_variant(postgresql.JSONB(), "postgresql")
+
+
+def _time(nullable: bool = True, index: bool = False) -> Any:
+    return Field(default=None, sa_column=Column(UtcDateTime(), nullable=nullable, index=index))
+
+
+class Message(SQLModel, table=True):
+    """A message that left the queue, or of which a receipt arrived before our own record."""
+
+    __table_args__ = (
+        Index("ix_message_tenant_created", "tenant_id", "created_at", "id"),
+        Index("ix_message_tenant_status", "tenant_id", "status", "created_at"),
+        Index("ix_message_tenant_contact", "tenant_id", "contact_key", "created_at"),
+    )
+
+    id: str = Field(primary_key=True, max_length=80)
+    tenant_id: str
+    phone_number_id: str
+    recorded: bool = False
+    """Whether our own record of the outcome is in; before it only receipts are known."""
+    generation: int = 0
+    status: str | None = None
+    """An ``Observation``; ``None`` while a redrive is in flight."""
+    status_rank: int = 0
+    recipient: str | None = None
+    contact_key: str | None = None
+    wa_id: str | None = None
+    message_type: str | None = None
+    priority: str | None = None
+    content: dict[str, Any] | None = Field(default=None, sa_column=Column(_json()))
+    labels: dict[str, str] | None = Field(default=None, sa_column=Column("metadata", _json()))
+    waits: list[Any] | None = Field(default=None, sa_column=Column(_json()))
+    reply_to: str | None = None
+    check_window: bool = True
+    max_attempts: int | None = None
+    attempts: int = 0
+    fingerprint: str = ""
+    wamid: str | None = Field(default=None, index=True)
+    superseded_wamids: str = Field(default="", sa_column=Column(Text, nullable=False))
+    error_code: int | None = None
+    error_class: str | None = None
+    error_title: str | None = None
+    error_detail: str | None = None
+    error_advice: str | None = None
+    pricing_category: str | None = None
+    pricing_type: str | None = None
+    billable: bool | None = None
+    created_at: datetime = _time(nullable=False)
+    scheduled_for: datetime | None = _time()
+    expires_at: datetime | None = _time()
+    accepted_at: datetime | None = _time()
+    sent_at: datetime | None = _time()
+    delivered_at: datetime | None = _time()
+    read_at: datetime | None = _time()
+    played_at: datetime | None = _time()
+    failed_at: datetime | None = _time()
+    cancelled_at: datetime | None = _time()
+    updated_at: datetime = _time(nullable=False, index=True)
+
+
+class SendAttempt(SQLModel, table=True):
+    """An attempt that did not end in acceptance. The accepted one is the message itself."""
+
+    __tablename__ = "send_attempt"
+    __table_args__ = (Index("ix_send_attempt_retry", "tenant_id", "next_retry_at"),)
+
+    message_id: str = Field(primary_key=True, max_length=80)
+    generation: int = Field(primary_key=True)
+    attempt: int = Field(primary_key=True)
+    tenant_id: str
+    priority: str
+    at: datetime = _time(nullable=False)
+    error_code: int | None = None
+    error_class: str
+    error_title: str
+    error_detail: str = ""
+    next_retry_at: datetime | None = _time()
+
+
+class PhoneNumber(SQLModel, table=True):
+    """One of the numbers messages go out from, and how fast it may go right now."""
+
+    __tablename__ = "phone_number"
+
+    id: str = Field(primary_key=True, max_length=64)
+    tenant_id: str = Field(index=True)
+    shared: bool = False
+    """The configured number: every tenant may send from it."""
+    portfolio_id: str
+    """Numbers of one portfolio (by default: of one WABA) share the messaging limit."""
+    state: str = "active"
+    """``active``, ``throttled``, ``held`` (Meta) or ``paused`` (a person)."""
+    base_rate: float
+    current_rate: float
+    tier: str
+    reported_tier: str | None = None
+    """What Meta reported; goes before ``tier``."""
+    reason_code: int | None = None
+    reason: str | None = None
+    advice: str | None = None
+    state_since: datetime | None = _time()
+    rate_changed_at: datetime | None = _time()
+    next_slot_at: datetime | None = _time()
+    probes: int = 0
+    next_probe_at: datetime | None = _time()
+    probe_lease_until: datetime | None = _time()
+
+
+class WindowEntry(SQLModel, table=True):
+    """A recipient counted against a portfolio's messaging limit, by the last message that counts."""
+
+    __tablename__ = "window_entry"
+    __table_args__ = (Index("ix_window_entry_last", "portfolio_id", "last_at"),)
+
+    portfolio_id: str = Field(primary_key=True, max_length=64)
+    contact_key: str = Field(primary_key=True, max_length=128)
+    tenant_id: str
+    last_at: datetime = _time(nullable=False)
+
+
+class Contact(SQLModel, table=True):
+    """A person who wrote to one of the numbers."""
+
+    phone_number_id: str = Field(primary_key=True, max_length=64)
+    contact_key: str = Field(primary_key=True, max_length=128)
+    tenant_id: str = Field(index=True)
+    wa_id: str | None = None
+    user_id: str | None = None
+    name: str | None = None
+    first_inbound_at: datetime = _time(nullable=False)
+    last_inbound_at: datetime = _time(nullable=False)
+
+
+class InboundMessage(SQLModel, table=True):
+    """A message a contact sent; kept once however often Meta delivers it."""
+
+    __tablename__ = "inbound_message"
+    __table_args__ = (Index("ix_inbound_contact", "phone_number_id", "contact_key", "sent_at"),)
+
+    wamid: str = Field(primary_key=True, max_length=512)
+    tenant_id: str = Field(index=True)
+    phone_number_id: str
+    contact_key: str
+    type: str
+    payload: dict[str, Any] = Field(sa_column=Column(_json(), nullable=False))
+    sent_at: datetime = _time(nullable=False)
+    received_at: datetime = _time(nullable=False)
+
+
+class CallbackUpdate(SQLModel, table=True):
+    """An update from Meta that is neither a status nor a message, or could not be read."""
+
+    __tablename__ = "callback_update"
+
+    id: str = Field(primary_key=True, max_length=64)
+    """A hash of the content: a repeat is the same row."""
+    tenant_id: str = Field(index=True)
+    field: str
+    problem: str | None = None
+    """Why it was set aside; ``None`` for fields PyTake does not act on."""
+    payload: Any = Field(sa_column=Column(_json(), nullable=False))
+    received_at: datetime = _time(nullable=False, index=True)
+
+
+class Alert(SQLModel, table=True):
+    """Something a person must know: what, since when, and what to do."""
+
+    id: int | None = Field(
+        default=None,
+        sa_column=Column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True),
+    )
+    tenant_id: str = Field(index=True)
+    phone_number_id: str | None = None
+    kind: str
+    severity: str
+    code: int | None = None
+    title: str
+    advice: str = ""
+    since: datetime = _time(nullable=False)
+    ended_at: datetime | None = _time()
+
+
+class ApiKey(SQLModel, table=True):
+    """An API key: only a hash of its secret part is kept."""
+
+    __tablename__ = "api_key"
+
+    id: str = Field(primary_key=True, max_length=32)
+    tenant_id: str = Field(index=True)
+    admin: bool = False
+    name: str = ""
+    secret_hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    created_at: datetime = _time(nullable=False)
+    revoked_at: datetime | None = _time()
+
+
+class ProcessHeartbeat(SQLModel, table=True):
+    """A live API or worker process and what it is sending right now."""
+
+    __tablename__ = "process_heartbeat"
+
+    id: str = Field(primary_key=True, max_length=64)
+    tenant_id: str = "*"
+    kind: str
+    started_at: datetime = _time(nullable=False)
+    seen_at: datetime = _time(nullable=False, index=True)
+    sending: dict[str, dict[str, int]] = Field(sa_column=Column(_json(), nullable=False))
+    """Messages in a call to Meta, by tenant and priority."""
+
+
+class InstallSecret(SQLModel, table=True):
+    """Keys made at the first migration, such as the one that hashes contacts."""
+
+    __tablename__ = "install_secret"
+
+    name: str = Field(primary_key=True, max_length=40)
+    tenant_id: str = "*"
+    value: bytes = Field(sa_column=Column(LargeBinary, nullable=False))

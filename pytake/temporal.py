@@ -1,0 +1,137 @@
+"""The only ``Client.connect``; task queues, search-attribute keys and queue rate limits."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
+from temporalio.api.operatorservice.v1 import (
+    AddSearchAttributesRequest,
+    ListSearchAttributesRequest,
+)
+from temporalio.api.taskqueue.v1 import RateLimit
+from temporalio.api.workflowservice.v1 import UpdateTaskQueueConfigRequest
+from temporalio.client import Client, Plugin
+from temporalio.common import SearchAttributeKey
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.envconfig import ClientConfig
+from temporalio.service import RPCError, RPCStatusCode
+
+from pytake.settings import temporal_environment
+
+WORKFLOW_QUEUE: Final = "pytake"
+"""Workflow tasks, and activities that need no rate limit."""
+SEND_QUEUE: Final = "whatsapp-send"
+"""``send_message``; one fairness key per phone number, dispatched at that number's rate."""
+RATE_LIMITED_QUEUES: Final = (SEND_QUEUE,)
+
+TENANT: Final = SearchAttributeKey.for_keyword("PyTakeTenant")
+NUMBER: Final = SearchAttributeKey.for_keyword("PyTakeNumber")
+PRIORITY: Final = SearchAttributeKey.for_keyword("PyTakePriority")
+CONTACT: Final = SearchAttributeKey.for_keyword("PyTakeContact")
+"""A keyed hash of the contact: search attributes hold no personal data."""
+HOLD: Final = SearchAttributeKey.for_keyword("PyTakeHold")
+"""Why a message waits on a timer of its own; unset while it does not."""
+SEARCH_ATTRIBUTES: Final = (TENANT, NUMBER, PRIORITY, CONTACT, HOLD)
+
+MEMO_MESSAGE: Final = "message"
+MEMO_WAIT: Final = "wait"
+
+
+async def connect(
+    *,
+    target: str | None = None,
+    namespace: str | None = None,
+    plugins: Sequence[Plugin] = (),
+    lazy: bool = False,
+) -> Client:
+    """Connect as Temporal's standard variables say; 127.0.0.1:7233, namespace ``default`` without.
+
+    With ``lazy`` the connection is made by the first call, so that an API process can start (and
+    report itself not ready) while Temporal is down.
+    """
+    config = dict(
+        ClientConfig.load_client_connect_config(override_env_vars=dict(temporal_environment()))
+    )
+    config.setdefault("target_host", "127.0.0.1:7233")
+    if target:
+        config["target_host"] = target
+    if namespace:
+        config["namespace"] = namespace
+    return await Client.connect(
+        **config,  # type: ignore[arg-type]  # TypedDict of connect's own arguments, widened by dict()
+        data_converter=pydantic_data_converter,
+        plugins=plugins,
+        lazy=lazy,
+    )
+
+
+async def ensure_search_attributes(client: Client) -> list[str]:
+    """Create the missing search attributes; returns their names."""
+    missing = await missing_search_attributes(client)
+    if missing:
+        keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+        await client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=client.namespace, search_attributes=dict.fromkeys(missing, keyword)
+            )
+        )
+    return missing
+
+
+async def missing_search_attributes(client: Client) -> list[str]:
+    """Search attributes that the namespace lacks."""
+    present = await client.operator_service.list_search_attributes(
+        ListSearchAttributesRequest(namespace=client.namespace)
+    )
+    return [key.name for key in SEARCH_ATTRIBUTES if key.name not in present.custom_attributes]
+
+
+async def ensure_rate_limits(client: Client) -> None:
+    """Limit every fairness key of the rate-limited queues to 1/s times its weight."""
+    for queue in RATE_LIMITED_QUEUES:
+        limit = UpdateTaskQueueConfigRequest.RateLimitUpdate(
+            rate_limit=RateLimit(requests_per_second=1.0),
+            reason="each key runs at its weight in tasks per second",
+        )
+        await _configure(client, queue, update_fairness_key_rate_limit_default=limit)
+
+
+async def override_weights(
+    client: Client,
+    queue: str,
+    weights: Mapping[str, float | None],
+    rpc_timeout: timedelta | None = None,
+) -> None:
+    """Set the rate of fairness keys at once, backlog included; ``None`` lifts an override."""
+    await _configure(
+        client,
+        queue,
+        rpc_timeout=rpc_timeout,
+        set_fairness_weight_overrides={k: w for k, w in weights.items() if w is not None},
+        unset_fairness_weight_overrides=[k for k, w in weights.items() if w is None],
+    )
+
+
+async def _configure(
+    client: Client, queue: str, rpc_timeout: timedelta | None = None, **change: Any
+) -> None:
+    request = UpdateTaskQueueConfigRequest(
+        namespace=client.namespace,
+        identity=client.identity,
+        task_queue=queue,
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+        **change,
+    )
+    await client.workflow_service.update_task_queue_config(request, timeout=rpc_timeout)
+
+
+def is_unavailable(error: RPCError) -> bool:
+    """Whether the server could not be reached or did not answer in time."""
+    return error.status in (
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.CANCELLED,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.UNKNOWN,
+    )

@@ -1,0 +1,1 @@
+"""The Cloud API: sending, and reading what its callback brings."""

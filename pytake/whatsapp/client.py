@@ -1,0 +1,160 @@
+"""The Cloud API client: one POST, and what its answer means.
+
+Everything that can happen to a request is one of: accepted, refused (Meta answered with an error),
+not sent (it cannot have reached Meta), or ambiguous (it may have).
+"""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from pytake.domain.errors import ErrorRule, rule_for
+
+_NO_CODE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Meta's 200: the message has a wamid. It means accepted, not delivered."""
+
+    wamid: str
+    wa_id: str | None
+    message_status: str | None = None
+
+
+class SendError(Exception):
+    """Base of the ways a send fails; ``str()`` is safe to show: no token, no message text."""
+
+
+class NotSentError(SendError):
+    """The request cannot have reached Meta: trying again is safe."""
+
+
+class AmbiguousError(SendError):
+    """The request may have reached Meta: trying again blindly could send twice."""
+
+
+class RefusedError(SendError):
+    """Meta answered with an error; ``rule`` says what to do about its code."""
+
+    def __init__(self, code: int, http_status: int, message: str, details: str, trace: str) -> None:
+        self.code = None if code == _NO_CODE else code
+        self.rule: ErrorRule = rule_for(code, http_status)
+        self.http_status = http_status
+        self.message = message
+        self.details = details
+        self.trace = trace
+        super().__init__(f"({code}) {message}" if code != _NO_CODE else f"HTTP {http_status}")
+
+
+class CloudApi:
+    """One pooled connection to Meta for the whole process; reuse it, close it at the end."""
+
+    def __init__(
+        self, base_url: str, version: str, token: str, *, timeout: float, connections: int = 200
+    ) -> None:
+        self._timeout = timeout
+        self._plain = base_url.startswith("http://")
+        self._client = httpx.AsyncClient(
+            base_url=f"{base_url}/{version}",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            http2=not self._plain,
+            trust_env=True,
+            follow_redirects=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._client.aclose()
+
+    async def send(self, phone_number_id: str, payload: dict[str, Any]) -> Accepted:
+        """``POST /{phone_number_id}/messages``.
+
+        Raises:
+            RefusedError, NotSentError, AmbiguousError.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                response = await self._client.post(f"/{phone_number_id}/messages", json=payload)
+        except (
+            httpx.ConnectError,
+            httpx.ConnectTimeout,
+            httpx.PoolTimeout,
+            httpx.UnsupportedProtocol,
+        ) as error:
+            raise NotSentError(f"no connection to the Cloud API: {_describe(error)}") from error
+        except httpx.ReadError as error:
+            if self._plain and _was_reset(error):
+                # A peer that speaks plain HTTP is the server itself, with no TLS terminator or
+                # proxy in between; its kernel answers with a reset when it closed without reading.
+                raise NotSentError("the connection was reset with the request unread") from error
+            raise AmbiguousError(f"the connection was lost: {_describe(error)}") from error
+        except (TimeoutError, httpx.HTTPError, ssl.SSLError) as error:
+            raise AmbiguousError(f"no answer from the Cloud API: {_describe(error)}") from error
+        return _read_answer(response)
+
+    async def get(self, path: str, **params: str) -> dict[str, Any]:
+        """A ``GET`` on the Graph API.
+
+        Raises:
+            RefusedError: with Meta's code.
+            NotSentError: the network failed.
+        """
+        try:
+            response = await self._client.get(f"/{path}", params=params)
+        except httpx.HTTPError as error:
+            raise NotSentError(f"no answer from the Cloud API: {_describe(error)}") from error
+        if response.status_code != 200:
+            raise _refusal(response)
+        body: dict[str, Any] = response.json()
+        return body
+
+
+def _read_answer(response: httpx.Response) -> Accepted:
+    if response.status_code >= 400:
+        raise _refusal(response)
+    try:
+        body = response.json()
+        message = body["messages"][0]
+        contacts = body.get("contacts") or [{}]
+        return Accepted(str(message["id"]), contacts[0].get("wa_id"), message.get("message_status"))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise AmbiguousError(f"HTTP {response.status_code} without a message id") from error
+
+
+def _refusal(response: httpx.Response) -> RefusedError:
+    try:
+        error = response.json()["error"]
+        data = error.get("error_data")
+        details = str(data.get("details") or "") if isinstance(data, dict) else ""
+        code, message = int(error.get("code", _NO_CODE)), str(error.get("message") or "")
+        trace = str(error.get("fbtrace_id") or "")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        code, message, details, trace = _NO_CODE, "", "", ""
+    return RefusedError(code, response.status_code, message[:500], details[:500], trace[:100])
+
+
+def _was_reset(error: BaseException) -> bool:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionResetError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}{f' ({error})' if str(error) else ''}"[:300]

@@ -1,0 +1,177 @@
+"""The worker process: the composition root of workflows and activities."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from uuid import uuid4
+
+import structlog
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.number_control import NumberActivities, follow_number
+from activities.receipts import ReceiptActivities
+from activities.record_outcome import RecordActivities
+from activities.send_message import SendActivities, SendPolicy
+from pytake import temporal
+from pytake.heartbeat import beating
+from pytake.logs import configure_logging
+from pytake.settings import ConfigurationError, Settings, load_settings
+from pytake.storage import numbers
+from pytake.storage.admission import NumberDefaults
+from pytake.storage.engine import Database
+from pytake.whatsapp.client import CloudApi
+from workflows.message import MessageWorkflow
+from workflows.number import NumberWorkflow
+from workflows.scheduled_message import ScheduledMessageWorkflow
+
+_log = structlog.get_logger()
+
+WORKFLOWS = [MessageWorkflow, ScheduledMessageWorkflow, NumberWorkflow]
+_PASSED_THROUGH = (
+    "activities",
+    "pytake",
+    "pydantic",
+    "httpx",
+    "sqlmodel",
+    "sqlalchemy",
+    "structlog",
+)
+
+
+def workflow_runner() -> SandboxedWorkflowRunner:
+    """The workflow sandbox, with our own pure and heavy modules passed through."""
+    restrictions = SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH)
+    return SandboxedWorkflowRunner(restrictions=restrictions)
+
+
+def build_workers(
+    client: Client, settings: Settings, database: Database, api: CloudApi
+) -> tuple[list[Worker], SendActivities]:
+    """The workers of one process: workflows, and the rate-limited sends."""
+    send = SendActivities(
+        api,
+        database,
+        client,
+        SendPolicy(
+            defaults=number_defaults(settings),
+            call_timeout=settings.whatsapp_timeout_seconds,
+            receipt_wait=settings.receipt_wait_seconds,
+            redrive_wait_codes=settings.wait_codes == "redrive",
+        ),
+    )
+    record = RecordActivities(database)
+    steer = NumberActivities(database, client)
+    receipts = ReceiptActivities(database, settings.receipt_wait_seconds)
+    grace = timedelta(seconds=settings.whatsapp_timeout_seconds + 10)
+    workers = [
+        Worker(
+            client,
+            task_queue=temporal.WORKFLOW_QUEUE,
+            workflows=WORKFLOWS,
+            activities=[
+                record.record_outcome,
+                record.begin_redrive,
+                receipts.find_receipt,
+                steer.steer_number,
+            ],
+            workflow_runner=workflow_runner(),
+            graceful_shutdown_timeout=grace,
+            max_cached_workflows=2000,
+        ),
+        Worker(
+            client,
+            task_queue=temporal.SEND_QUEUE,
+            activities=[send.send_message],
+            max_concurrent_activities=settings.max_concurrent_sends,
+            graceful_shutdown_timeout=grace,
+        ),
+    ]
+    return workers, send
+
+
+def number_defaults(settings: Settings) -> NumberDefaults:
+    """What a number starts with."""
+    return NumberDefaults(
+        portfolio_id=settings.business_account_id,
+        rate=settings.whatsapp_messages_per_second,
+        tier=settings.tier.name,
+    )
+
+
+@asynccontextmanager
+async def running(settings: Settings, client: Client, database: Database) -> AsyncIterator[None]:
+    """Workers that run while the context is open, and finish their calls when it closes."""
+    await temporal.ensure_rate_limits(client)
+    defaults = number_defaults(settings)
+    number = await database.write(
+        numbers.register,
+        settings.phone_number_id,
+        tenant_id="default",
+        shared=True,
+        portfolio_id=defaults.portfolio_id,
+        rate=defaults.rate,
+        tier=defaults.tier,
+    )
+    await follow_number(client, number)
+    async with AsyncExitStack() as stack:
+        api = await stack.enter_async_context(
+            CloudApi(
+                settings.whatsapp_api_base_url,
+                settings.whatsapp_api_version,
+                settings.access_token,
+                timeout=settings.whatsapp_timeout_seconds,
+                connections=settings.max_concurrent_sends,
+            )
+        )
+        workers, send = build_workers(client, settings, database, api)
+        process_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+        await stack.enter_async_context(
+            beating(
+                database,
+                process_id,
+                "worker",
+                lambda: {t: dict(c) for t, c in send.sending.items()},
+            )
+        )
+        for worker in workers:
+            await stack.enter_async_context(worker)
+        yield
+
+
+async def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    database = Database(settings.sqlalchemy_url)
+    client = await temporal.connect()
+    async with running(settings, client, database):
+        _log.info("worker ready", queue=temporal.WORKFLOW_QUEUE, send_queue=temporal.SEND_QUEUE)
+        await stop.wait()
+        _log.info("worker stopping: running calls finish first")
+    database.close()
+
+
+def main() -> None:
+    """Entry point of ``pytake worker`` and ``python worker.py``."""
+    try:
+        settings = load_settings()
+    except ConfigurationError as error:
+        sys.exit(f"configuration: {error}")
+    configure_logging(settings.log_format, settings.log_level)
+    asyncio.run(run(settings))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The Temporal client's native threads can abort an ordinary exit (temporalio/sdk-python#300).
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

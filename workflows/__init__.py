@@ -1,0 +1,1 @@
+"""Durable processes: deterministic, no I/O."""

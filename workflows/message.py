@@ -1,0 +1,295 @@
+"""MessageWorkflow: one message, from accepted to sent, dead-lettered or cancelled."""
+
+import asyncio
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from temporalio import exceptions, workflow
+from temporalio.common import Priority
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    TimeoutType,
+    is_cancelled_exception,
+)
+from temporalio.workflow import ActivityCancellationType, ActivityHandle
+
+with workflow.unsafe.imports_passed_through():
+    from activities.receipts import ReceiptActivities
+    from activities.record_outcome import RecordActivities
+    from activities.send_message import SendActivities
+    from pytake.contracts import (
+        EXPIRED,
+        MessageInput,
+        MessageResult,
+        OutcomeRecord,
+        Problem,
+        SendOutcome,
+        SendRequest,
+        SendResult,
+        Wait,
+        WaitMemo,
+    )
+    from pytake.domain.errors import ErrorClass
+    from pytake.domain.limits import DISPATCH
+    from pytake.domain.priority import PRIORITY_KEY
+    from pytake.domain.status import Observation
+    from pytake.temporal import HOLD, MEMO_WAIT, SEND_QUEUE
+    from workflows.policies import (
+        FIND_RECEIPT_RETRY,
+        FIND_RECEIPT_TIMEOUT,
+        RECORD_LOCAL_THRESHOLD,
+        RECORD_RETRY,
+        RECORD_TIMEOUT,
+        send_retry,
+        send_timeout,
+    )
+
+_KEPT_WAITS = 20
+"""Waits that a message remembers; one on a number on hold may be sent back hundreds of times."""
+
+
+@workflow.defn
+class MessageWorkflow:
+    """Executes ``send_message`` until the message is accepted or given up, then records that.
+
+    Happy path: one remote activity, one local activity. Waits spend no attempt. A dead letter ends
+    the workflow as Failed, so that the Web UI's Failed filter is the dead-letter queue.
+    """
+
+    @workflow.init
+    def __init__(self, message: MessageInput) -> None:
+        self._message = message
+        self._cancelled = False
+        self._resumed = False
+        self._sending: ActivityHandle[SendResult] | None = None
+
+    @workflow.signal
+    def cancel(self) -> None:
+        """Cancel the message; it wins exactly when the POST to Meta has not started."""
+        self._cancelled = True
+        if self._sending is not None:
+            self._sending.cancel()
+
+    @workflow.signal
+    def resume(self) -> None:
+        """End the message's own wait (pair limit, full window) and try again now."""
+        self._resumed = True
+
+    @workflow.run
+    async def run(self, message: MessageInput) -> MessageResult:
+        """Returns when the message was accepted or cancelled; raises for a dead letter.
+
+        Raises:
+            ApplicationError: of type ``DeadLetter``, with the :class:`Problem` as its detail.
+        """
+        if message.generation > 0 and message.attempts_spent == 0:
+            await workflow.execute_local_activity_method(
+                RecordActivities.begin_redrive,
+                message,
+                start_to_close_timeout=RECORD_TIMEOUT,
+                retry_policy=RECORD_RETRY,
+                local_retry_threshold=RECORD_LOCAL_THRESHOLD,
+            )
+        try:
+            return await self._process()
+        except asyncio.CancelledError:
+            # Cancelled through the Web UI's own button: recorded like the signal, ended as Canceled.
+            await self._record(Observation.CANCELLED)
+            raise
+
+    async def _process(self) -> MessageResult:
+        message = self._message
+        while not self._cancelled:
+            if workflow.now() >= message.expires_at:
+                return await self._dead_letter(EXPIRED)
+            try:
+                result = await self._send()
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    return await self._stopped(error)
+                message.attempts_spent = _attempts(error, message)
+                settled = await self._settle(error)
+                if settled is None:
+                    return await self._dead_letter(_problem(error))
+                result = settled
+            message.attempts_spent += result.attempts_spent
+            if result.outcome is SendOutcome.ACCEPTED:
+                return await self._record(Observation.ACCEPTED, result)
+            await self._wait(result)
+            if workflow.info().is_continue_as_new_suggested() and not self._cancelled:
+                workflow.continue_as_new(message)
+        return await self._record(Observation.CANCELLED)
+
+    async def _stopped(self, error: ActivityError) -> MessageResult:
+        """The send was cancelled before it reached Meta: by our signal, or by the whole workflow's
+        cancellation, which goes on its way.
+        """
+        if not self._cancelled:
+            raise asyncio.CancelledError from error
+        return await self._record(Observation.CANCELLED)
+
+    async def _send(self) -> SendResult:
+        message = self._message
+        self._sending = workflow.start_activity_method(
+            SendActivities.send_message,
+            self._request(),
+            task_queue=SEND_QUEUE,
+            start_to_close_timeout=send_timeout(message),
+            schedule_to_close_timeout=_until(message.expires_at) + send_timeout(message),
+            retry_policy=send_retry(message, message.attempts_spent),
+            priority=Priority(
+                priority_key=PRIORITY_KEY[message.priority],
+                fairness_key=message.phone_number_id,
+                fairness_weight=message.messages_per_second * DISPATCH,
+            ),
+            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+        try:
+            return await self._sending
+        finally:
+            self._sending = None
+
+    def _request(self) -> SendRequest:
+        message = self._message
+        return SendRequest(
+            message_id=message.message_id,
+            tenant_id=message.tenant_id,
+            phone_number_id=message.phone_number_id,
+            recipient=message.recipient,
+            message_type=message.message_type,
+            content=message.content,
+            priority=message.priority,
+            reply_to=message.reply_to,
+            expires_at=message.expires_at,
+            generation=message.generation,
+            superseded_wamids=message.superseded_wamids,
+            max_attempts=message.max_attempts,
+            attempts_spent=message.attempts_spent,
+            pair_deferrals=message.pair_deferrals,
+        )
+
+    async def _settle(self, error: ActivityError) -> SendResult | None:
+        """The receipt of a message whose last attempt ended ambiguously, if one arrives in time."""
+        cause = error.cause
+        timeout = cause.type if isinstance(cause, exceptions.TimeoutError) else None
+        ambiguous = isinstance(cause, ApplicationError) and cause.type == "Ambiguous"
+        if timeout is None and not ambiguous:
+            return None
+        if timeout is not TimeoutType.SCHEDULE_TO_CLOSE:
+            await workflow.sleep(self._message.receipt_wait_seconds)
+        while True:
+            found = await workflow.execute_activity_method(
+                ReceiptActivities.find_receipt,
+                self._request(),
+                start_to_close_timeout=FIND_RECEIPT_TIMEOUT,
+                retry_policy=FIND_RECEIPT_RETRY,
+            )
+            if found.outcome is not SendOutcome.DEFERRED or found.until is None:
+                break
+            await workflow.sleep(_until(found.until))
+        return found if found.outcome is SendOutcome.ACCEPTED else None
+
+    async def _wait(self, result: SendResult) -> None:
+        """Remember the wait, visibly; sleep if it is the message's own."""
+        message = self._message
+        message.waits.append(Wait(at=workflow.now(), reason=result.reason, until=result.until))
+        del message.waits[:-_KEPT_WAITS]
+        if result.outcome is not SendOutcome.DEFERRED or result.until is None:
+            return
+        message.pair_deferrals += result.reason == "pair_limit"
+        self._resumed = False
+        memo = WaitMemo(attempts_spent=message.attempts_spent, waits=message.waits)
+        workflow.upsert_memo({MEMO_WAIT: memo})
+        workflow.upsert_search_attributes([HOLD.value_set(result.reason)])
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: self._cancelled or self._resumed,
+                timeout=min(_until(result.until), _until(message.expires_at)),
+            )
+        workflow.upsert_search_attributes([HOLD.value_unset()])
+
+    async def _dead_letter(self, problem: Problem) -> MessageResult:
+        await self._record(Observation.DEAD, problem=problem)
+        raise ApplicationError(
+            f"{problem.title}{f': {problem.detail}' if problem.detail else ''}",
+            problem.model_dump(mode="json"),
+            type="DeadLetter",
+        )
+
+    async def _record(
+        self,
+        observation: Observation,
+        result: SendResult | None = None,
+        problem: Problem | None = None,
+    ) -> MessageResult:
+        message = self._message
+        at = (result.accepted_at if result else None) or workflow.now()
+        record = OutcomeRecord(
+            message=message,
+            observation=observation,
+            at=at,
+            wamid=result.wamid if result else None,
+            wa_id=result.wa_id if result else None,
+            attempts=message.attempts_spent,
+            problem=problem,
+        )
+        recording = asyncio.create_task(write_outcome(record))
+        try:
+            await asyncio.shield(recording)
+        except asyncio.CancelledError:
+            # A workflow cancelled now has already ended; only the record of it is missing.
+            await recording
+        return MessageResult(
+            message_id=message.message_id,
+            status=observation,
+            wamid=record.wamid,
+            attempts=message.attempts_spent,
+        )
+
+
+async def write_outcome(record: OutcomeRecord) -> None:
+    """Record how a run ended, however long the database takes to come back."""
+    await workflow.execute_local_activity_method(
+        RecordActivities.record_outcome,
+        record,
+        start_to_close_timeout=RECORD_TIMEOUT,
+        retry_policy=RECORD_RETRY,
+        local_retry_threshold=RECORD_LOCAL_THRESHOLD,
+    )
+
+
+def _attempts(error: ActivityError, message: MessageInput) -> int:
+    """Attempts spent when the activity gave up: it tells, unless its worker was lost."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and len(cause.details) > 1:
+        return int(cause.details[1])
+    if isinstance(cause, exceptions.TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_CLOSE:
+        return message.attempts_spent
+    return message.max_attempts
+
+
+def _until(moment: datetime) -> timedelta:
+    return max(moment - workflow.now(), timedelta(seconds=1))
+
+
+def _problem(error: ActivityError) -> Problem:
+    """The problem that the activity's failure carries; a timeout has none of its own."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and cause.details:
+        return Problem.model_validate(cause.details[0])
+    if isinstance(cause, exceptions.TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_CLOSE:
+        return EXPIRED
+    if isinstance(cause, exceptions.TimeoutError):
+        return Problem(
+            error_class=ErrorClass.AMBIGUOUS,
+            title="Outcome unknown",
+            detail="the worker was lost during the last attempt, and no receipt arrived",
+            advice="Meta may have accepted the message: ask the recipient before you retry it.",
+        )
+    return Problem(
+        error_class=ErrorClass.PERMANENT,
+        title="Could not be sent",
+        detail=str(cause or error)[:500],
+        advice="See the workflow's history in the Temporal Web UI.",
+    )

@@ -1,0 +1,43 @@
+"""NumberWorkflow: sees a number's rate through, from a throttle back to full speed."""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.number_control import CHANGED_SIGNAL, NumberActivities
+    from pytake.contracts import NumberInput
+    from workflows.policies import STEER_RETRY, STEER_TIMEOUT
+
+
+@workflow.defn
+class NumberWorkflow:
+    """Applies the number's weight after every change, and steps back up while it is throttled."""
+
+    @workflow.init
+    def __init__(self, request: NumberInput) -> None:
+        self._changed = False
+
+    @workflow.signal(name=CHANGED_SIGNAL)
+    def changed(self) -> None:
+        """The number's row changed."""
+        self._changed = True
+
+    @workflow.run
+    async def run(self, request: NumberInput) -> str:
+        """Ends when the weight is applied and no step is due; returns where the number stands."""
+        while True:
+            self._changed = False
+            step = await workflow.execute_activity_method(
+                NumberActivities.steer_number,
+                request,
+                start_to_close_timeout=STEER_TIMEOUT,
+                retry_policy=STEER_RETRY,
+            )
+            if step.wait_seconds <= 0 and not self._changed:
+                return step.note
+            if workflow.info().is_continue_as_new_suggested():
+                workflow.continue_as_new(request)
+            if not self._changed:
+                try:
+                    await workflow.wait_condition(lambda: self._changed, timeout=step.wait_seconds)
+                except TimeoutError:
+                    continue

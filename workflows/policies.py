@@ -1,0 +1,58 @@
+"""All timeouts and retry policies, where they can be compared, each with its reason."""
+
+from datetime import timedelta
+from typing import Final
+
+from temporalio.common import RetryPolicy
+
+from pytake.contracts import MessageInput
+
+SEND_MARGIN: Final = timedelta(seconds=15)
+"""From the start of ``send_message`` to its POST at most 10 s pass (it posts no more after that);
+the rest is for the answer to travel."""
+
+
+def send_timeout(message: MessageInput) -> timedelta:
+    """One attempt at ``send_message``.
+
+    It covers the wait for a slot, the call, and the time a receipt takes: when an attempt times out
+    because its worker died, the next one may rely on a receipt having arrived if there is one.
+    """
+    call = timedelta(seconds=message.send_timeout_seconds)
+    return SEND_MARGIN + call + timedelta(seconds=message.receipt_wait_seconds)
+
+
+def send_retry(message: MessageInput, spent: int) -> RetryPolicy:
+    """1 s, doubled, at most 5 minutes; after a deferral it goes on where it was."""
+    return RetryPolicy(
+        initial_interval=min(timedelta(seconds=2 ** min(spent, 9)), timedelta(minutes=5)),
+        backoff_coefficient=2.0,
+        maximum_interval=timedelta(minutes=5),
+        maximum_attempts=max(message.max_attempts - spent, 1),
+    )
+
+
+RECORD_TIMEOUT: Final = timedelta(seconds=30)
+"""One transaction, behind others when the database is busy."""
+RECORD_RETRY: Final = RetryPolicy(
+    initial_interval=timedelta(milliseconds=100),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=30),
+)
+"""Without end: an outcome that is known is never dropped because the database is away."""
+RECORD_LOCAL_THRESHOLD: Final = timedelta(seconds=5)
+"""Longer waits between retries are timers on the server, so that the worker is free meanwhile."""
+
+FIND_RECEIPT_TIMEOUT: Final = timedelta(seconds=30)
+"""Two reads of the database."""
+FIND_RECEIPT_RETRY: Final = RetryPolicy(
+    initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=60)
+)
+"""Without end: whether a message went out is not decided by a database that is away."""
+
+STEER_TIMEOUT: Final = timedelta(seconds=30)
+"""One row and one call to Temporal."""
+STEER_RETRY: Final = RetryPolicy(
+    initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)
+)
+"""Without end: the rate of a number must follow its row."""
