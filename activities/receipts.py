@@ -37,6 +37,8 @@ class ReceiptActivities:
                 accepted_at=receipt.sent_at or now(),
                 reason="receipt",
             )
+        if await self._database.read(messages.surely_unsent, request, attempts):
+            return SendResult(outcome=SendOutcome.UNKNOWN)
         opened = await self._database.read(heartbeats.callback_open_since, now())
         settled_at = (opened or now()) + self._receipt_wait
         if opened is not None and settled_at <= now():

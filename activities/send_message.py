@@ -105,7 +105,7 @@ class SendActivities:
             raise self._failure(EXPIRED, "Permanent", spent, retry=False)
         try:
             if spent > 0:
-                found = await self._receipts.look(request)
+                found = await self._receipts.look(request, spent)
                 if found.outcome is not SendOutcome.UNKNOWN:
                     return found.model_copy(update={"attempts_spent": attempt - 1})
             admitted = await self._gate.submit(_candidate(request))
@@ -122,10 +122,9 @@ class SendActivities:
         await self._window.wait(request.phone_number_id, self._policy.defaults.rate)
         if time.monotonic() - started > _MAX_START_DELAY:
             return self._wait(request, SendOutcome.REQUEUE, "worker_overloaded", None)
-        try:
-            accepted = await self._post(request)
-        except SendError as error:
-            return await self._refused(request, admitted, spent, error)
+        accepted = await self._post(request)
+        if isinstance(accepted, SendError):
+            return await self._refused(request, admitted, spent, accepted)
         if admitted.probe:
             # Decoupled from the answer: the message is sent, whatever becomes of the release.
             release = asyncio.create_task(self._release(request.phone_number_id))
@@ -146,7 +145,9 @@ class SendActivities:
             admission.admit, batch, now(), lease, self._policy.defaults
         )
 
-    async def _post(self, request: SendRequest) -> Accepted:
+    async def _post(self, request: SendRequest) -> Accepted | SendError:
+        """The call. Its error is returned: raised on from there, its chain of causes would outgrow
+        the size that Temporal allows a failure."""
         payload = build_payload(
             recipient=request.recipient,
             message_type=request.message_type,
@@ -158,6 +159,8 @@ class SendActivities:
         counts[request.priority.value] += 1
         try:
             return await self._api.send(request.phone_number_id, payload)
+        except SendError as error:
+            return error
         finally:
             counts[request.priority.value] -= 1
 
@@ -197,7 +200,7 @@ class SendActivities:
                 until = now() + _INFRASTRUCTURE_WAIT
                 return self._wait(request, SendOutcome.DEFERRED, "database_unavailable", until)
         kind = _RETRIED.get(problem.error_class, "Permanent")
-        raise self._failure(problem, kind, spent + 1, retry=retry, delay=delay)
+        raise self._failure(problem, kind, spent + 1, retry=retry, delay=delay) from None
 
     async def _waits(self, request: SendRequest, refusal: RefusedError) -> SendResult | None:
         """The wait that Meta's answer asks for, of this message or of its whole number."""

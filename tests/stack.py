@@ -1,0 +1,238 @@
+"""PyTake's real parts, started for tests: Temporal server, worker, API and sandbox over HTTP."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from temporalio.client import Client
+
+import worker
+from api.app import create_app
+from pytake import embedded_temporal, temporal
+from pytake.sandbox.server import build_server
+from pytake.settings import Settings
+from pytake.storage import numbers
+from pytake.storage.engine import Database
+
+EXAMPLE = {
+    "to": "5561994013828",
+    "message_type": "template",
+    "content": {"name": "pytake_saudacao", "language": "pt_BR"},
+    "priority": "High",
+    "max_attempts": 5,
+}
+
+_counter = itertools.count(int(time.time() * 1000) % 10**9 * 1000)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def fresh_number() -> str:
+    """A phone number id that no other test uses."""
+    return str(next(_counter))
+
+
+def fresh_recipient() -> str:
+    return f"55619{next(_counter) % 10**8:08d}"
+
+
+@contextmanager
+def temporal_server(directory: Path) -> Iterator[str]:
+    """A Temporal server of its own; yields its address."""
+    port = free_port()
+    command = embedded_temporal.command(directory / "temporal.db", port=port, ui_port=None)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+async def connect(address: str) -> Client:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            client = await temporal.connect(target=address)
+            await temporal.ensure_search_attributes(client)
+            await temporal.ensure_rate_limits(client)
+        except RuntimeError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.2)
+        else:
+            return client
+
+
+def make_settings(directory: Path, database_url: str | None = None, **changes: Any) -> Settings:
+    values: dict[str, Any] = {
+        "data_dir": directory,
+        "database_url": database_url,
+        "port": free_port(),
+        "sandbox_port": free_port(),
+        "sandbox": True,
+        "message_tier": "TIER_UNLIMITED",
+        "whatsapp_timeout_seconds": 3.0,
+        "receipt_wait_seconds": 2.0,
+        "whatsapp_app_secret": "app-secret",
+        "whatsapp_webhook_verify_token": "verify-me",
+        **changes,
+    }
+    values.setdefault("whatsapp_api_base_url", f"http://127.0.0.1:{values['sandbox_port']}")
+    return Settings(_env_file=None, **values)
+
+
+@asynccontextmanager
+async def serving(server: uvicorn.Server) -> AsyncIterator[None]:
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.02)
+        if task.done():
+            task.result()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+@dataclass
+class Stack:
+    """A running PyTake, and shorthands to use it as its users do."""
+
+    settings: Settings
+    client: Client
+    database: Database
+    api: httpx.AsyncClient
+    sandbox: httpx.AsyncClient
+    _seen: int = field(default=0)
+
+    async def send(
+        self, *, expect: int = 202, headers: dict[str, str] | None = None, **changes: Any
+    ) -> dict[str, Any]:
+        """POST the example with changes; returns the body."""
+        response = await self.api.post(
+            "/api/v1/queue/send", json={**EXAMPLE, **changes}, headers=headers
+        )
+        assert response.status_code == expect, response.text
+        body: dict[str, Any] = response.json()
+        return body
+
+    async def message(self, message_id: str) -> dict[str, Any]:
+        response = await self.api.get(f"/api/v1/queue/message/{message_id}")
+        assert response.status_code == 200, response.text
+        body: dict[str, Any] = response.json()
+        return body
+
+    async def until(self, message_id: str, *statuses: str, seconds: float = 30) -> dict[str, Any]:
+        """The message once it has one of the statuses."""
+        view: dict[str, Any] = {}
+
+        async def reached() -> bool:
+            view.update(await self.message(message_id))
+            return view["status"] in statuses
+
+        await eventually(
+            reached, seconds, lambda: f"still {view.get('status')}, not {statuses}: {view}"
+        )
+        return view
+
+    async def fault(self, kind: str, **fields: Any) -> None:
+        response = await self.sandbox.post("/sandbox/faults", json={"kind": kind, **fields})
+        assert response.status_code == 201, response.text
+
+    async def clear_faults(self) -> None:
+        await self.sandbox.delete("/sandbox/faults")
+
+    async def accepted(self, **equal: Any) -> list[dict[str, Any]]:
+        """What the sandbox accepted, in order, filtered."""
+        listed = (await self.sandbox.get("/sandbox/messages")).json()
+        return [m for m in listed if all(m[k] == v for k, v in equal.items())]
+
+    async def accepted_once(self, message_id: str) -> dict[str, Any]:
+        found = await self.accepted(biz_opaque_callback_data=message_id)
+        assert len(found) == 1, f"accepted {len(found)} times"
+        return found[0]
+
+    async def stats(self) -> dict[str, Any]:
+        response = await self.api.get("/api/v1/queue/stats")
+        assert response.status_code == 200, response.text
+        body: dict[str, Any] = response.json()
+        return body
+
+    async def register(
+        self, *, rate: float = 80, tier: str = "TIER_UNLIMITED", tenant: str = "default"
+    ) -> str:
+        """A number of its own, with a portfolio of its own."""
+        number = fresh_number()
+        await self.database.write(
+            numbers.register,
+            number,
+            tenant_id=tenant,
+            portfolio_id=f"p{number}",
+            rate=rate,
+            tier=tier,
+        )
+        return number
+
+    async def inbound(self, sender: str, text: str = "oi", number: str | None = None) -> str:
+        body = {"from": sender, "text": text, "phone_number_id": number}
+        response = await self.sandbox.post("/sandbox/inbound", json=body)
+        assert response.status_code == 202, response.text
+        wamid: str = response.json()["wamid"]
+        return wamid
+
+
+async def eventually(
+    check: Callable[[], Awaitable[bool]], seconds: float = 20, why: Callable[[], str] = lambda: ""
+) -> None:
+    deadline = time.monotonic() + seconds
+    while not await check():
+        if time.monotonic() > deadline:
+            raise AssertionError(why() or "did not become true in time")
+        await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def running_stack(
+    settings: Settings, address: str, *, with_worker: bool = True
+) -> AsyncIterator[Stack]:
+    os.environ["TEMPORAL_ADDRESS"] = address
+    database = Database(settings.sqlalchemy_url)
+    database.migrate()
+    client = await connect(address)
+    app = create_app(settings)
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=settings.port, log_config=None, access_log=False)
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(serving(build_server(settings, seed=1)))
+        await stack.enter_async_context(serving(server))
+        if with_worker:
+            await stack.enter_async_context(worker.running(settings, client, database))
+        api = await stack.enter_async_context(http(f"http://127.0.0.1:{settings.port}"))
+        sandbox = await stack.enter_async_context(http(f"http://127.0.0.1:{settings.sandbox_port}"))
+        yield Stack(settings, client, database, api, sandbox)
+    database.close()
+
+
+def http(base_url: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=base_url, timeout=30, trust_env=False)
