@@ -9,12 +9,12 @@ import time
 from collections import defaultdict, deque
 from typing import Final
 
-_WINDOW_SECONDS: Final = 1.03
+_WINDOW_SECONDS: Final = 1.04
 """A second, and the jitter of a network."""
 
 
 class SlidingWindow:
-    """At most ``limit`` passes in any window of 1.03 s, for each key."""
+    """At most ``limit`` passes in any window of 1.04 s, for each key."""
 
     def __init__(self) -> None:
         self._passes: dict[str, deque[float]] = defaultdict(deque)

@@ -20,11 +20,14 @@ class ReceiptActivities:
     @activity.defn
     async def find_receipt(self, request: SendRequest) -> SendResult:
         """ACCEPTED with the wamid, DEFERRED while receipts cannot come in, UNKNOWN if there is none."""
-        return await self.look(request)
+        return await self.look(request, request.attempts_spent)
 
-    async def look(self, request: SendRequest) -> SendResult:
-        """Look once. Absence proves nothing while the process that serves Meta's callback is down,
-        or has not been up for as long as a receipt takes: then DEFERRED says until when.
+    async def look(self, request: SendRequest, attempts: int) -> SendResult:
+        """Look once, after ``attempts`` attempts.
+
+        If the last of them may have reached Meta, absence proves nothing while the process that
+        serves Meta's callback is down, or has not been up for as long as a receipt takes: then
+        DEFERRED says until when.
         """
         receipt = await self._database.read(
             messages.find_receipt, request.message_id, request.superseded_wamids

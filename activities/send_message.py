@@ -119,7 +119,7 @@ class SendActivities:
             outcome = SendOutcome.DEFERRED if admitted.until else SendOutcome.REQUEUE
             return self._wait(request, outcome, admitted.reason, admitted.until)
         await asyncio.sleep(max(0.0, (admitted.send_at - now()).total_seconds()))
-        await self._window.wait(request.phone_number_id, self._policy.defaults.rate)
+        await self._window.wait(request.phone_number_id, admitted.rate)
         if time.monotonic() - started > _MAX_START_DELAY:
             return self._wait(request, SendOutcome.REQUEUE, "worker_overloaded", None)
         accepted = await self._post(request)
@@ -147,7 +147,8 @@ class SendActivities:
 
     async def _post(self, request: SendRequest) -> Accepted | SendError:
         """The call. Its error is returned: raised on from there, its chain of causes would outgrow
-        the size that Temporal allows a failure."""
+        the size that Temporal allows a failure.
+        """
         payload = build_payload(
             recipient=request.recipient,
             message_type=request.message_type,

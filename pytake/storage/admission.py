@@ -43,6 +43,8 @@ class Admission:
     """
 
     send_at: datetime | None = None
+    rate: float = 0.0
+    """Messages a second that the number may send right now."""
     probe: bool = False
     counted_at: datetime | None = None
     """Set if this message alone made its recipient count: what :func:`uncount` takes."""
@@ -116,7 +118,17 @@ def _admit_number(
         number.next_slot_at = slot + timedelta(seconds=1 / (number.current_rate * PACING))
         if probe:
             number.probe_lease_until = now + probe_lease
-        decided.append((index, Admission(send_at=slot, probe=probe, counted_at=verdict.counted_at)))
+        decided.append(
+            (
+                index,
+                Admission(
+                    send_at=slot,
+                    rate=number.current_rate,
+                    probe=probe,
+                    counted_at=verdict.counted_at,
+                ),
+            )
+        )
     return decided
 
 

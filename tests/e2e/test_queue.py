@@ -1,0 +1,209 @@
+"""The queue as an operator uses it: priority, rate, cancel, reschedule, schedules, figures."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from tests.stack import Stack, eventually, fresh_recipient
+
+
+def in_seconds(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+async def test_critical_overtakes_low_and_the_rate_is_kept(stack: Stack) -> None:
+    number = await stack.register(rate=5)
+    low = [
+        (await stack.send(to=fresh_recipient(), priority="low", phone_number_id=number))[
+            "message_id"
+        ]
+        for _ in range(50)
+    ]
+    critical = [
+        (await stack.send(to=fresh_recipient(), priority="CRITICAL", phone_number_id=number))[
+            "message_id"
+        ]
+        for _ in range(5)
+    ]
+
+    async def all_sent() -> bool:
+        return len(await stack.accepted(phone_number_id=number)) == 55
+
+    await eventually(all_sent, 40)
+    order = [m["biz_opaque_callback_data"] for m in await stack.accepted(phone_number_id=number)]
+    assert len(set(order)) == 55
+    last_critical = max(order.index(message_id) for message_id in critical)
+    overtaken = [message_id for message_id in low if order.index(message_id) > last_critical]
+    assert len(overtaken) >= 30, order
+    stats = (await stack.sandbox.get("/sandbox/stats")).json()
+    assert stats["peak_per_second"][number] <= 5
+    times = [m["received_at"] for m in await stack.accepted(phone_number_id=number)]
+    assert (len(times) - 1) / (times[-1] - times[0]) >= 5 * 0.9
+
+
+async def test_a_scheduled_message_is_sent_on_time(stack: Stack) -> None:
+    at = datetime.now(UTC) + timedelta(seconds=3)
+    sent = await stack.send(to=fresh_recipient(), scheduled_for=at.isoformat())
+    assert sent["status"] == "scheduled"
+    view = await stack.message(sent["message_id"])
+    assert view["status"] == "scheduled"
+    assert datetime.fromisoformat(view["scheduled_for"]) == at
+    await stack.until(sent["message_id"], "read")
+    drift = (await stack.accepted_once(sent["message_id"]))["received_at"] - at.timestamp()
+    assert 0 <= drift < 1.5
+
+
+async def test_a_scheduled_message_can_be_rescheduled_and_cancelled(stack: Stack) -> None:
+    sent = await stack.send(to=fresh_recipient(), scheduled_for=in_seconds(3600))
+    url = f"/api/v1/queue/message/{sent['message_id']}"
+    later = datetime.now(UTC) + timedelta(days=2)
+    moved = await stack.api.patch(url, json={"scheduled_for": later.isoformat()})
+    assert moved.status_code == 200
+    assert datetime.fromisoformat(moved.json()["scheduled_for"]) == later
+    assert datetime.fromisoformat(moved.json()["expires_at"]) > later
+    cancelled = await stack.api.post(f"{url}/cancel")
+    assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
+    view = await stack.message(sent["message_id"])
+    assert view["status"] == "cancelled"
+    assert (await stack.api.post(f"{url}/cancel")).status_code == 200
+    assert (await stack.api.patch(url, json={"scheduled_for": in_seconds(60)})).status_code == 409
+    assert await stack.accepted(biz_opaque_callback_data=sent["message_id"]) == []
+
+
+async def test_a_rescheduled_message_goes_out_at_its_new_time(stack: Stack) -> None:
+    sent = await stack.send(to=fresh_recipient(), scheduled_for=in_seconds(3600))
+    soon = in_seconds(2)
+    moved = await stack.api.patch(
+        f"/api/v1/queue/message/{sent['message_id']}", json={"scheduled_for": soon}
+    )
+    assert moved.status_code == 200
+    await stack.until(sent["message_id"], "read", seconds=10)
+    assert (await stack.accepted_once(sent["message_id"]))["received_at"] >= datetime.fromisoformat(
+        soon
+    ).timestamp()
+
+
+async def test_a_queued_message_is_cancelled_before_it_is_sent(stack: Stack) -> None:
+    number = await stack.register(rate=0.5)
+    ids = [
+        (await stack.send(to=fresh_recipient(), phone_number_id=number))["message_id"]
+        for _ in range(6)
+    ]
+    view = await stack.until(ids[-1], "pending")
+    assert view["attempts"] == 0
+    cancelled = await stack.api.post(f"/api/v1/queue/message/{ids[-1]}/cancel")
+    assert cancelled.status_code == 200
+    for message_id in ids[:-1]:
+        await stack.until(message_id, "sent", "delivered", "read")
+    assert await stack.accepted(biz_opaque_callback_data=ids[-1]) == []
+    assert (await stack.message(ids[-1]))["status"] == "cancelled"
+
+
+async def test_a_retrying_message_is_cancelled(stack: Stack) -> None:
+    to = fresh_recipient()
+    await stack.fault("error", code=131016, to=to)
+    sent = await stack.send(to=to)
+
+    async def third_attempt() -> bool:
+        return (await stack.message(sent["message_id"]))["attempts"] >= 3
+
+    await eventually(third_attempt)
+    cancelled = await stack.api.post(f"/api/v1/queue/message/{sent['message_id']}/cancel")
+    assert cancelled.status_code == 200
+    await stack.clear_faults()
+    await asyncio.sleep(5)
+    assert await stack.accepted(biz_opaque_callback_data=sent["message_id"]) == []
+    assert (await stack.message(sent["message_id"]))["status"] == "cancelled"
+
+
+async def test_a_message_being_sent_is_not_cancelled(stack: Stack) -> None:
+    to = fresh_recipient()
+    await stack.fault("latency", seconds=1.5, to=to, count=1)
+    sent = await stack.send(to=to)
+    await stack.until(sent["message_id"], "processing")
+    late = await stack.api.post(f"/api/v1/queue/message/{sent['message_id']}/cancel")
+    assert late.status_code == 409
+    assert "too late" in late.json()["detail"]
+    await stack.until(sent["message_id"], "read")
+    again = await stack.api.post(f"/api/v1/queue/message/{sent['message_id']}/cancel")
+    assert again.status_code == 409
+    await stack.accepted_once(sent["message_id"])
+
+
+async def test_cancelling_the_workflow_in_the_web_ui_is_a_cancel(stack: Stack) -> None:
+    to = fresh_recipient()
+    await stack.fault("error", code=131016, to=to)
+    sent = await stack.send(to=to)
+    await stack.until(sent["message_id"], "retrying")
+    await stack.client.get_workflow_handle(sent["message_id"]).cancel()
+    await stack.until(sent["message_id"], "cancelled")
+    row = await stack.api.get(
+        "/api/v1/queue/messages", params={"recipient": to, "status": "cancelled"}
+    )
+    assert [m["message_id"] for m in row.json()["messages"]] == [sent["message_id"]]
+
+
+async def test_a_terminated_workflow_is_shown_as_failed_with_the_reason(stack: Stack) -> None:
+    sent = await stack.send(to=fresh_recipient(), scheduled_for=in_seconds(3600))
+    await stack.client.get_workflow_handle(sent["message_id"]).terminate("by hand")
+    view = await stack.until(sent["message_id"], "failed")
+    assert "outside" in view["error"]["title"]
+
+
+async def test_unknown_messages_are_404(stack: Stack) -> None:
+    for method, path in (("GET", ""), ("POST", "/cancel"), ("POST", "/retry")):
+        response = await stack.api.request(method, f"/api/v1/queue/message/msg_unknown{path}")
+        assert response.status_code == 404, path
+    patched = await stack.api.patch(
+        "/api/v1/queue/message/msg_unknown", json={"scheduled_for": in_seconds(60)}
+    )
+    assert patched.status_code == 404
+    assert (await stack.api.get("/api/v1/queue/message/number-1")).status_code == 404
+
+
+async def test_the_figures_count_each_message_once(stack: Stack) -> None:
+    number = await stack.register(rate=0.5)
+    before = await stack.stats()
+    for priority in ("Critical", "Low", "Low", "Normal", "Normal", "Normal"):
+        await stack.send(to=fresh_recipient(), priority=priority, phone_number_id=number)
+    scheduled = [
+        await stack.send(to=fresh_recipient(), scheduled_for=in_seconds(600)) for _ in range(2)
+    ]
+    failing = fresh_recipient()
+    await stack.fault("error", code=131016, to=failing)
+    retried = [await stack.send(to=failing) for _ in range(2)]
+
+    async def counted() -> bool:
+        now = await stack.stats()
+        waiting = now["pending_total"] + now["processing"] - before["pending_total"]
+        return (
+            now["scheduled"] - before["scheduled"] == 2
+            and now["retrying"] == 2
+            and 3 <= waiting <= 6
+            and now["pending_by_priority"]["Low"] >= 2
+            and sum(now["pending_by_priority"].values()) == now["pending_total"]
+        )
+
+    await eventually(counted, 10)
+    for message in (*scheduled, *retried):
+        await stack.api.post(f"/api/v1/queue/message/{message['message_id']}/cancel")
+
+    async def settled() -> bool:
+        now = await stack.stats()
+        return (
+            now["cancelled"] - before["cancelled"] == 4
+            and now["scheduled"] == before["scheduled"]
+            and now["read"] - before["read"] == 6
+            and now["pending_total"] == now["processing"] == now["retrying"] == 0
+        )
+
+    await eventually(settled, 30)
+    limit = next(n for n in (await stack.stats())["numbers"] if n["phone_number_id"] == number)
+    assert limit == {
+        "phone_number_id": number, "state": "active", "tier": "TIER_UNLIMITED", "daily_limit": None,
+        "used_24h": 6, "remaining_24h": None, "messages_per_second": 0.5, "current_rate": 0.5,
+    }  # fmt: skip
+
+
+async def test_health_names_what_fails(stack: Stack) -> None:
+    assert (await stack.api.get("/health/live")).json() == {"status": "live"}
+    assert (await stack.api.get("/health/ready")).json() == {"status": "ready", "failing": {}}
