@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from api.body_limit import BodyLimit
 from api.dependencies import Services
 from api.errors import install_error_handlers
-from api.routes import health, messages, numbers, queue, stats, whatsapp_webhook
+from api.routes import health, messages, numbers, queue, stats, updates, whatsapp_webhook
 from pytake import __version__, temporal
 from pytake.heartbeat import beating
 from pytake.logs import configure_logging
@@ -47,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="PyTake", version=__version__, description=_DESCRIPTION, lifespan=lifespan)
     app.add_middleware(BodyLimit)
     install_error_handlers(app)
-    for module in (queue, messages, stats, whatsapp_webhook, numbers, health):
+    for module in (queue, messages, stats, whatsapp_webhook, numbers, updates, health):
         app.include_router(module.router)
     return app
 

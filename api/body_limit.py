@@ -1,5 +1,6 @@
 """A limit on the size of request bodies, before anything reads them."""
 
+from contextlib import suppress
 from typing import Final
 
 from starlette.responses import JSONResponse
@@ -44,14 +45,15 @@ class BodyLimit:
 
         async def watched(message: Message) -> None:
             nonlocal started
+            if seen > maximum and not started:
+                return  # whatever the application makes of the broken-off body: it is too large
             started = True
             await send(message)
 
-        try:
+        with suppress(_TooLargeError):
             await self._app(scope, limited, watched)
-        except _TooLargeError:
-            if not started:
-                await self._refuse(maximum, scope, receive, send)
+        if seen > maximum and not started:
+            await self._refuse(maximum, scope, receive, send)
 
     @staticmethod
     async def _refuse(maximum: int, scope: Scope, receive: Receive, send: Send) -> None:

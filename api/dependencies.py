@@ -78,17 +78,16 @@ class Services:
                     headers={"WWW-Authenticate": "Bearer"},
                 )
             return Principal(DEFAULT_TENANT, admin=True)
-        scheme, _, text = authorization.partition(" ")
-        cached = self._principals.get(text)
+        cached = self._principals.get(authorization)
         if cached is None or cached[0] < time.monotonic():
-            key = (
-                await self.database.read(keys.verify, text) if scheme.lower() == "bearer" else None
-            )
+            scheme, _, text = authorization.partition(" ")
+            bearer = scheme.lower() == "bearer"
+            key = await self.database.read(keys.verify, text) if bearer else None
             found = Principal(key.tenant_id, key.admin) if key else None
             if len(self._principals) > 1000:
                 self._principals.clear()
             cached = (time.monotonic() + _KEY_CACHE_SECONDS, found)
-            self._principals[text] = cached
+            self._principals[authorization] = cached
         if cached[1] is None:
             raise UnauthorizedError(
                 "the API key is not valid or was revoked", headers={"WWW-Authenticate": "Bearer"}

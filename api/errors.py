@@ -18,7 +18,7 @@ from pytake.temporal import is_unavailable
 _log = structlog.get_logger()
 
 PROBLEM_JSON = "application/problem+json"
-_TYPES = "https://github.com/pytake/pytake/blob/main/docs/errors.md#"
+_TYPES = "urn:pytake:problem:"
 
 
 class FieldProblem(BaseModel):

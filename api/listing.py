@@ -160,16 +160,34 @@ async def _finished(
         wanted.since,
         wanted.until,
     )
-    try:
-        position = (datetime.fromisoformat(before[0]), str(before[1])) if before else None
-    except (ValueError, TypeError, LookupError):
-        raise InvalidRequestError.of("cursor", "is not one that this API gave out") from None
+    position = _position(before) if before else None
     rows = await services.database.read(
         messages.list_finished, principal.scope, wanted_rows, limit + 1, position
     )
     views = [message_view.finished(services, row, []) for row in rows[:limit]]
     last = rows[limit - 1] if len(rows) > limit else None
     return views, [last.created_at.isoformat(), last.id] if last else None
+
+
+def encode_cursor(at: datetime, row_id: str) -> str:
+    """The cursor behind a row of a list in order of time."""
+    return _encode({"before": [at.isoformat(), row_id]})
+
+
+def decode_cursor(cursor: str) -> tuple[datetime, str]:
+    """The row that a cursor stands behind.
+
+    Raises:
+        InvalidRequestError: it is none of ours.
+    """
+    return _position(_decode(cursor).get("before"))
+
+
+def _position(before: Any) -> tuple[datetime, str]:
+    try:
+        return datetime.fromisoformat(before[0]), str(before[1])
+    except (ValueError, TypeError, LookupError):
+        raise InvalidRequestError.of("cursor", "is not one that this API gave out") from None
 
 
 def _encode(position: dict[str, Any]) -> str:

@@ -77,7 +77,6 @@ class Settings(BaseSettings):
     max_concurrent_sends: int = Field(
         default=200, ge=1, le=10_000, validation_alias="PYTAKE_MAX_CONCURRENT_SENDS"
     )
-    cors_origins: str = Field(default="", validation_alias="PYTAKE_CORS_ORIGINS")
 
     @field_validator("message_tier")
     @classmethod

@@ -98,8 +98,8 @@ def recovered_rate(current: float, base: float) -> float:
 
 
 def probe_wait(probes: int) -> timedelta:
-    """The wait after the n-th probe of a held number: 15 s doubled each time, at most 10 minutes."""
-    return timedelta(seconds=min(15 * 2 ** min(probes, 6), 600))
+    """The wait after the n-th probe of a held number: 5 s doubled each time, at most 10 minutes."""
+    return timedelta(seconds=min(5 * 2 ** min(probes, 7), 600))
 
 
 def retry_wait(attempts: int, initial: float = 1.0, maximum: float = 300.0) -> timedelta:

@@ -26,8 +26,8 @@ def normalise(text: str, default_region: str = "BR") -> str:
     """The recipient as PyTake keeps it: digits with country code, or the user id unchanged.
 
     ``+55 61 99401-3828``, ``5561994013828`` and ``(61) 99401-3828`` (with ``default_region`` BR)
-    are the same recipient. A number without a plus is first read with its country code, then as a
-    national number. Lengths are checked, not number ranges: Meta knows better who exists.
+    are the same recipient. A number without a plus is read with its country code or as a national
+    one, whichever exists. In the end only the length must be right: Meta knows better who exists.
 
     Raises:
         InvalidRecipientError: with a sentence that says what is wrong.
@@ -41,16 +41,21 @@ def normalise(text: str, default_region: str = "BR") -> str:
             "not a phone number: write the country code and number in digits, like 5561994013828"
         )
     candidates = [f"+{digits}"] if text.startswith("+") else [f"+{digits}", digits]
-    for candidate in candidates:
-        try:
-            number = phonenumbers.parse(candidate, default_region)
-        except phonenumbers.NumberParseException:
-            continue
-        if phonenumbers.is_possible_number(number):
-            return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:]
+    numbers = [number for candidate in candidates if (number := _parse(candidate, default_region))]
+    for is_plausible in (phonenumbers.is_valid_number, phonenumbers.is_possible_number):
+        for number in numbers:
+            if is_plausible(number):
+                return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:]
     raise InvalidRecipientError(
         "not a possible phone number: write the country code and number in digits, like 5561994013828"
     )
+
+
+def _parse(text: str, region: str) -> phonenumbers.PhoneNumber | None:
+    try:
+        return phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
 
 
 def contact_key(recipient: str) -> str:

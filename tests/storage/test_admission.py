@@ -1,0 +1,172 @@
+"""The gate: whatever the number of workers, no limit is exceeded."""
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pytake.storage import admission, callbacks, numbers
+from pytake.storage.admission import Admission, Candidate, NumberDefaults
+from pytake.storage.callbacks import Inbound
+from pytake.storage.engine import Database
+from tests.stack import fresh_number, fresh_recipient
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+LEASE = timedelta(seconds=30)
+DEFAULTS = NumberDefaults(portfolio_id="p", rate=80, tier="TIER_UNLIMITED")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    database.migrate()
+    yield database
+    database.close()
+
+
+def number(database: Database, tier: str = "TIER_UNLIMITED", rate: float = 80) -> str:
+    number_id = fresh_number()
+    database.write_now(
+        numbers.register,
+        number_id,
+        tenant_id="t",
+        portfolio_id=f"p{number_id}",
+        rate=rate,
+        tier=tier,
+    )
+    return number_id
+
+
+def admit(
+    database: Database, number_id: str, *contacts: str, now: datetime = NOW, counts: bool = True
+) -> list[Admission]:
+    batch = [Candidate(number_id, "t", contact, counts) for contact in contacts]
+    return database.write_now(admission.admit, batch, now, LEASE, DEFAULTS)
+
+
+def test_eight_workers_at_once_never_exceed_the_tier(database: Database) -> None:
+    number_id = number(database, tier="TIER_50", rate=1000)
+    admitted: list[Admission] = []
+    lock = threading.Lock()
+
+    def work() -> None:
+        for _ in range(5):
+            decisions = admit(database, number_id, fresh_recipient(), fresh_recipient())
+            with lock:
+                admitted.extend(decisions)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(admitted) == 80
+    assert sum(decision.send_at is not None for decision in admitted) == 50
+    assert {decision.reason for decision in admitted if decision.send_at is None} == {
+        "tier_window_full"
+    }
+    slots = sorted(decision.send_at for decision in admitted if decision.send_at)
+    assert len(set(slots)) == 50, "no two calls share a slot"
+
+
+def test_the_window_rolls(database: Database) -> None:
+    number_id = number(database, tier="TIER_50")
+    recipients = [fresh_recipient() for _ in range(50)]
+    for index, recipient in enumerate(recipients):
+        assert admit(database, number_id, recipient, now=NOW + timedelta(minutes=index))[0].send_at
+    later = NOW + timedelta(hours=23)
+    full = admit(database, number_id, fresh_recipient(), now=later)[0]
+    assert (full.reason, full.until) == ("tier_window_full", NOW + timedelta(hours=24))
+    assert admit(database, number_id, recipients[3], now=later)[0].send_at, "counted already"
+    freed = admit(
+        database,
+        number_id,
+        fresh_recipient(),
+        fresh_recipient(),
+        now=NOW + timedelta(hours=24, seconds=1),
+    )
+    assert [decision.send_at is not None for decision in freed] == [True, False]
+
+
+def test_contacts_in_their_service_window_and_free_form_do_not_count(database: Database) -> None:
+    number_id = number(database, tier="TIER_50")
+    recipients = [fresh_recipient() for _ in range(60)]
+    inbound = [
+        Inbound(f"w{r}", "t", number_id, r, r, None, None, "text", {}, NOW - timedelta(hours=1))
+        for r in recipients
+    ]
+    database.write_now(callbacks.store_inbound, inbound, NOW)
+    for start in range(0, 60, 20):
+        decisions = admit(database, number_id, *recipients[start : start + 20])
+        assert all(decision.send_at for decision in decisions)
+    free_form = admit(
+        database,
+        number_id,
+        *(fresh_recipient() for _ in range(60)),
+        counts=False,
+        now=NOW + timedelta(seconds=2),
+    )
+    assert all(decision.send_at for decision in free_form)
+    assert database.read_now(numbers.window_used, f"p{number_id}", NOW - timedelta(days=1)) == 0
+
+
+def test_calls_are_spaced_under_the_rate(database: Database) -> None:
+    number_id = number(database, rate=10)
+    decisions = admit(database, number_id, *(fresh_recipient() for _ in range(80)))
+    slots = [decision.send_at for decision in decisions if decision.send_at]
+    for first, eleventh in zip(slots, slots[10:], strict=False):
+        assert eleventh - first > timedelta(seconds=1)
+    assert {d.reason for d in decisions if d.send_at is None} == {"pace"}
+
+
+def test_a_refused_recipient_is_uncounted_unless_another_message_counts(database: Database) -> None:
+    number_id, recipient = number(database, tier="TIER_50"), fresh_recipient()
+    first = admit(database, number_id, recipient)[0]
+    assert first.counted_at == NOW
+    admit(database, number_id, recipient, now=NOW + timedelta(seconds=1))
+    database.write_now(admission.uncount, number_id, recipient, NOW)
+    assert database.read_now(numbers.window_used, f"p{number_id}", NOW - timedelta(days=1)) == 1
+    other = fresh_recipient()
+    admit(database, number_id, other, now=NOW + timedelta(seconds=2))
+    database.write_now(admission.uncount, number_id, other, NOW + timedelta(seconds=2))
+    assert database.read_now(numbers.window_used, f"p{number_id}", NOW - timedelta(days=1)) == 1
+
+
+def test_a_held_number_lets_one_probe_through_at_a_time(database: Database) -> None:
+    number_id = number(database)
+    database.write_now(numbers.hold, number_id, 190, NOW)
+    assert [d.send_at for d in admit(database, number_id, "a", "b")] == [None, None]
+    due = NOW + timedelta(seconds=6)
+    decisions = admit(database, number_id, "a", "b", now=due)
+    assert [(d.send_at is not None, d.probe) for d in decisions].count((True, True)) == 1
+    assert admit(database, number_id, "c", now=due)[0].send_at is None
+    database.write_now(numbers.hold, number_id, 190, due)
+    assert admit(database, number_id, "c", now=due + timedelta(seconds=6))[0].send_at is None, (
+        "backed off"
+    )
+    assert admit(database, number_id, "c", now=due + timedelta(seconds=11))[0].probe
+    lost = due + timedelta(seconds=11) + LEASE
+    assert admit(database, number_id, "d", now=lost)[0].probe, "the probe's worker died"
+
+
+def test_calls_in_flight_together_halve_the_rate_once(database: Database) -> None:
+    number_id = number(database, rate=80)
+    for milliseconds in range(0, 1000, 50):
+        row = database.write_now(
+            numbers.throttle, number_id, NOW + timedelta(milliseconds=milliseconds)
+        )
+    assert row is not None
+    assert (row.state, row.current_rate) == ("throttled", 40)
+    row = database.write_now(numbers.throttle, number_id, NOW + timedelta(seconds=3))
+    assert row is not None
+    assert row.current_rate == 20
+    early = database.write_now(numbers.recover, number_id, NOW + timedelta(seconds=5))
+    assert early is not None
+    assert early.current_rate == 20
+    at = NOW + timedelta(seconds=3)
+    for _ in range(10):
+        at += timedelta(seconds=10)
+        row = database.write_now(numbers.recover, number_id, at)
+    assert row is not None
+    assert (row.state, row.current_rate) == ("active", 80)
