@@ -11,13 +11,12 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.dependencies import Principal, Services, unknown_message
 from api.schemas import MessageError, MessageView, TimelineEntry
-from pytake.clock import now
-from pytake.contracts import MessageMemo, Problem, Wait, WaitMemo
+from pytake.contracts import MessageMemo, Problem, Wait
 from pytake.domain.status import PUBLIC, RANK, Observation, Status
 from pytake.storage import messages, numbers
 from pytake.storage.engine import UNAVAILABLE
 from pytake.storage.tables import Message, PhoneNumber, SendAttempt
-from pytake.temporal import MEMO_MESSAGE, MEMO_WAIT
+from pytake.temporal import ATTEMPTS, EXPIRES_AT, HOLD, HOLD_UNTIL, MEMO_MESSAGE, SCHEDULED_FOR
 
 SCHEDULED_WORKFLOW: Final = "ScheduledMessageWorkflow"
 MESSAGE_WORKFLOWS: Final = ("MessageWorkflow", SCHEDULED_WORKFLOW)
@@ -87,7 +86,13 @@ async def in_flight(
     row: Message | None = None,
 ) -> MessageView:
     """The view of a message whose workflow runs, or was ended from outside without a record."""
-    waited = WaitMemo.model_validate((await description.memo()).get(MEMO_WAIT) or {})
+    known = description.typed_search_attributes
+    memo = memo.model_copy(
+        update={
+            "scheduled_for": known.get(SCHEDULED_FOR, memo.scheduled_for),
+            "expires_at": known.get(EXPIRES_AT, memo.expires_at),
+        }
+    )
     view = MessageView(
         message_id=description.id,
         tenant_id=memo.tenant_id,
@@ -96,14 +101,14 @@ async def in_flight(
         message_type=memo.message_type,
         priority=memo.priority,
         phone_number_id=memo.phone_number_id,
-        attempts=waited.attempts_spent,
+        attempts=known.get(ATTEMPTS, 0),
         max_attempts=memo.max_attempts,
         created_at=memo.created_at,
         scheduled_for=memo.scheduled_for,
         expires_at=memo.expires_at,
         reply_to=memo.reply_to,
         metadata=memo.metadata,
-        timeline=_timeline(memo, attempts, waited.waits),
+        timeline=_timeline(memo, attempts, []),
         links=_link(services, description.id),
     )
     if row is not None and row.status is not None:
@@ -113,15 +118,12 @@ async def in_flight(
     elif description.workflow_type == SCHEDULED_WORKFLOW:
         view.status = Status.SCHEDULED
     else:
-        await _live_status(services, view, description, waited)
+        await _live_status(services, view, description)
     return view
 
 
 async def _live_status(
-    services: Services,
-    view: MessageView,
-    description: WorkflowExecutionDescription,
-    waited: WaitMemo,
+    services: Services, view: MessageView, description: WorkflowExecutionDescription
 ) -> None:
     activity = next(
         (
@@ -132,10 +134,11 @@ async def _live_status(
         None,
     )
     if activity is None:
-        last = waited.waits[-1] if waited.waits else None
-        if last is not None and last.until is not None and last.until > now():
-            view.status, view.next_retry_at = Status.HELD, last.until
-            view.error = MessageError(error_class="waiting", title=last.reason)
+        reason = description.typed_search_attributes.get(HOLD)
+        if reason is not None:
+            view.status = Status.HELD
+            view.next_retry_at = description.typed_search_attributes.get(HOLD_UNTIL)
+            view.error = MessageError(error_class="waiting", title=reason)
         return
     started = activity.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
     begun = activity.attempt if started else activity.attempt - 1

@@ -26,7 +26,16 @@ from pytake.domain.limits import window_open
 from pytake.domain.recipients import InvalidRecipientError, contact_key, normalise
 from pytake.storage import callbacks, messages
 from pytake.storage.engine import UNAVAILABLE
-from pytake.temporal import CONTACT, MEMO_MESSAGE, NUMBER, PRIORITY, TENANT, WORKFLOW_QUEUE
+from pytake.temporal import (
+    CONTACT,
+    EXPIRES_AT,
+    MEMO_MESSAGE,
+    NUMBER,
+    PRIORITY,
+    SCHEDULED_FOR,
+    TENANT,
+    WORKFLOW_QUEUE,
+)
 from workflows.message import MessageWorkflow
 from workflows.scheduled_message import ScheduledMessageWorkflow
 
@@ -146,6 +155,11 @@ async def _start(services: Services, message: MessageInput, reuse: WorkflowIDReu
             ),
         ]
     )
+    if message.scheduled_for:
+        attributes = attributes.updated(
+            SearchAttributePair(SCHEDULED_FOR, message.scheduled_for),
+            SearchAttributePair(EXPIRES_AT, message.expires_at),
+        )
     workflow = ScheduledMessageWorkflow.run if message.scheduled_for else MessageWorkflow.run
     try:
         await services.client.start_workflow(

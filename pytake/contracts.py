@@ -205,10 +205,3 @@ class MessageMemo(Contract):
     def of(cls, message: MessageInput) -> "MessageMemo":
         """The memo of a message about to start."""
         return cls.model_validate(message.model_dump(include=set(cls.model_fields)))
-
-
-class WaitMemo(Contract):
-    """The part of the memo that the workflow updates when it waits."""
-
-    attempts_spent: int = 0
-    waits: list[Wait] = Field(default_factory=list)

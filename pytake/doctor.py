@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy.engine import make_url
 from temporalio.client import Client
@@ -44,7 +45,10 @@ class _UnwellError(Exception):
 
 
 async def _database(settings: Settings) -> str:
-    url = make_url(settings.sqlalchemy_url).render_as_string(hide_password=True)
+    parsed = make_url(settings.sqlalchemy_url)
+    url = parsed.render_as_string(hide_password=True)
+    if parsed.drivername == "sqlite" and not Path(parsed.database or "").exists():
+        raise _UnwellError(f"{url} does not exist yet: run `pytake migrate`")
     database = Database(settings.sqlalchemy_url, threads=1)
     try:
         problem = database.pending_migration()

@@ -59,5 +59,8 @@ def command(
     for key, value in DYNAMIC_CONFIG.items():
         line += ["--dynamic-config-value", f"{key}={value}"]
     for attribute in SEARCH_ATTRIBUTES:
-        line += ["--search-attribute", f"{attribute.name}=Keyword"]
+        line += [
+            "--search-attribute",
+            f"{attribute.name}={attribute.indexed_value_type.name.title()}",
+        ]
     return line

@@ -1,6 +1,6 @@
 """The only ``Client.connect``; task queues, search-attribute keys and queue rate limits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -32,10 +32,25 @@ CONTACT: Final = SearchAttributeKey.for_keyword("PyTakeContact")
 """A keyed hash of the contact: search attributes hold no personal data."""
 HOLD: Final = SearchAttributeKey.for_keyword("PyTakeHold")
 """Why a message waits on a timer of its own; unset while it does not."""
-SEARCH_ATTRIBUTES: Final = (TENANT, NUMBER, PRIORITY, CONTACT, HOLD)
+HOLD_UNTIL: Final = SearchAttributeKey.for_datetime("PyTakeHoldUntil")
+ATTEMPTS: Final = SearchAttributeKey.for_int("PyTakeAttempts")
+"""Attempts spent before a wait; what the running activity adds is in its own state."""
+SCHEDULED_FOR: Final = SearchAttributeKey.for_datetime("PyTakeScheduledFor")
+EXPIRES_AT: Final = SearchAttributeKey.for_datetime("PyTakeExpiresAt")
+SEARCH_ATTRIBUTES: Final[tuple[SearchAttributeKey[Any], ...]] = (
+    TENANT,
+    NUMBER,
+    PRIORITY,
+    CONTACT,
+    HOLD,
+    HOLD_UNTIL,
+    ATTEMPTS,
+    SCHEDULED_FOR,
+    EXPIRES_AT,
+)
+"""Set at the start, except those of a wait or a new schedule: the happy path upserts none."""
 
 MEMO_MESSAGE: Final = "message"
-MEMO_WAIT: Final = "wait"
 
 
 async def connect(
@@ -70,13 +85,22 @@ async def ensure_search_attributes(client: Client) -> list[str]:
     """Create the missing search attributes; returns their names."""
     missing = await missing_search_attributes(client)
     if missing:
-        keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
-        await client.operator_service.add_search_attributes(
-            AddSearchAttributesRequest(
-                namespace=client.namespace, search_attributes=dict.fromkeys(missing, keyword)
-            )
-        )
+        await add_search_attributes(client, missing)
     return missing
+
+
+async def add_search_attributes(client: Client, names: Collection[str]) -> None:
+    """Create those of our search attributes that are named."""
+    await client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(
+            namespace=client.namespace,
+            search_attributes={
+                key.name: IndexedValueType.ValueType(key.indexed_value_type)
+                for key in SEARCH_ATTRIBUTES
+                if key.name in names
+            },
+        )
+    )
 
 
 async def missing_search_attributes(client: Client) -> list[str]:

@@ -28,13 +28,12 @@ with workflow.unsafe.imports_passed_through():
         SendRequest,
         SendResult,
         Wait,
-        WaitMemo,
     )
     from pytake.domain.errors import ErrorClass
     from pytake.domain.limits import DISPATCH
     from pytake.domain.priority import PRIORITY_KEY
     from pytake.domain.status import Observation
-    from pytake.temporal import HOLD, MEMO_WAIT, SEND_QUEUE
+    from pytake.temporal import ATTEMPTS, HOLD, HOLD_UNTIL, SEND_QUEUE
     from workflows.policies import (
         FIND_RECEIPT_RETRY,
         FIND_RECEIPT_TIMEOUT,
@@ -199,15 +198,19 @@ class MessageWorkflow:
             return
         message.pair_deferrals += result.reason == "pair_limit"
         self._resumed = False
-        memo = WaitMemo(attempts_spent=message.attempts_spent, waits=message.waits)
-        workflow.upsert_memo({MEMO_WAIT: memo})
-        workflow.upsert_search_attributes([HOLD.value_set(result.reason)])
+        workflow.upsert_search_attributes(
+            [
+                HOLD.value_set(result.reason),
+                HOLD_UNTIL.value_set(result.until),
+                ATTEMPTS.value_set(message.attempts_spent),
+            ]
+        )
         with suppress(TimeoutError):
             await workflow.wait_condition(
                 lambda: self._cancelled or self._resumed,
                 timeout=min(_until(result.until), _until(message.expires_at)),
             )
-        workflow.upsert_search_attributes([HOLD.value_unset()])
+        workflow.upsert_search_attributes([HOLD.value_unset(), HOLD_UNTIL.value_unset()])
 
     async def _dead_letter(self, problem: Problem) -> MessageResult:
         await self._record(Observation.DEAD, problem=problem)

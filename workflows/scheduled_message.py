@@ -8,13 +8,12 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from pytake.contracts import (
         MessageInput,
-        MessageMemo,
         MessageResult,
         OutcomeRecord,
         RescheduleRequest,
     )
     from pytake.domain.status import Observation
-    from pytake.temporal import MEMO_MESSAGE
+    from pytake.temporal import EXPIRES_AT, SCHEDULED_FOR
     from workflows.message import MessageWorkflow, write_outcome
 
 
@@ -46,7 +45,12 @@ class ScheduledMessageWorkflow:
         if request.expires_at is not None:
             self._message.expires_at = request.expires_at
         self._rescheduled = True
-        workflow.upsert_memo({MEMO_MESSAGE: MessageMemo.of(self._message)})
+        workflow.upsert_search_attributes(
+            [
+                SCHEDULED_FOR.value_set(request.scheduled_for),
+                EXPIRES_AT.value_set(self._message.expires_at),
+            ]
+        )
 
     @workflow.run
     async def run(self, message: MessageInput) -> MessageResult:

@@ -6,6 +6,7 @@ import pytest
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from pytake import temporal
 from pytake.embedded_temporal import binary
 
 
@@ -16,4 +17,6 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
         data_converter=pydantic_data_converter,
     )
     async with environment:
+        names = [key.name for key in temporal.SEARCH_ATTRIBUTES]
+        await temporal.add_search_attributes(environment.client, names)
         yield environment

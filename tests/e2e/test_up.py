@@ -1,0 +1,234 @@
+"""``pytake up`` as its users run it: real processes, killed for real."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.stack import EXAMPLE, eventually, free_port, fresh_recipient, http
+
+
+class Up:
+    """A ``pytake up`` on ports and a data directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port, self.sandbox_port = free_port(), free_port()
+        self.arguments = [
+            "--data-dir", str(directory / "data"), "--port", str(self.port), "--sandbox-port", str(self.sandbox_port),
+            "--temporal-port", str(free_port()), "--temporal-ui-port", str(free_port()),
+        ]  # fmt: skip
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("WHATSAPP_", "PYTAKE_", "TEMPORAL_"))},
+            "WHATSAPP_TIMEOUT_SECONDS": "3", "PYTAKE_RECEIPT_WAIT_SECONDS": "3",
+        }  # fmt: skip
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log = directory / "up.log"
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        self.start()
+        try:
+            yield
+        finally:
+            assert self.process is not None
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGINT)
+            self.process.wait(60)
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "pytake.cli", "up", *self.arguments], cwd=self.directory,
+                env=self.environment, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    def children(self) -> dict[str, int]:
+        """Part -> pid."""
+        assert self.process is not None
+        found = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+                command = (stat.parent / "cmdline").read_text().split("\0")
+            except OSError:
+                continue
+            if int(fields[1]) == self.process.pid:
+                found["temporal" if "server" in command else command[3]] = int(stat.parent.name)
+        return found
+
+    def kill_all(self) -> None:
+        assert self.process is not None
+        pids = list(self.children().values())
+        for pid in (self.process.pid, *pids):
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        for pid in pids:
+            while (
+                Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text()
+            ):
+                time.sleep(0.05)
+
+    @asynccontextmanager
+    async def clients(self) -> AsyncIterator[tuple[httpx.AsyncClient, httpx.AsyncClient]]:
+        async with (
+            http(f"http://127.0.0.1:{self.port}") as api,
+            http(f"http://127.0.0.1:{self.sandbox_port}") as sandbox,
+        ):
+
+            async def ready() -> bool:
+                try:
+                    return (await api.get("/health/ready")).status_code == 200 and (
+                        await sandbox.get("/sandbox/stats")
+                    ).status_code == 200
+                except httpx.HTTPError:
+                    return False
+
+            await eventually(ready, 90, lambda: self.log.read_text()[-3000:])
+            yield api, sandbox
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Up:
+    return Up(tmp_path)
+
+
+async def send(api: httpx.AsyncClient, **changes: object) -> str:
+    response = await api.post(
+        "/api/v1/queue/send", json={**EXAMPLE, "to": fresh_recipient(), **changes}
+    )
+    assert response.status_code == 202, response.text
+    message_id: str = response.json()["message_id"]
+    return message_id
+
+
+async def wait_for(
+    api: httpx.AsyncClient, message_id: str, status: str, seconds: float = 60
+) -> None:
+    async def reached() -> bool:
+        try:
+            return bool(
+                (await api.get(f"/api/v1/queue/message/{message_id}")).json().get("status")
+                == status
+            )
+        except httpx.HTTPError:
+            return False
+
+    await eventually(reached, seconds, lambda: f"{message_id} never was {status}")
+
+
+async def times_accepted(sandbox: httpx.AsyncClient) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for message in (await sandbox.get("/sandbox/messages")).json():
+        found.setdefault(message["biz_opaque_callback_data"], []).append(message["received_at"])
+    return found
+
+
+async def test_scheduled_messages_survive_kill_9_of_everything(up: Up) -> None:
+    with up.running():
+        async with up.clients() as (api, _):
+            read = await send(api)
+            await wait_for(api, read, "read", 15)
+            at = datetime.now(UTC) + timedelta(seconds=20)
+            scheduled = [await send(api, scheduled_for=at.isoformat()) for _ in range(10)]
+            other = await asyncio.to_thread(
+                subprocess.run,
+                [sys.executable, "-m", "pytake.cli", "up", *up.arguments], cwd=up.directory, env=up.environment,
+                capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            assert other.returncode == 1
+            assert "--port" in other.stderr
+            assert "Traceback" not in other.stderr
+        up.kill_all()
+    with up.running():
+        async with up.clients() as (api, sandbox):
+            assert (await api.get(f"/api/v1/queue/message/{read}")).json()["status"] == "read"
+            for message_id in scheduled:
+                await wait_for(api, message_id, "read", 60)
+            accepted = await times_accepted(sandbox)
+            for message_id in scheduled:
+                assert len(accepted[message_id]) == 1
+                assert 0 <= accepted[message_id][0] - at.timestamp() < 4
+
+
+async def test_a_worker_killed_during_the_call_sends_once(up: Up) -> None:
+    with up.running():
+        async with up.clients() as (api, sandbox):
+            await sandbox.post("/sandbox/faults", json={"kind": "hang_after", "count": 1})
+            message_id = await send(api)
+
+            async def accepted() -> bool:
+                return message_id in await times_accepted(sandbox)
+
+            await eventually(accepted)
+            os.kill(up.children()["worker"], signal.SIGKILL)
+            assert (await api.get(f"/api/v1/queue/message/{message_id}")).status_code == 200
+            await wait_for(api, message_id, "read", 60)
+
+            async def ended() -> bool:
+                events = (await api.get(f"/api/v1/queue/message/{message_id}")).json()["timeline"]
+                return "accepted" in [event["event"] for event in events]
+
+            await eventually(ended, 60)
+            assert len((await times_accepted(sandbox))[message_id]) == 1
+            view = (await api.get(f"/api/v1/queue/message/{message_id}")).json()
+            assert view["wamid"] == (await sandbox.get("/sandbox/messages")).json()[0]["wamid"]
+    log = up.log.read_text()
+    assert "worker | died" in log.replace("  ", " ")
+    assert "PyTake is down" in log
+    assert "Traceback" not in log
+
+
+async def test_doctor_finds_what_is_wrong_and_what_is_well(up: Up) -> None:
+    def doctor(**environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pytake.cli", "doctor"], cwd=up.directory, capture_output=True, text=True,
+            env={**up.environment, **environment}, timeout=60, check=False,
+        )  # fmt: skip
+
+    alone = await asyncio.to_thread(
+        doctor, TEMPORAL_ADDRESS=f"127.0.0.1:{free_port()}", WHATSAPP_ACCESS_TOKEN="x", WHATSAPP_PHONE_NUMBER_ID="1",
+        WHATSAPP_API_BASE_URL=f"http://127.0.0.1:{free_port()}",
+    )  # fmt: skip
+    assert alone.returncode == 1
+    for hint in ("pytake migrate", "TEMPORAL_ADDRESS", "cannot be reached", "WHATSAPP_APP_SECRET"):
+        assert hint in " ".join(alone.stdout.split()), hint
+    with up.running():
+        async with up.clients():
+            well = await asyncio.to_thread(
+                doctor, TEMPORAL_ADDRESS=f"127.0.0.1:{up.arguments[7]}", PYTAKE_DATA_DIR=up.arguments[1],
+                PYTAKE_SANDBOX="true", WHATSAPP_API_BASE_URL=f"http://127.0.0.1:{up.sandbox_port}",
+            )  # fmt: skip
+    assert well.returncode == 0, well.stdout
+    assert well.stdout.count("ok") >= 4
+
+
+def test_a_part_that_keeps_dying_ends_up_with_its_last_lines(up: Up) -> None:
+    (up.directory / "data").mkdir()
+    (up.directory / "data" / "temporal.db").mkdir()
+    run = subprocess.run(
+        [sys.executable, "-m", "pytake.cli", "up", *up.arguments], cwd=up.directory, env=up.environment,
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert "temporal keeps dying" in run.stderr
+    assert "unable to open" in run.stderr
+    assert "Traceback" not in run.stdout + run.stderr
+
+
+def test_wrong_settings_are_one_line(up: Up) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "pytake.cli", "up"], cwd=up.directory, env={**up.environment, "MESSAGE_TIER": "TIER_X"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert run.stderr.startswith("configuration: MESSAGE_TIER: unknown tier")

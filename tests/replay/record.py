@@ -1,0 +1,155 @@
+"""Records the histories that ``test_replay`` replays: ``python -m tests.replay.record``.
+
+Run it after a change to a workflow that is meant to break replay, and say why in the commit: running
+messages of the version before would break too, unless the change is behind ``workflow.patched``.
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pytake.contracts import number_workflow_id
+from tests.stack import (
+    Stack,
+    eventually,
+    fresh_recipient,
+    make_settings,
+    running_stack,
+    temporal_server,
+)
+
+HISTORIES = Path(__file__).parent / "histories"
+
+
+def _in(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+async def sent(stack: Stack) -> str:
+    message_id: str = (await stack.send(to=fresh_recipient()))["message_id"]
+    await stack.client.get_workflow_handle(message_id).result()
+    return message_id
+
+
+async def retried(stack: Stack) -> str:
+    await stack.fault("drop_before", count=2)
+    return await sent(stack)
+
+
+async def without_an_answer(stack: Stack) -> str:
+    await stack.fault("drop_after", count=1)
+    return await sent(stack)
+
+
+async def settled_by_its_receipt(stack: Stack) -> str:
+    await stack.fault("drop_after", count=1)
+    message_id: str = (await stack.send(to=fresh_recipient(), max_attempts=1))["message_id"]
+    await stack.client.get_workflow_handle(message_id).result()
+    return message_id
+
+
+async def deferred(stack: Stack) -> str:
+    await stack.fault("error", code=131056, count=1)
+    return await sent(stack)
+
+
+async def dead(stack: Stack) -> str:
+    await stack.fault("error", code=131026, count=1)
+    message_id: str = (await stack.send(to=fresh_recipient()))["message_id"]
+    await stack.until(message_id, "failed")
+    return message_id
+
+
+async def redriven(stack: Stack) -> str:
+    message_id = await dead(stack)
+    await stack.api.post(f"/api/v1/queue/message/{message_id}/retry")
+    await stack.until(message_id, "read")
+    return message_id
+
+
+async def cancelled_in_back_off(stack: Stack) -> str:
+    await stack.fault("error", code=131016)
+    message_id: str = (await stack.send(to=fresh_recipient()))["message_id"]
+    await stack.until(message_id, "retrying")
+    await stack.api.post(f"/api/v1/queue/message/{message_id}/cancel")
+    await stack.clear_faults()
+    return message_id
+
+
+async def cancelled_by_the_web_ui(stack: Stack) -> str:
+    await stack.fault("error", code=131016)
+    message_id: str = (await stack.send(to=fresh_recipient()))["message_id"]
+    await stack.until(message_id, "retrying")
+    await stack.client.get_workflow_handle(message_id).cancel()
+    await stack.until(message_id, "cancelled")
+    await stack.clear_faults()
+    return message_id
+
+
+async def held_and_resumed(stack: Stack) -> str:
+    number = await stack.register()
+    await stack.fault("error", code=190, count=1)
+    message_id: str = (await stack.send(to=fresh_recipient(), phone_number_id=number))["message_id"]
+    await stack.until(message_id, "held")
+    await stack.api.post(f"/api/v1/whatsapp/numbers/{number}/resume")
+    await stack.until(message_id, "read")
+    return message_id
+
+
+async def scheduled_moved_and_sent(stack: Stack) -> str:
+    message_id: str = (await stack.send(to=fresh_recipient(), scheduled_for=_in(600)))["message_id"]
+    first = await stack.client.get_workflow_handle(message_id).describe()
+    await stack.api.patch(f"/api/v1/queue/message/{message_id}", json={"scheduled_for": _in(1)})
+    await stack.until(message_id, "read")
+    return f"{message_id} {first.run_id}"
+
+
+async def scheduled_and_cancelled(stack: Stack) -> str:
+    message_id: str = (await stack.send(to=fresh_recipient(), scheduled_for=_in(600)))["message_id"]
+    await stack.api.post(f"/api/v1/queue/message/{message_id}/cancel")
+    return message_id
+
+
+async def number_throttled(stack: Stack) -> str:
+    number = await stack.register(rate=10)
+    await stack.fault("error", code=130429, count=1)
+    message_id: str = (await stack.send(to=fresh_recipient(), phone_number_id=number))["message_id"]
+    await stack.until(message_id, "read")
+    workflow_id = number_workflow_id(number)
+
+    async def recovered() -> bool:
+        description = await stack.client.get_workflow_handle(workflow_id).describe()
+        return description.close_time is not None
+
+    await eventually(recovered, 120)
+    return workflow_id
+
+
+SCENARIOS: tuple[Callable[[Stack], Awaitable[str]], ...] = (
+    sent, retried, without_an_answer, settled_by_its_receipt, deferred, dead, redriven,
+    cancelled_in_back_off, cancelled_by_the_web_ui, held_and_resumed, scheduled_moved_and_sent,
+    scheduled_and_cancelled, number_throttled,
+)  # fmt: skip
+
+
+async def main() -> None:
+    """Run every scenario and save its history."""
+    HISTORIES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory, temporal_server(Path(directory)) as address:
+        async with running_stack(make_settings(Path(directory)), address) as stack:
+            for scenario in SCENARIOS:
+                workflow_id, _, run_id = (await scenario(stack)).partition(" ")
+                handle = stack.client.get_workflow_handle(workflow_id, run_id=run_id or None)
+                history = await handle.fetch_history()
+                (HISTORIES / f"{scenario.__name__}.json").write_text(history.to_json() + "\n")
+                print(f"{scenario.__name__}: {len(history.events)} events", flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+    sys.stdout.flush()
+    os._exit(0)
