@@ -1,5 +1,6 @@
 """``pytake doctor``: checks what a user gets wrong, and says how to put it right."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,10 @@ class _UnwellError(Exception):
 
 
 async def _database(settings: Settings) -> str:
+    return await asyncio.to_thread(_examine_database, settings)
+
+
+def _examine_database(settings: Settings) -> str:
     parsed = make_url(settings.sqlalchemy_url)
     url = parsed.render_as_string(hide_password=True)
     if parsed.drivername == "sqlite" and not Path(parsed.database or "").exists():

@@ -23,7 +23,7 @@ KNOWN = {
 
 
 def test_every_service_of_the_issue_is_there() -> None:
-    assert set(SERVICES) == {"postgres", "temporal", "temporal-ui", "migrate", "api", "worker"}
+    assert {"postgres", "temporal", "temporal-ui", "migrate", "api", "worker"} <= set(SERVICES)
 
 
 def test_every_variable_of_ours_is_one_that_the_code_reads() -> None:
@@ -57,7 +57,7 @@ def test_commands_are_commands_of_pytake() -> None:
 def test_images_are_pinned_and_long_running_services_are_checked() -> None:
     for name, service in SERVICES.items():
         assert re.search(r":\d+\.\d+", service["image"]), name
-        if name not in ("migrate", "temporal-ui"):
+        if service.get("restart") == "unless-stopped" and name != "temporal-ui":
             assert "healthcheck" in service, name
     assert all(
         re.search(r":\d+\.\d+\.\d+", image)
@@ -97,7 +97,7 @@ def test_the_cluster_gets_the_dynamic_configuration_of_the_embedded_server() -> 
 def test_the_lock_pins_every_dependency_with_hashes_and_names_no_host() -> None:
     lock = (ROOT / "requirements.lock").read_text()
     pyproject = (ROOT / "pyproject.toml").read_text()
-    for name in re.findall(r'^    "([a-z0-9-]+)', pyproject, re.MULTILINE):
+    for name in re.findall(r'^    "([A-Za-z0-9-]+)', pyproject, re.MULTILINE):
         assert re.search(rf"^{name}(\[[a-z0-9,]+\])?==", lock, re.MULTILINE | re.IGNORECASE), name
     assert "://" not in lock
     entries = re.findall(r"^[a-zA-Z0-9._-]+==", lock, re.MULTILINE)
