@@ -15,13 +15,21 @@ from starlette.concurrency import run_in_threadpool
 from api import sending, tiers
 from api.body_limit import WEBHOOK_PATH
 from api.dependencies import DEFAULT_TENANT, Services, ServicesDep
-from api.errors import ConflictError, ForbiddenError, InvalidRequestError, TooLargeError, documented
+from api.errors import (
+    ApiError,
+    ConflictError,
+    ForbiddenError,
+    InvalidRequestError,
+    TooLargeError,
+    documented,
+)
 from api.routes.messages import redriven
 from pytake.clock import now
 from pytake.domain.errors import ERRORS, ErrorClass
 from pytake.settings import Settings
 from pytake.storage import callbacks, numbers, receipts
 from pytake.storage.callbacks import Inbound, Update
+from pytake.storage.engine import UNAVAILABLE
 from pytake.storage.receipts import Receipt
 from pytake.storage.tables import Message
 from pytake.whatsapp.inbound import Callback, StatusUpdate, parse, signature_matches
@@ -69,7 +77,13 @@ async def receive(
     body = await request.body()
     _authenticate(services.settings, body, signature)
     callback = await run_in_threadpool(_parse, body)
-    changed = await services.database.write(_store, callback, services.settings.business_account_id)
+    try:
+        changed = await services.database.write(
+            _store, callback, services.settings.business_account_id
+        )
+    except UNAVAILABLE as error:
+        _log.error("callback not made durable", error=type(error).__name__)
+        raise ApiError("the updates could not be made durable: send them again") from error
     await _redrive(services, changed)
     await tiers.follow_reports(services, callback)
     return Received(

@@ -1,0 +1,42 @@
+"""PYTAKE_WAIT_CODES=redrive: what Meta says to wait for is sent again after the wait."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.stack import Stack, fresh_recipient, make_settings, running_stack
+
+
+@pytest.fixture(scope="module")
+async def redriving(
+    temporal_address: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stack]:
+    settings = make_settings(tmp_path_factory.mktemp("redrive"), wait_codes="redrive")
+    async with running_stack(settings, temporal_address) as stack:
+        yield stack
+
+
+async def test_a_failure_reported_later_is_scheduled_again_after_the_wait(redriving: Stack) -> None:
+    to = fresh_recipient()
+    await redriving.fault("status_failed", code=131049, to=to, count=1)
+    sent = await redriving.send(to=to)
+    view = await redriving.until(sent["message_id"], "scheduled")
+    wait = datetime.fromisoformat(view["scheduled_for"]) - datetime.now(UTC)
+    assert timedelta(hours=23, minutes=58) < wait <= timedelta(hours=24)
+    handle = redriving.client.get_workflow_handle(sent["message_id"])
+    await handle.signal("resume")
+    view = await redriving.until(sent["message_id"], "read")
+    assert len(await redriving.accepted(biz_opaque_callback_data=sent["message_id"])) == 2
+
+
+async def test_a_refusal_at_once_holds_the_message_for_the_wait(redriving: Stack) -> None:
+    to = fresh_recipient()
+    await redriving.fault("error", code=132015, to=to, count=1)
+    sent = await redriving.send(to=to, max_attempts=1)
+    view = await redriving.until(sent["message_id"], "held")
+    wait = datetime.fromisoformat(view["next_retry_at"]) - datetime.now(UTC)
+    assert timedelta(hours=5, minutes=58) < wait <= timedelta(hours=6)
+    await redriving.client.get_workflow_handle(sent["message_id"]).signal("resume")
+    view = await redriving.until(sent["message_id"], "read")
+    assert view["attempts"] == 1
