@@ -82,14 +82,7 @@ class MessageWorkflow:
         Raises:
             ApplicationError: of type ``DeadLetter``, with the :class:`Problem` as its detail.
         """
-        if message.generation > 0 and message.attempts_spent == 0:
-            await workflow.execute_local_activity_method(
-                RecordActivities.begin_redrive,
-                message,
-                start_to_close_timeout=RECORD_TIMEOUT,
-                retry_policy=RECORD_RETRY,
-                local_retry_threshold=RECORD_LOCAL_THRESHOLD,
-            )
+        await begin_redrive(message)
         try:
             return await self._process()
         except asyncio.CancelledError:
@@ -249,6 +242,19 @@ class MessageWorkflow:
             wamid=record.wamid,
             attempts=message.attempts_spent,
         )
+
+
+async def begin_redrive(message: MessageInput) -> None:
+    """Take a redriven message out of the dead letters; nothing to do for a new one."""
+    if message.generation == 0:
+        return
+    await workflow.execute_local_activity_method(
+        RecordActivities.begin_redrive,
+        message,
+        start_to_close_timeout=RECORD_TIMEOUT,
+        retry_policy=RECORD_RETRY,
+        local_retry_threshold=RECORD_LOCAL_THRESHOLD,
+    )
 
 
 async def write_outcome(record: OutcomeRecord) -> None:

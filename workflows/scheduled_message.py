@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from pytake.domain.status import Observation
     from pytake.temporal import EXPIRES_AT, SCHEDULED_FOR
-    from workflows.message import MessageWorkflow, write_outcome
+    from workflows.message import MessageWorkflow, begin_redrive, write_outcome
 
 
 @workflow.defn
@@ -55,6 +55,7 @@ class ScheduledMessageWorkflow:
     @workflow.run
     async def run(self, message: MessageInput) -> MessageResult:
         """Returns when the message was cancelled; else continues as MessageWorkflow."""
+        await begin_redrive(message)
         try:
             while (wait := self._remaining()) > timedelta(0) and not self._stop():
                 self._rescheduled = False
