@@ -15,25 +15,39 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.deliver_webhook import DeliveryPolicy, WebhookActivities
 from activities.number_control import NumberActivities, follow_number
 from activities.receipts import ReceiptActivities
 from activities.record_outcome import RecordActivities
 from activities.send_message import SendActivities, SendPolicy
+from activities.webhook_dispatch import Dispatcher
+from activities.webhook_replay import ReplayActivities
 from pytake import temporal
 from pytake.heartbeat import beating
 from pytake.logs import configure_logging
 from pytake.settings import ConfigurationError, Settings, load_settings
 from pytake.storage import numbers
 from pytake.storage.admission import NumberDefaults
+from pytake.storage.deliveries import DisableRule
 from pytake.storage.engine import Database
+from pytake.storage.vault import Vault, open_vault
+from pytake.webhooks.guard import parse_networks
+from pytake.webhooks.transport import GuardedClient
 from pytake.whatsapp.client import CloudApi
 from workflows.message import MessageWorkflow
 from workflows.number import NumberWorkflow
 from workflows.scheduled_message import ScheduledMessageWorkflow
+from workflows.webhook_delivery import WebhookDeliveryWorkflow, WebhookReplayWorkflow
 
 _log = structlog.get_logger()
 
-WORKFLOWS = [MessageWorkflow, ScheduledMessageWorkflow, NumberWorkflow]
+WORKFLOWS = [
+    MessageWorkflow,
+    ScheduledMessageWorkflow,
+    NumberWorkflow,
+    WebhookDeliveryWorkflow,
+    WebhookReplayWorkflow,
+]
 _PASSED_THROUGH = (
     "activities",
     "pytake",
@@ -52,9 +66,14 @@ def workflow_runner() -> SandboxedWorkflowRunner:
 
 
 def build_workers(
-    client: Client, settings: Settings, database: Database, api: CloudApi
+    client: Client,
+    settings: Settings,
+    database: Database,
+    api: CloudApi,
+    dispatcher: Dispatcher,
+    webhooks: WebhookActivities,
 ) -> tuple[list[Worker], SendActivities]:
-    """The workers of one process: workflows, and the rate-limited sends."""
+    """The workers of one process: workflows, and the rate-limited sends and deliveries."""
     send = SendActivities(
         api,
         database,
@@ -66,7 +85,8 @@ def build_workers(
             redrive_wait_codes=settings.wait_codes == "redrive",
         ),
     )
-    record = RecordActivities(database)
+    record = RecordActivities(database, dispatcher)
+    replays = ReplayActivities(database, dispatcher)
     steer = NumberActivities(database, client)
     receipts = ReceiptActivities(database, settings.receipt_wait_seconds)
     grace = timedelta(seconds=settings.whatsapp_timeout_seconds + 10)
@@ -80,6 +100,9 @@ def build_workers(
                 record.begin_redrive,
                 receipts.find_receipt,
                 steer.steer_number,
+                webhooks.bury_delivery,
+                replays.replay_some,
+                replays.cancel_replay,
             ],
             workflow_runner=workflow_runner(),
             graceful_shutdown_timeout=grace,
@@ -90,6 +113,13 @@ def build_workers(
             task_queue=temporal.SEND_QUEUE,
             activities=[send.send_message],
             max_concurrent_activities=settings.max_concurrent_sends,
+            graceful_shutdown_timeout=grace,
+        ),
+        Worker(
+            client,
+            task_queue=temporal.DELIVERY_QUEUE,
+            activities=[webhooks.deliver_webhook],
+            max_concurrent_activities=20 * settings.webhook_concurrency,
             graceful_shutdown_timeout=grace,
         ),
     ]
@@ -130,7 +160,15 @@ async def running(settings: Settings, client: Client, database: Database) -> Asy
                 connections=settings.max_concurrent_sends,
             )
         )
-        workers, send = build_workers(client, settings, database, api)
+        dispatcher = Dispatcher(client, database)
+        guarded = GuardedClient(
+            parse_networks(settings.webhook_allowed_networks), settings.allowed_ports
+        )
+        stack.push_async_callback(guarded.aclose)
+        webhooks = WebhookActivities(
+            guarded, database, client, _vault(settings), dispatcher, _delivery_policy(settings)
+        )
+        workers, send = build_workers(client, settings, database, api, dispatcher, webhooks)
         process_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         await stack.enter_async_context(
             beating(
@@ -140,9 +178,25 @@ async def running(settings: Settings, client: Client, database: Database) -> Asy
                 lambda: {t: dict(c) for t, c in send.sending.items()},
             )
         )
+        await stack.enter_async_context(dispatcher.sweeping())
         for worker in workers:
             await stack.enter_async_context(worker)
         yield
+
+
+def _delivery_policy(settings: Settings) -> DeliveryPolicy:
+    after = timedelta(hours=settings.webhook_disable_hours)
+    rule = DisableRule(after, settings.webhook_disable_failures)
+    return DeliveryPolicy(settings.webhook_concurrency, rule)
+
+
+def _vault(settings: Settings) -> Vault | None:
+    """``None`` without keys: messages go out, webhooks say what is missing."""
+    try:
+        return open_vault(settings)
+    except ConfigurationError as error:
+        _log.warning(str(error))
+        return None
 
 
 async def run(settings: Settings) -> None:

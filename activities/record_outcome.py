@@ -4,17 +4,21 @@ from sqlmodel import Session
 from temporalio import activity
 
 from activities.batching import Batcher
+from activities.webhook_dispatch import Dispatcher
 from pytake.clock import now
 from pytake.contracts import MessageInput, OutcomeRecord
 from pytake.storage import messages
 from pytake.storage.engine import Database
+from pytake.storage.events import Dispatch
+from pytake.storage.message_events import raise_for
 
 
 class RecordActivities:
     """The writes of the message workflows; each is idempotent."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, dispatcher: Dispatcher) -> None:
         self._database = database
+        self._dispatcher = dispatcher
         self._records: Batcher[OutcomeRecord, None] = Batcher(self._record)
 
     @activity.defn
@@ -34,10 +38,11 @@ class RecordActivities:
         )
 
     async def _record(self, batch: list[OutcomeRecord]) -> list[None]:
-        await self._database.write(_record_all, batch)
+        self._dispatcher.soon(await self._database.write(_record_all, batch))
         return [None] * len(batch)
 
 
-def _record_all(session: Session, batch: list[OutcomeRecord]) -> None:
+def _record_all(session: Session, batch: list[OutcomeRecord]) -> list[Dispatch]:
     for record in sorted(batch, key=lambda record: record.message.message_id):
         messages.record_outcome(session, record)
+    return raise_for(session, [record.message.message_id for record in batch], now())

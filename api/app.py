@@ -12,10 +12,21 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from activities.webhook_dispatch import Dispatcher
 from api.body_limit import BodyLimit
 from api.dependencies import Services
 from api.errors import install_error_handlers
-from api.routes import health, messages, numbers, queue, stats, updates, whatsapp_webhook
+from api.routes import (
+    health,
+    messages,
+    numbers,
+    queue,
+    stats,
+    updates,
+    webhook_deliveries,
+    webhook_endpoints,
+    whatsapp_webhook,
+)
 from pytake import __version__, temporal
 from pytake.heartbeat import beating
 from pytake.logs import configure_logging
@@ -38,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = Database(settings.sqlalchemy_url)
         client = await temporal.connect(lazy=True)
-        app.state.services = Services(settings, database, client)
+        app.state.services = Services(settings, database, client, Dispatcher(client, database))
         process_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         async with beating(database, process_id, "api", dict):
             yield
@@ -47,7 +58,17 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="PyTake", version=__version__, description=_DESCRIPTION, lifespan=lifespan)
     app.add_middleware(BodyLimit)
     install_error_handlers(app)
-    for module in (queue, messages, stats, whatsapp_webhook, numbers, updates, health):
+    for module in (
+        queue,
+        messages,
+        stats,
+        whatsapp_webhook,
+        numbers,
+        updates,
+        webhook_endpoints,
+        webhook_deliveries,
+        health,
+    ):
         app.include_router(module.router)
     return app
 

@@ -7,10 +7,12 @@ from typing import Annotated, Final
 from fastapi import Depends, Header, Request
 from temporalio.client import Client
 
+from activities.webhook_dispatch import Dispatcher
 from api.errors import ForbiddenError, InvalidRequestError, NotFoundError, UnauthorizedError
 from pytake.settings import Settings
 from pytake.storage import keys, numbers
 from pytake.storage.engine import Database
+from pytake.storage.message_events import anyone_listens
 from pytake.storage.tables import PhoneNumber
 
 DEFAULT_TENANT: Final = "default"
@@ -54,9 +56,11 @@ class Services:
     settings: Settings
     database: Database
     client: Client
+    dispatcher: Dispatcher
     contact_hash_key: bytes | None = None
     _principals: dict[str, tuple[float, Principal | None]] = field(default_factory=dict)
     _key_count: tuple[float, int] | None = None
+    _listening: dict[str, tuple[float, bool]] = field(default_factory=dict)
     _numbers: dict[str, tuple[float, PhoneNumber]] = field(default_factory=dict)
 
     async def contact_hash(self, contact_key: str) -> str:
@@ -125,6 +129,15 @@ class Services:
             self._numbers[number.id] = (time.monotonic() + _NUMBER_CACHE_SECONDS, number)
         cached = self._numbers.get(phone_number_id)
         return cached[1] if cached is not None and cached[0] > time.monotonic() else None
+
+    async def listens(self, tenant_id: str) -> bool:
+        """Whether the tenant has any endpoint; known for a few seconds."""
+        cached = self._listening.get(tenant_id)
+        if cached is None or cached[0] < time.monotonic():
+            found = await self.database.read(anyone_listens, {tenant_id})
+            cached = (time.monotonic() + _KEY_CACHE_SECONDS, found)
+            self._listening[tenant_id] = cached
+        return cached[1]
 
     async def _keys_exist(self) -> bool:
         if self._key_count is None or self._key_count[0] < time.monotonic():

@@ -52,7 +52,7 @@ def _iso_text(value: Any) -> Any:
 IsoDatetime = Annotated[AwareDatetime, BeforeValidator(_iso_text)]
 
 
-def _clean(value: Any, depth: int = 0) -> None:
+def clean_text(value: Any, depth: int = 0) -> None:
     """Refuse what no database and no UTF-8 can hold, wherever it stands."""
     if depth > 20:
         raise ValueError("nested more than 20 levels deep")
@@ -63,11 +63,11 @@ def _clean(value: Any, depth: int = 0) -> None:
             raise ValueError("contains half a surrogate pair, which is not valid Unicode")
     elif isinstance(value, dict):
         for key, item in value.items():
-            _clean(key, depth + 1)
-            _clean(item, depth + 1)
+            clean_text(key, depth + 1)
+            clean_text(item, depth + 1)
     elif isinstance(value, list):
         for item in value:
-            _clean(item, depth + 1)
+            clean_text(item, depth + 1)
 
 
 class SendBody(BaseModel):
@@ -107,7 +107,7 @@ class SendBody(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _valid_text(cls, value: Any) -> Any:
-        _clean(value)
+        clean_text(value)
         return value
 
 

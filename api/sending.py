@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from pytake.domain.limits import window_open
 from pytake.domain.recipients import InvalidRecipientError, contact_key, normalise
 from pytake.storage import callbacks, messages
 from pytake.storage.engine import UNAVAILABLE
+from pytake.storage.message_events import raise_queued
 from pytake.temporal import (
     CONTACT,
     EXPIRES_AT,
@@ -130,6 +132,15 @@ async def start(services: Services, message: MessageInput) -> str:
         memo = MessageMemo.model_validate((await description.memo())[MEMO_MESSAGE])
         return _same(message, memo.fingerprint, memo.scheduled_for)
     return "scheduled" if message.scheduled_for else "queued"
+
+
+async def announce(services: Services, started: list[MessageInput]) -> None:
+    """Raise ``message.queued``. The record of the outcome makes up for what is missed here."""
+    with suppress(*UNAVAILABLE):
+        for message in started:
+            if await services.listens(message.tenant_id):
+                raised = await services.database.write(raise_queued, message, now())
+                services.dispatcher.soon(raised)
 
 
 async def redrive(services: Services, message: MessageInput) -> None:

@@ -157,6 +157,27 @@ def doctor() -> None:
     _leave(0 if all(finding.ok for finding in findings) else 1)
 
 
+@app.command("encryption-key")
+def encryption_key() -> None:
+    """Make a key for PYTAKE_ENCRYPTION_KEYS."""
+    from cryptography.fernet import Fernet
+
+    typer.echo(Fernet.generate_key().decode())
+
+
+@app.command("rotate-encryption")
+def rotate_encryption() -> None:
+    """Encrypt what is stored with the first key of PYTAKE_ENCRYPTION_KEYS."""
+    from pytake.storage import endpoints
+    from pytake.storage.vault import open_vault
+
+    try:
+        count = _database().write_now(endpoints.reseal, open_vault(_settings()))
+    except ConfigurationError as error:
+        _fail(f"configuration: {error}")
+    typer.echo(f"{count} endpoints are encrypted with the first key")
+
+
 @key_app.command("create")
 def key_create(
     tenant: Annotated[str, typer.Option(help="The tenant the key belongs to")] = "default",

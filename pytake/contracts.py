@@ -205,3 +205,56 @@ class MessageMemo(Contract):
     def of(cls, message: MessageInput) -> "MessageMemo":
         """The memo of a message about to start."""
         return cls.model_validate(message.model_dump(include=set(cls.model_fields)))
+
+
+class DeliveryInput(Contract):
+    """Input of WebhookDeliveryWorkflow and of ``deliver_webhook``: ids only, nothing secret."""
+
+    delivery_id: str
+    event_id: str
+    endpoint_id: str
+    tenant_id: str
+    run: int = 0
+    max_attempts: int
+    rate: float
+    timeout_seconds: float
+    attempts_spent: int = 0
+
+
+class DeliveryOutcome(StrEnum):
+    """How ``deliver_webhook`` returned."""
+
+    DELIVERED = "delivered"
+    DISCARDED = "discarded"
+    DEFERRED = "deferred"
+    """Not this one's turn (order, concurrency): look again after ``wait_seconds``."""
+
+
+class DeliveryResult(Contract):
+    """Result of ``deliver_webhook`` and of the workflow."""
+
+    outcome: DeliveryOutcome
+    reason: str = ""
+    wait_seconds: float = 0
+    attempts_spent: int = 0
+
+
+class ReplayInput(Contract):
+    """Input of WebhookReplayWorkflow."""
+
+    replay_id: str
+    tenant_id: str
+    done: int = 0
+
+
+class ReplayStep(Contract):
+    """Result of ``replay_some``: how many were replayed, and whether any are left."""
+
+    replayed: int
+    left: bool
+    wait_seconds: float = 0
+
+
+def delivery_workflow_id(event_id: str, endpoint_id: str) -> str:
+    """The id of a delivery's workflow, derived from both: a repeat is a no-op."""
+    return f"webhook-{event_id}-{endpoint_id}"

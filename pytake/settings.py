@@ -78,6 +78,32 @@ class Settings(BaseSettings):
         default=200, ge=1, le=10_000, validation_alias="PYTAKE_MAX_CONCURRENT_SENDS"
     )
 
+    encryption_keys: SecretStr | None = Field(
+        default=None, validation_alias="PYTAKE_ENCRYPTION_KEYS"
+    )
+    webhook_allowed_networks: str = Field(
+        default="", validation_alias="PYTAKE_WEBHOOK_ALLOWED_NETWORKS"
+    )
+    webhook_ports: str = Field(
+        default="", pattern=r"^[\d, ]*$", validation_alias="PYTAKE_WEBHOOK_PORTS"
+    )
+    webhook_concurrency: int = Field(
+        default=10, ge=1, le=1000, validation_alias="PYTAKE_WEBHOOK_CONCURRENCY"
+    )
+    webhook_disable_hours: float = Field(
+        default=120.0, ge=0, validation_alias="PYTAKE_WEBHOOK_DISABLE_HOURS"
+    )
+    webhook_disable_failures: int = Field(
+        default=100, ge=1, validation_alias="PYTAKE_WEBHOOK_DISABLE_FAILURES"
+    )
+
+    @field_validator("webhook_allowed_networks")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for part in filter(None, (part.strip() for part in value.split(","))):
+            ipaddress.ip_network(part)
+        return value
+
     @field_validator("message_tier")
     @classmethod
     def _known_tier(cls, value: str) -> str:
@@ -141,6 +167,11 @@ class Settings(BaseSettings):
             if url.startswith(prefix):
                 return "postgresql+psycopg://" + url.removeprefix(prefix)
         return url
+
+    @property
+    def allowed_ports(self) -> frozenset[int]:
+        """Ports that webhooks may go to; empty for all."""
+        return frozenset(int(part) for part in self.webhook_ports.split(",") if part.strip())
 
     @property
     def serves_loopback(self) -> bool:

@@ -33,6 +33,8 @@ EXAMPLE = {
     "max_attempts": 5,
 }
 
+ENCRYPTION_KEY = "m0vQ5yl8ZQ2wZ0cQ3bq8Jv7b8n1JrQ5mYp6sT2uXw3E="
+
 _counter = itertools.count(int(time.time() * 1000) % 10**9 * 1000)
 
 
@@ -91,6 +93,8 @@ def make_settings(directory: Path, database_url: str | None = None, **changes: A
         "whatsapp_timeout_seconds": 3.0,
         "receipt_wait_seconds": 2.0,
         "whatsapp_app_secret": "app-secret",
+        "webhook_allowed_networks": "127.0.0.0/8",
+        "encryption_keys": ENCRYPTION_KEY,
         "whatsapp_webhook_verify_token": "verify-me",
         **changes,
     }

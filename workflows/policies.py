@@ -5,7 +5,7 @@ from typing import Final
 
 from temporalio.common import RetryPolicy
 
-from pytake.contracts import MessageInput
+from pytake.contracts import DeliveryInput, MessageInput
 
 SEND_MARGIN: Final = timedelta(seconds=15)
 """From the start of ``send_message`` to its POST at most 10 s pass (it posts no more after that);
@@ -56,3 +56,26 @@ STEER_RETRY: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)
 )
 """Without end: the rate of a number must follow its row."""
+
+
+def delivery_timeout(delivery: DeliveryInput) -> timedelta:
+    """One attempt at ``deliver_webhook``: up to three requests (a token, the event, again after a
+    401), and the database.
+    """
+    return timedelta(seconds=4 * delivery.timeout_seconds + 30)
+
+
+def delivery_retry(delivery: DeliveryInput) -> RetryPolicy:
+    """The number is the endpoint's; each wait comes from the activity, which knows its plan. What
+    stands here is for an attempt whose worker was lost.
+    """
+    return RetryPolicy(
+        initial_interval=timedelta(seconds=5),
+        backoff_coefficient=2.0,
+        maximum_interval=timedelta(minutes=5),
+        maximum_attempts=max(delivery.max_attempts - delivery.attempts_spent, 1),
+    )
+
+
+REPLAY_TIMEOUT: Final = timedelta(seconds=60)
+"""A second's worth of deliveries: rows and workflow starts."""

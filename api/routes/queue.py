@@ -50,6 +50,7 @@ async def send(
     """Queue a message. 202: it is durable, and ends as sent, dead letter or cancelled."""
     message = await sending.prepare(services, principal, body, idempotency_key)
     status = await sending.start(services, message)
+    await sending.announce(services, [message])
     response.headers["Location"] = f"/api/v1/queue/message/{message.message_id}"
     return Accepted.model_validate({"message_id": message.message_id, "status": status})
 
@@ -78,6 +79,7 @@ async def _batch_item(services: Services, principal: Principal, index: int, item
     try:
         message = await sending.prepare(services, principal, SendBody.model_validate(item))
         status = await sending.start(services, message)
+        await sending.announce(services, [message])
     except ValidationError as error:
         problem: ApiError = InvalidRequestError.from_pydantic(error.errors())
     except ApiError as error:

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api import sending, tiers
 from api.body_limit import WEBHOOK_PATH
+from api.callback_events import callback_events
 from api.dependencies import DEFAULT_TENANT, Services, ServicesDep
 from api.errors import (
     ApiError,
@@ -27,9 +28,11 @@ from api.routes.messages import redriven
 from pytake.clock import now
 from pytake.domain.errors import ERRORS, ErrorClass
 from pytake.settings import Settings
-from pytake.storage import callbacks, numbers, receipts
+from pytake.storage import callbacks, events, numbers, receipts
 from pytake.storage.callbacks import Inbound, Update
 from pytake.storage.engine import UNAVAILABLE
+from pytake.storage.events import Dispatch
+from pytake.storage.message_events import raise_for
 from pytake.storage.receipts import Receipt
 from pytake.storage.tables import Message
 from pytake.whatsapp.inbound import Callback, StatusUpdate, parse, signature_matches
@@ -78,12 +81,13 @@ async def receive(
     _authenticate(services.settings, body, signature)
     callback = await run_in_threadpool(_parse, body)
     try:
-        changed = await services.database.write(
+        changed, raised = await services.database.write(
             _store, callback, services.settings.business_account_id
         )
     except UNAVAILABLE as error:
         _log.error("callback not made durable", error=type(error).__name__)
         raise ApiError("the updates could not be made durable: send them again") from error
+    services.dispatcher.soon(raised)
     await _redrive(services, changed)
     await tiers.follow_reports(services, callback)
     return Received(
@@ -106,8 +110,12 @@ def _parse(body: bytes) -> Callback:
         raise InvalidRequestError("the body is not valid JSON") from None
 
 
-def _store(session: Session, callback: Callback, portfolio_id: str) -> list[str]:
-    """Everything of a request, in one transaction; the ids of messages whose status changed."""
+def _store(
+    session: Session, callback: Callback, portfolio_id: str
+) -> tuple[list[str], list[Dispatch]]:
+    """Everything of a request, in one transaction; the ids of messages whose status changed, and the
+    deliveries of the events that this raised.
+    """
     at = now()
     known = {item.phone_number_id for item in callback.statuses}
     known |= {item.phone_number_id for item in callback.messages}
@@ -148,7 +156,8 @@ def _store(session: Session, callback: Callback, portfolio_id: str) -> list[str]
     )
     for number, tier in tiers.reported(callback):
         numbers.report_tier(session, number, portfolio_id, tier)
-    return changed
+    raised = raise_for(session, changed, at) if changed else []
+    return changed, raised + events.emit(session, list(callback_events(callback, owners, at)), at)
 
 
 def _receipt(item: StatusUpdate, owners: dict[str, str]) -> Receipt:

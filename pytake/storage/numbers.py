@@ -11,7 +11,9 @@ from sqlalchemy import func, select, update
 from sqlmodel import Session, col
 
 from pytake.domain.errors import rule_for
+from pytake.domain.events import EventType, NumberEvent
 from pytake.domain.limits import DISPATCH, parse_tier, probe_wait, recovered_rate, throttled_rate
+from pytake.storage.events import NewEvent, emit
 from pytake.storage.messages import insert_into
 from pytake.storage.tables import Alert, PhoneNumber, WindowEntry
 
@@ -134,6 +136,7 @@ def hold(
     if number.state != "held":
         number.state, number.state_since, number.probes = "held", now, 0
         _raise_alert(session, number, "number_held", code, title or rule.title, rule.advice, now)
+        _emit(session, number, EventType.NUMBER_HELD, now, code, title or rule.title, rule.advice)
     elif number.probe_lease_until is not None:
         number.probes += 1
     number.reason_code, number.reason, number.advice = code, title or rule.title, rule.advice
@@ -150,6 +153,7 @@ def pause(session: Session, phone_number_id: str, now: datetime, reason: str) ->
         return None
     if number.state != "paused":
         number.state, number.state_since = "paused", now
+        _emit(session, number, EventType.NUMBER_HELD, now, None, reason, "Resume it when ready.")
     number.reason_code, number.reason, number.advice = None, reason, "Resume the number when ready."
     number.next_probe_at = number.probe_lease_until = None
     session.add(number)
@@ -166,6 +170,7 @@ def resume(session: Session, phone_number_id: str, now: datetime) -> PhoneNumber
         if number.current_rate < number.base_rate:
             number.state = "throttled"
             number.rate_changed_at = now
+        _emit(session, number, EventType.NUMBER_RESUMED, now)
         for alert in session.scalars(
             select(Alert).where(
                 col(Alert.phone_number_id) == phone_number_id,
@@ -221,6 +226,29 @@ def open_alerts(session: Session, tenant_id: str | None) -> list[Alert]:
     if tenant_id is not None:
         statement = statement.where(col(Alert.tenant_id) == tenant_id)
     return list(session.scalars(statement))
+
+
+def _emit(
+    session: Session,
+    number: PhoneNumber,
+    kind: EventType,
+    now: datetime,
+    code: int | None = None,
+    reason: str | None = None,
+    advice: str | None = None,
+) -> None:
+    """Raise the event; the sweep of the workers starts its deliveries."""
+    data = NumberEvent(
+        phone_number_id=number.id,
+        at=now,
+        state=number.state,
+        code=code,
+        reason=reason,
+        advice=advice,
+    )
+    key = f"{number.id}:{now.isoformat()}"
+    event = NewEvent(number.tenant_id, kind.value, key, data.model_dump(mode="json"), now)
+    emit(session, [event], now)
 
 
 def _activate(number: PhoneNumber, now: datetime) -> None:

@@ -56,11 +56,18 @@ def iso(value: datetime) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _json() -> Any:
+def json_type() -> Any:
+    """JSON; JSONB on PostgreSQL."""
     return JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
-def _time(nullable: bool = True, index: bool = False) -> Any:
+def json_column(*, nullable: bool = True) -> Any:
+    """A column of JSON."""
+    return Column(json_type(), nullable=nullable)
+
+
+def time_column(*, nullable: bool = True, index: bool = False) -> Any:
+    """A field that holds a time."""
     return Field(default=None, sa_column=Column(UtcDateTime(), nullable=nullable, index=index))
 
 
@@ -87,9 +94,9 @@ class Message(SQLModel, table=True):
     wa_id: str | None = None
     message_type: str | None = None
     priority: str | None = None
-    content: dict[str, Any] | None = Field(default=None, sa_column=Column(_json()))
-    labels: dict[str, str] | None = Field(default=None, sa_column=Column("metadata", _json()))
-    waits: list[Any] | None = Field(default=None, sa_column=Column(_json()))
+    content: dict[str, Any] | None = Field(default=None, sa_column=Column(json_type()))
+    labels: dict[str, str] | None = Field(default=None, sa_column=Column("metadata", json_type()))
+    waits: list[Any] | None = Field(default=None, sa_column=Column(json_type()))
     reply_to: str | None = None
     check_window: bool = True
     max_attempts: int | None = None
@@ -105,17 +112,17 @@ class Message(SQLModel, table=True):
     pricing_category: str | None = None
     pricing_type: str | None = None
     billable: bool | None = None
-    created_at: datetime = _time(nullable=False)
-    scheduled_for: datetime | None = _time()
-    expires_at: datetime | None = _time()
-    accepted_at: datetime | None = _time()
-    sent_at: datetime | None = _time()
-    delivered_at: datetime | None = _time()
-    read_at: datetime | None = _time()
-    played_at: datetime | None = _time()
-    failed_at: datetime | None = _time()
-    cancelled_at: datetime | None = _time()
-    updated_at: datetime = _time(nullable=False, index=True)
+    created_at: datetime = time_column(nullable=False)
+    scheduled_for: datetime | None = time_column()
+    expires_at: datetime | None = time_column()
+    accepted_at: datetime | None = time_column()
+    sent_at: datetime | None = time_column()
+    delivered_at: datetime | None = time_column()
+    read_at: datetime | None = time_column()
+    played_at: datetime | None = time_column()
+    failed_at: datetime | None = time_column()
+    cancelled_at: datetime | None = time_column()
+    updated_at: datetime = time_column(nullable=False, index=True)
 
 
 class SendAttempt(SQLModel, table=True):
@@ -129,12 +136,12 @@ class SendAttempt(SQLModel, table=True):
     attempt: int = Field(primary_key=True)
     tenant_id: str
     priority: str
-    at: datetime = _time(nullable=False)
+    at: datetime = time_column(nullable=False)
     error_code: int | None = None
     error_class: str
     error_title: str
     error_detail: str = ""
-    next_retry_at: datetime | None = _time()
+    next_retry_at: datetime | None = time_column()
 
 
 class PhoneNumber(SQLModel, table=True):
@@ -158,12 +165,12 @@ class PhoneNumber(SQLModel, table=True):
     reason_code: int | None = None
     reason: str | None = None
     advice: str | None = None
-    state_since: datetime | None = _time()
-    rate_changed_at: datetime | None = _time()
-    next_slot_at: datetime | None = _time()
+    state_since: datetime | None = time_column()
+    rate_changed_at: datetime | None = time_column()
+    next_slot_at: datetime | None = time_column()
     probes: int = 0
-    next_probe_at: datetime | None = _time()
-    probe_lease_until: datetime | None = _time()
+    next_probe_at: datetime | None = time_column()
+    probe_lease_until: datetime | None = time_column()
 
 
 class WindowEntry(SQLModel, table=True):
@@ -175,7 +182,7 @@ class WindowEntry(SQLModel, table=True):
     portfolio_id: str = Field(primary_key=True, max_length=64)
     contact_key: str = Field(primary_key=True, max_length=128)
     tenant_id: str
-    last_at: datetime = _time(nullable=False)
+    last_at: datetime = time_column(nullable=False)
 
 
 class Contact(SQLModel, table=True):
@@ -187,8 +194,8 @@ class Contact(SQLModel, table=True):
     wa_id: str | None = None
     user_id: str | None = None
     name: str | None = None
-    first_inbound_at: datetime = _time(nullable=False)
-    last_inbound_at: datetime = _time(nullable=False)
+    first_inbound_at: datetime = time_column(nullable=False)
+    last_inbound_at: datetime = time_column(nullable=False)
 
 
 class InboundMessage(SQLModel, table=True):
@@ -202,9 +209,9 @@ class InboundMessage(SQLModel, table=True):
     phone_number_id: str
     contact_key: str
     type: str
-    payload: dict[str, Any] = Field(sa_column=Column(_json(), nullable=False))
-    sent_at: datetime = _time(nullable=False)
-    received_at: datetime = _time(nullable=False)
+    payload: dict[str, Any] = Field(sa_column=Column(json_type(), nullable=False))
+    sent_at: datetime = time_column(nullable=False)
+    received_at: datetime = time_column(nullable=False)
 
 
 class CallbackUpdate(SQLModel, table=True):
@@ -218,8 +225,8 @@ class CallbackUpdate(SQLModel, table=True):
     field: str
     problem: str | None = None
     """Why it was set aside; ``None`` for fields PyTake does not act on."""
-    payload: Any = Field(sa_column=Column(_json(), nullable=False))
-    received_at: datetime = _time(nullable=False, index=True)
+    payload: Any = Field(sa_column=Column(json_type(), nullable=False))
+    received_at: datetime = time_column(nullable=False, index=True)
 
 
 class Alert(SQLModel, table=True):
@@ -236,8 +243,8 @@ class Alert(SQLModel, table=True):
     code: int | None = None
     title: str
     advice: str = ""
-    since: datetime = _time(nullable=False)
-    ended_at: datetime | None = _time()
+    since: datetime = time_column(nullable=False)
+    ended_at: datetime | None = time_column()
 
 
 class ApiKey(SQLModel, table=True):
@@ -250,8 +257,8 @@ class ApiKey(SQLModel, table=True):
     admin: bool = False
     name: str = ""
     secret_hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-    created_at: datetime = _time(nullable=False)
-    revoked_at: datetime | None = _time()
+    created_at: datetime = time_column(nullable=False)
+    revoked_at: datetime | None = time_column()
 
 
 class ProcessHeartbeat(SQLModel, table=True):
@@ -262,9 +269,9 @@ class ProcessHeartbeat(SQLModel, table=True):
     id: str = Field(primary_key=True, max_length=64)
     tenant_id: str = "*"
     kind: str
-    started_at: datetime = _time(nullable=False)
-    seen_at: datetime = _time(nullable=False, index=True)
-    sending: dict[str, dict[str, int]] = Field(sa_column=Column(_json(), nullable=False))
+    started_at: datetime = time_column(nullable=False)
+    seen_at: datetime = time_column(nullable=False, index=True)
+    sending: dict[str, dict[str, int]] = Field(sa_column=Column(json_type(), nullable=False))
     """Messages in a call to Meta, by tenant and priority."""
 
 

@@ -38,6 +38,7 @@ def test_required_secrets_have_no_default() -> None:
         "POSTGRES_PASSWORD",
         "WHATSAPP_ACCESS_TOKEN",
         "WHATSAPP_APP_SECRET",
+        "PYTAKE_ENCRYPTION_KEYS",
         "WHATSAPP_WEBHOOK_VERIFY_TOKEN",
     ):
         used = re.findall(rf"\$\{{{name}([^}}]*)\}}", text)

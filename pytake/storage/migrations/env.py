@@ -3,7 +3,8 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-import pytake.storage.tables  # noqa: F401 - registers the tables
+import pytake.storage.tables
+import pytake.storage.webhook_tables  # noqa: F401 - both register their tables
 
 context.configure(
     connection=context.config.attributes["connection"],

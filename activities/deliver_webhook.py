@@ -1,0 +1,238 @@
+"""Activity ``deliver_webhook``: one attempt at one event to one endpoint.
+
+At least once: a receiver recognises a repeat by ``webhook-id``.
+"""
+
+import random
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.service import RPCError
+
+from activities.webhook_auth import Authenticator, AuthError
+from activities.webhook_dispatch import Dispatcher
+from pytake.clock import now
+from pytake.contracts import DeliveryInput, DeliveryOutcome, DeliveryResult, delivery_workflow_id
+from pytake.domain.delivery import (
+    DeliveryStatus,
+    RetryPlan,
+    parse_retry_after,
+    succeeded,
+)
+from pytake.storage import deliveries
+from pytake.storage.deliveries import Attempt, DisableRule, Loaded
+from pytake.storage.engine import UNAVAILABLE, Database
+from pytake.storage.vault import Vault
+from pytake.storage.webhook_tables import WebhookEndpoint
+from pytake.webhooks.guard import BlockedUrlError
+from pytake.webhooks.signing import signature_headers, signing_key
+from pytake.webhooks.transport import Answer, ClientCertificate, DeliveryError, GuardedClient
+
+_ORDER_WAIT: Final = 30.0
+"""Seconds until an ordered delivery looks again by itself; its predecessor wakes it sooner."""
+_BUSY_WAIT: Final = 5.0
+"""Seconds (and as many again by chance) until a delivery comes back to an endpoint that is busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPolicy:
+    """What the worker's settings say about deliveries."""
+
+    concurrency: int
+    disable: DisableRule
+
+
+def plan_of(endpoint: WebhookEndpoint) -> RetryPlan:
+    """The endpoint's retries."""
+    return RetryPlan(
+        max_retries=endpoint.max_retries, schedule=tuple(endpoint.retry_schedule),
+        initial=endpoint.backoff_initial, factor=endpoint.backoff_factor,
+        maximum=endpoint.backoff_max, jitter=endpoint.backoff_jitter,
+    )  # fmt: skip
+
+
+class WebhookActivities:
+    """``deliver_webhook`` and the records around it, with their clients."""
+
+    def __init__(
+        self, http: GuardedClient, database: Database, client: Client, vault: Vault | None,
+        dispatcher: Dispatcher, policy: DeliveryPolicy,
+    ) -> None:  # fmt: skip
+        self._http = http
+        self._database = database
+        self._client = client
+        self._vault = vault
+        self._dispatcher = dispatcher
+        self._policy = policy
+        self._busy: Counter[str] = Counter()
+        self._authenticator = Authenticator(http)
+
+    @activity.defn
+    async def deliver_webhook(self, request: DeliveryInput) -> DeliveryResult:
+        """Deliver, or say why it has to wait.
+
+        Raises:
+            ApplicationError: ``Failed`` (tried again by the retry policy) or ``Permanent``.
+        """
+        attempt = activity.info().attempt
+        waited = attempt - 1
+        try:
+            loaded = await self._database.read(deliveries.load, request.delivery_id)
+        except UNAVAILABLE:
+            return _defer("database_unavailable", 5, waited)
+        if loaded is None or loaded.delivery.run != request.run:
+            return DeliveryResult(outcome=DeliveryOutcome.DISCARDED, reason="superseded")
+        if loaded.delivery.status == DeliveryStatus.DELIVERED.value:
+            return DeliveryResult(outcome=DeliveryOutcome.DELIVERED, reason="before")
+        endpoint = loaded.endpoint
+        if endpoint is None:
+            raise _failure("the endpoint was deleted", retry=False)
+        if not endpoint.active:
+            return await self._discard(request)
+        if loaded.waits_for is not None:
+            return _defer("order", _ORDER_WAIT, waited)
+        if self._busy[endpoint.id] >= self._policy.concurrency:
+            return _defer("busy", _BUSY_WAIT * (1 + random.random()), waited)  # noqa: S311 - jitter
+        self._busy[endpoint.id] += 1
+        try:
+            return await self._attempt(request, loaded, endpoint, loaded.delivery.attempts + 1)
+        finally:
+            self._busy[endpoint.id] -= 1
+
+    async def _attempt(
+        self, request: DeliveryInput, loaded: Loaded, endpoint: WebhookEndpoint, number: int
+    ) -> DeliveryResult:
+        started, at = time.monotonic(), now()
+        answer: Answer | None = None
+        error: str | None = None
+        blocked = False
+        try:
+            answer = await self._post(loaded, endpoint)
+        except BlockedUrlError as problem:
+            error, blocked = f"blocked: {problem}", True
+        except (DeliveryError, AuthError) as problem:
+            error = str(problem)
+        duration = (time.monotonic() - started) * 1000
+        ok = answer is not None and succeeded(answer.status)
+        if answer is not None and not ok:
+            error = f"HTTP {answer.status}"
+        gone = answer is not None and answer.status == 410
+        final = blocked or gone or number >= request.max_attempts
+        delay = None
+        if not ok and not final:
+            after = parse_retry_after((answer.headers if answer else {}).get("retry-after"), now())
+            delay = timedelta(seconds=plan_of(endpoint).delay(number, random.random(), after))  # noqa: S311 - jitter
+        log = Attempt(
+            attempt=number, at=at, ok=ok, duration_ms=duration,
+            status=answer.status if answer else None, headers=answer.headers if answer else None,
+            body=answer.body if answer else None, error=error,
+            next_retry_at=now() + delay if delay else None,
+        )  # fmt: skip
+        try:
+            raised = await self._database.write(
+                deliveries.log_attempt, request.delivery_id, log, self._policy.disable
+            )
+        except UNAVAILABLE:
+            # Our failure is not the tenant's attempt: the same one is made again.
+            return _defer("database_unavailable", 5, activity.info().attempt - 1)
+        self._dispatcher.soon(raised)
+        if ok:
+            await self._wake_successor(request, DeliveryStatus.DELIVERED)
+            return DeliveryResult(outcome=DeliveryOutcome.DELIVERED, attempts_spent=number)
+        raise _failure(error or "failed", retry=not final, delay=delay)
+
+    async def _post(self, loaded: Loaded, endpoint: WebhookEndpoint) -> Answer:
+        if self._vault is None:
+            raise DeliveryError("PYTAKE_ENCRYPTION_KEYS is not set in the worker")
+        sealed = self._vault.open(endpoint.sealed)
+        extra = self._vault.open(loaded.event.sealed_headers) if loaded.event.sealed_headers else {}
+        answer = await self._request(loaded, endpoint, sealed, extra, fresh=False)
+        if answer.status == 401 and endpoint.auth_type == "OAuth2":
+            answer = await self._request(loaded, endpoint, sealed, extra, fresh=True)
+        return answer
+
+    async def _request(
+        self,
+        loaded: Loaded,
+        endpoint: WebhookEndpoint,
+        sealed: dict[str, Any],
+        extra: dict[str, str],
+        *,
+        fresh: bool,
+    ) -> Answer:
+        auth = await self._authenticator.headers(endpoint, sealed, fresh=fresh)
+        at = now()
+        keys = [signing_key(sealed["secret"])]
+        previous = sealed.get("previous_secret")
+        if previous and endpoint.previous_secret_until and at < endpoint.previous_secret_until:
+            keys.append(signing_key(previous))
+        signed = signature_headers(
+            event_id=loaded.event.id, event_type=loaded.event.type, tenant_id=loaded.event.tenant_id,
+            at=at, body=loaded.event.body, keys=keys,
+        )  # fmt: skip
+        headers = {
+            **sealed.get("custom_headers", {}), **extra, **auth,
+            "Content-Type": "application/json", "User-Agent": "PyTake-Webhooks/1",
+            "Accept-Encoding": "identity", **signed,
+        }  # fmt: skip
+        certificate = None
+        if endpoint.auth_type == "mTLS":
+            certificate = ClientCertificate(sealed["client_certificate"], sealed["client_key"])
+        answer, _ = await self._http.post(
+            endpoint.url, headers=headers, body=loaded.event.body.encode(),
+            deadline=endpoint.timeout_seconds, certificate=certificate,
+        )  # fmt: skip
+        return answer
+
+    async def _discard(self, request: DeliveryInput) -> DeliveryResult:
+        await self._finish(request, DeliveryStatus.DISCARDED, "the endpoint is disabled")
+        return DeliveryResult(outcome=DeliveryOutcome.DISCARDED, reason="the endpoint is disabled")
+
+    @activity.defn
+    async def bury_delivery(self, request: DeliveryInput) -> None:
+        """Record that a delivery is a dead letter."""
+        await self._finish(request, DeliveryStatus.DEAD, None)
+
+    async def _finish(
+        self, request: DeliveryInput, status: DeliveryStatus, error: str | None
+    ) -> None:
+        following = await self._database.write(
+            deliveries.finish, request.delivery_id, request.run, status, now(), error
+        )
+        await self._wake(following, request.endpoint_id)
+
+    async def _wake_successor(self, request: DeliveryInput, status: DeliveryStatus) -> None:
+        with suppress(*UNAVAILABLE):
+            following = await self._database.write(
+                deliveries.finish, request.delivery_id, request.run, status, now()
+            )
+            await self._wake(following, request.endpoint_id)
+
+    async def _wake(self, event_id: str | None, endpoint_id: str) -> None:
+        """Tell the next delivery of an ordered conversation; it looks by itself if that fails."""
+        if event_id is not None:
+            with suppress(RPCError):
+                handle = self._client.get_workflow_handle(
+                    delivery_workflow_id(event_id, endpoint_id)
+                )
+                await handle.signal("resume")
+
+
+def _defer(reason: str, seconds: float, waited: int) -> DeliveryResult:
+    return DeliveryResult(
+        outcome=DeliveryOutcome.DEFERRED, reason=reason, wait_seconds=seconds, attempts_spent=waited
+    )
+
+
+def _failure(text: str, *, retry: bool, delay: timedelta | None = None) -> ApplicationError:
+    return ApplicationError(
+        text[:500], type="Failed" if retry else "Permanent", non_retryable=not retry,
+        next_retry_delay=delay, category=ApplicationErrorCategory.BENIGN,
+    )  # fmt: skip

@@ -1,0 +1,98 @@
+"""Starting the workflows of deliveries: after the commit of their events, or by the sweeper."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
+from typing import Final
+
+import structlog
+from temporalio.client import Client
+from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+
+from pytake.clock import now
+from pytake.contracts import DeliveryInput, delivery_workflow_id
+from pytake.storage import events
+from pytake.storage.engine import UNAVAILABLE, Database
+from pytake.storage.events import Dispatch
+from pytake.temporal import TENANT, WORKFLOW_QUEUE
+
+_log = structlog.get_logger()
+
+DELIVERY_WORKFLOW: Final = "WebhookDeliveryWorkflow"
+_AT_ONCE: Final = 20
+_SWEEP_SECONDS: Final = 5.0
+
+
+class Dispatcher:
+    """Starts delivery workflows; what it misses, the sweep of any worker starts."""
+
+    def __init__(self, client: Client, database: Database) -> None:
+        self._client = client
+        self._database = database
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def soon(self, deliveries: Sequence[Dispatch]) -> None:
+        """Start them in the background."""
+        if deliveries:
+            task = asyncio.create_task(self.start(deliveries))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def start(self, deliveries: Sequence[Dispatch]) -> None:
+        """Start their workflows and note it; a failure is left to the sweep."""
+        slots = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(delivery: Dispatch) -> None:
+            async with slots:
+                await self._start(delivery)
+
+        try:
+            await asyncio.gather(*(one(delivery) for delivery in deliveries))
+            ids = [delivery.delivery_id for delivery in deliveries]
+            await self._database.write(events.dispatched, ids, now())
+        except (RPCError, *UNAVAILABLE) as error:
+            _log.warning(
+                "deliveries left to the sweep", count=len(deliveries), error=type(error).__name__
+            )
+
+    async def _start(self, delivery: Dispatch) -> None:
+        attributes = TypedSearchAttributes([SearchAttributePair(TENANT, delivery.tenant_id)])
+        policy = WorkflowIDReusePolicy.REJECT_DUPLICATE
+        if delivery.run > 0:
+            policy = WorkflowIDReusePolicy.ALLOW_DUPLICATE
+        with suppress(WorkflowAlreadyStartedError):
+            await self._client.start_workflow(
+                DELIVERY_WORKFLOW,
+                DeliveryInput.model_validate(asdict(delivery)),
+                id=delivery_workflow_id(delivery.event_id, delivery.endpoint_id),
+                task_queue=WORKFLOW_QUEUE,
+                id_reuse_policy=policy,
+                search_attributes=attributes,
+            )
+
+    @asynccontextmanager
+    async def sweeping(self) -> AsyncIterator[None]:
+        """Sweep while the context is open."""
+        task = asyncio.create_task(self._sweep())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            try:
+                missed = await self._database.read(events.undispatched, now())
+            except UNAVAILABLE:
+                continue
+            if missed:
+                _log.info(
+                    "starting deliveries that were left without a workflow", count=len(missed)
+                )
+                await self.start(missed)

@@ -1,0 +1,93 @@
+"""Events for tenants that a request of Meta's callback stands for."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from api import tiers
+from api.dependencies import DEFAULT_TENANT
+from pytake.domain.events import ContactEvent, EventType, NumberEvent, ReceivedEvent
+from pytake.domain.recipients import contact_key
+from pytake.storage.events import NewEvent
+from pytake.storage.message_events import conversation_of
+from pytake.whatsapp.inbound import Callback, OtherUpdate
+
+
+def callback_events(callback: Callback, owners: dict[str, str], at: datetime) -> Iterator[NewEvent]:
+    """Inbound messages, opt-outs, and changes of a number's quality and limit."""
+    for item in callback.messages:
+        data = ReceivedEvent(
+            wamid=item.wamid, phone_number_id=item.phone_number_id, contact=item.wa_id or item.contact_key,
+            name=item.name, type=item.type, at=item.at, message=item.payload,
+        )  # fmt: skip
+        yield NewEvent(
+            owners.get(item.phone_number_id, DEFAULT_TENANT), EventType.MESSAGE_RECEIVED.value, item.wamid,
+            data.model_dump(mode="json"), min(item.at, at), conversation_of(item.phone_number_id, item.contact_key),
+        )  # fmt: skip
+    for update in callback.others:
+        tenant_id = owners.get(update.phone_number_id or "", DEFAULT_TENANT)
+        yield from _opt_outs(update, tenant_id, at)
+        if update.field == "phone_number_quality_update" and isinstance(update.payload, dict):
+            payload = update.payload
+            number = NumberEvent(
+                phone_number_id=update.phone_number_id, at=at, state=_text(payload.get("event")),
+                before=_text(payload.get("old_limit")), after=_text(payload.get("current_limit")),
+            )  # fmt: skip
+            yield _event(
+                tenant_id,
+                EventType.NUMBER_QUALITY_CHANGED,
+                update,
+                number.model_dump(mode="json"),
+                at,
+            )
+    for phone_number_id, tier in tiers.reported(callback):
+        tenant_id = owners.get(phone_number_id or "", DEFAULT_TENANT)
+        data_changed = NumberEvent(phone_number_id=phone_number_id, at=at, after=tier)
+        key = f"{phone_number_id}:{tier}:{at:%Y-%m-%dT%H}"
+        yield NewEvent(
+            tenant_id,
+            EventType.NUMBER_LIMIT_CHANGED.value,
+            key,
+            data_changed.model_dump(mode="json"),
+            at,
+        )
+
+
+def _opt_outs(update: OtherUpdate, tenant_id: str, at: datetime) -> Iterator[NewEvent]:
+    """Contacts who told WhatsApp that they want no marketing messages."""
+    if update.field != "user_preferences" or not isinstance(update.payload, dict):
+        return
+    preferences = update.payload.get("user_preferences")
+    for item in preferences if isinstance(preferences, list) else []:
+        if (
+            isinstance(item, dict)
+            and item.get("value") == "stop"
+            and isinstance(item.get("wa_id"), str)
+        ):
+            contact = item["wa_id"]
+            data = ContactEvent(
+                phone_number_id=update.phone_number_id,
+                contact=contact,
+                at=at,
+                detail=_text(item.get("detail")) or "",
+            )
+            key = f"{contact}:{item.get('timestamp')}"
+            yield NewEvent(
+                tenant_id, EventType.CONTACT_OPTED_OUT.value, key, data.model_dump(mode="json"), at,
+                conversation_of(update.phone_number_id or "", contact_key(contact)),
+            )  # fmt: skip
+
+
+def _event(
+    tenant_id: str, kind: EventType, update: OtherUpdate, data: dict[str, Any], at: datetime
+) -> NewEvent:
+    """One event an hour for the same content: Meta's repeats are no news."""
+    content = json.dumps([update.phone_number_id, update.payload], sort_keys=True)
+    key = f"{hashlib.sha256(content.encode()).hexdigest()}:{at:%Y-%m-%dT%H}"
+    return NewEvent(tenant_id, kind.value, key, data, at)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,118 @@
+"""The events that PyTake tells tenants' systems, and who subscribes to what."""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from pydantic import BaseModel, Field
+
+
+class EventType(StrEnum):
+    """Every type of event that PyTake raises itself."""
+
+    MESSAGE_QUEUED = "message.queued"
+    MESSAGE_SENT = "message.sent"
+    MESSAGE_DELIVERED = "message.delivered"
+    MESSAGE_READ = "message.read"
+    MESSAGE_FAILED = "message.failed"
+    MESSAGE_CANCELLED = "message.cancelled"
+    MESSAGE_RECEIVED = "message.received"
+    CONTACT_OPTED_OUT = "contact.opted_out"
+    NUMBER_QUALITY_CHANGED = "number.quality_changed"
+    NUMBER_LIMIT_CHANGED = "number.limit_changed"
+    NUMBER_HELD = "number.held"
+    NUMBER_RESUMED = "number.resumed"
+    WEBHOOK_DISABLED = "webhook.disabled"
+
+
+class EventError(BaseModel):
+    """Why a message failed."""
+
+    code: int | None = Field(default=None, description="Meta's error code")
+    title: str
+    detail: str = ""
+    advice: str = Field(default="", description="What a person should do")
+
+
+class MessageEvent(BaseModel):
+    """A message of yours changed its status."""
+
+    message_id: str
+    status: str
+    to: str
+    phone_number_id: str
+    at: datetime
+    wamid: str | None = None
+    message_type: str | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+    error: EventError | None = None
+
+
+class ReceivedEvent(BaseModel):
+    """A contact wrote to one of your numbers; ``message`` as Meta sent it."""
+
+    wamid: str
+    phone_number_id: str
+    contact: str
+    name: str | None = None
+    type: str
+    at: datetime
+    message: dict[str, Any]
+
+
+class ContactEvent(BaseModel):
+    """A contact opted out of marketing messages."""
+
+    phone_number_id: str | None
+    contact: str
+    at: datetime
+    detail: str = ""
+
+
+class NumberEvent(BaseModel):
+    """One of your numbers changed."""
+
+    phone_number_id: str | None
+    at: datetime
+    state: str | None = None
+    code: int | None = None
+    reason: str | None = None
+    advice: str | None = None
+    before: str | None = None
+    after: str | None = None
+
+
+class DisabledEvent(BaseModel):
+    """One of your endpoints was disabled; its events are kept as discarded and can be replayed."""
+
+    endpoint_id: str
+    url: str
+    reason: str
+    at: datetime
+
+
+SCHEMAS: Final[dict[EventType, type[BaseModel]]] = {
+    **{kind: MessageEvent for kind in EventType if kind.value.startswith("message.")},
+    EventType.MESSAGE_RECEIVED: ReceivedEvent,
+    EventType.CONTACT_OPTED_OUT: ContactEvent,
+    EventType.NUMBER_QUALITY_CHANGED: NumberEvent,
+    EventType.NUMBER_LIMIT_CHANGED: NumberEvent,
+    EventType.NUMBER_HELD: NumberEvent,
+    EventType.NUMBER_RESUMED: NumberEvent,
+    EventType.WEBHOOK_DISABLED: DisabledEvent,
+}
+"""The schema of each type's ``data``."""
+
+EVENT_NAME: Final = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
+"""Event types: PyTake's own, and any that a tenant sends through ``POST /webhooks/send``."""
+SUBSCRIPTION: Final = re.compile(r"\*|[a-z0-9_]+(\.[a-z0-9_]+)*(\.\*)?")
+
+
+def subscribes(subscriptions: list[str], event_type: str) -> bool:
+    """Whether exact names, ``message.*`` or ``*`` cover a type."""
+    return any(
+        wanted in ("*", event_type)
+        or (wanted.endswith(".*") and event_type.startswith(wanted[:-1]))
+        for wanted in subscriptions
+    )

@@ -1,0 +1,88 @@
+"""Which URLs and addresses a tenant's webhook may reach (protection against SSRF).
+
+``ipaddress.is_global`` alone lets some special ranges through; the ones denied here besides are the
+IANA special-purpose registries' (read September 2026).
+"""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_DENIED: Final = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15",
+        "224.0.0.0/4", "240.0.0.0/4", "::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64",
+        "2001::/23", "2002::/16", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10",
+        "ff00::/8",
+    )
+)  # fmt: skip
+
+FORBIDDEN_HEADERS: Final = re.compile(
+    r"(host|connection|transfer-encoding|user-agent|te|trailer|upgrade|expect|keep-alive"
+    r"|content-.*|webhook-.*|proxy-.*|x-webhook-signature|x-event-type|x-event-id|x-tenant-id|x-timestamp)",
+    re.IGNORECASE,
+)
+"""Headers that a tenant may not set: those that frame the request, and the signing ones."""
+
+
+class BlockedUrlError(ValueError):
+    """The URL or the address behind it may not be reached; the text says why."""
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """The networks of a comma-separated CIDR list.
+
+    Raises:
+        ValueError: an entry is no network.
+    """
+    return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def check_url(url: str, ports: frozenset[int] = frozenset()) -> None:
+    """Check what can be told from the text of a URL; ``ports`` empty allows all.
+
+    Raises:
+        BlockedUrlError.
+    """
+    if len(url) > 2048 or re.search(r"[\x00-\x20\x7f\\]", url):
+        raise BlockedUrlError("must be an address without spaces or control characters")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise BlockedUrlError("is not a valid address") from None
+    if parts.scheme not in ("http", "https"):
+        raise BlockedUrlError("must start with http:// or https://")
+    if not parts.hostname:
+        raise BlockedUrlError("has no host")
+    if parts.username is not None or parts.password is not None:
+        raise BlockedUrlError("must not contain credentials: use auth_type")
+    if port == 0:
+        raise BlockedUrlError("has port 0")
+    if ports and (port or (443 if parts.scheme == "https" else 80)) not in ports:
+        raise BlockedUrlError(f"port {port} is not allowed")
+
+
+def check_address(text: str, allowed: Sequence[Network] = ()) -> None:
+    """Check an IP address that is about to be connected to.
+
+    Raises:
+        BlockedUrlError: it is not a public unicast address, and in none of ``allowed``.
+    """
+    try:
+        address: Address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        raise BlockedUrlError("is not an address") from None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if any(address.version == network.version and address in network for network in allowed):
+        return
+    denied = any(address.version == n.version and address in n for n in _DENIED)
+    if denied or not address.is_global or address.is_multicast:
+        raise BlockedUrlError(f"resolves to {address}, which is not a public address")

@@ -1,0 +1,185 @@
+"""HTTP to a URL that a stranger chose: the address that is connected to is the one that is checked."""
+
+import asyncio
+import os
+import socket
+import ssl
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpcore
+import httpx
+
+from pytake.webhooks.guard import BlockedUrlError, Network, check_address, check_url
+
+KEPT_BODY: Final = 16 * 1024
+"""Bytes of an answer that are read and kept."""
+_KEPT_HEADERS: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint answered, up to the caps."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+class DeliveryError(Exception):
+    """No answer: the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """PEM texts for mutual TLS."""
+
+    certificate: str
+    key: str
+
+
+class _GuardedBackend(httpcore.AsyncNetworkBackend):
+    """Resolves, checks every address, and dials a checked one; TLS still verifies the host's name."""
+
+    def __init__(self, allowed: Sequence[Network]) -> None:
+        self._allowed = allowed
+        self._inner = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's own signature
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect to the first address that answers, if all of the host's may be reached."""
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                host, port, type=socket.SOCK_STREAM
+            )
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"{host} cannot be resolved") from error
+        addresses = list(dict.fromkeys(str(item[4][0]) for item in found))
+        for address in addresses:
+            check_address(address, self._allowed)
+        failure: Exception = httpcore.ConnectError(f"{host} has no address")
+        for address in addresses:
+            try:
+                return await self._inner.connect_tcp(
+                    address, port, timeout, local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    async def connect_unix_socket(
+        self, path: str, *_: Any, **__: Any
+    ) -> httpcore.AsyncNetworkStream:
+        """Never."""
+        raise BlockedUrlError("unix sockets cannot be reached")
+
+    async def sleep(self, seconds: float) -> None:
+        """For httpcore's own retries."""
+        await asyncio.sleep(seconds)
+
+
+class _GuardedTransport(httpx.AsyncHTTPTransport):
+    def __init__(self, allowed: Sequence[Network], context: ssl.SSLContext) -> None:
+        super().__init__(verify=context, trust_env=False)
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=context,
+            max_connections=None,
+            max_keepalive_connections=100,
+            keepalive_expiry=30,
+            network_backend=_GuardedBackend(allowed),
+        )
+
+
+class GuardedClient:
+    """A pooled client whose every connection passes the guard. Follows no redirect."""
+
+    def __init__(
+        self, allowed: Sequence[Network] = (), ports: frozenset[int] = frozenset()
+    ) -> None:
+        self._allowed = allowed
+        self._ports = ports
+        self._client = self._make(ssl.create_default_context())
+
+    def _make(self, context: ssl.SSLContext) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            transport=_GuardedTransport(self._allowed, context),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=None,  # noqa: S113 - one deadline over everything, in post()
+        )
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    async def post(
+        self,
+        url: str,
+        *,
+        headers: dict[str, str],
+        body: bytes,
+        deadline: float,
+        certificate: ClientCertificate | None = None,
+    ) -> tuple[Answer, float]:
+        """POST within ``deadline`` seconds over connect, headers and body; returns the duration too.
+
+        Raises:
+            BlockedUrlError: the URL or its address may not be reached.
+            DeliveryError: no answer came.
+        """
+        check_url(url, self._ports)
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(deadline):
+                if certificate is None:
+                    answer = await self._exchange(self._client, url, headers, body)
+                else:
+                    async with self._make(_context_with(certificate)) as client:
+                        answer = await self._exchange(client, url, headers, body)
+        except TimeoutError:
+            raise DeliveryError(f"no complete answer within {deadline:g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
+            raise DeliveryError(f"{type(error).__name__}: {error}"[:500]) from error
+        return answer, time.monotonic() - started
+
+    @staticmethod
+    async def _exchange(
+        client: httpx.AsyncClient, url: str, headers: dict[str, str], body: bytes
+    ) -> Answer:
+        async with client.stream("POST", url, headers=headers, content=body) as response:
+            kept = bytearray()
+            async for chunk in response.aiter_raw(8192):
+                kept += chunk
+                if len(kept) >= KEPT_BODY:
+                    break
+            items = list(response.headers.items())[:_KEPT_HEADERS]
+            text = bytes(kept[:KEPT_BODY]).decode("utf-8", "replace").replace("\0", "\ufffd")
+            return Answer(response.status_code, {k: v[:1000] for k, v in items}, text)
+
+
+def _context_with(certificate: ClientCertificate) -> ssl.SSLContext:
+    """A TLS context with the client's certificate; OpenSSL takes it from a file only.
+
+    Raises:
+        DeliveryError: the certificate or key is not valid.
+    """
+    context = ssl.create_default_context()
+    descriptor, path = tempfile.mkstemp(prefix="pytake-mtls-")  # 0600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{certificate.certificate}\n{certificate.key}\n")
+        context.load_cert_chain(path)
+    except ssl.SSLError as error:
+        raise DeliveryError("the client certificate or its key is not valid") from error
+    finally:
+        os.unlink(path)
+    return context

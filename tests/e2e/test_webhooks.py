@@ -1,0 +1,626 @@
+"""Webhooks end to end: real events, a real receiver that verifies, real failures."""
+
+import asyncio
+import itertools
+import json
+import ssl
+import statistics
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from pytake.storage import endpoints
+from tests.receiver import Receiver, receiving
+from tests.stack import Stack, eventually, fresh_recipient
+
+CONFIGURE = {
+    "tenant_id": "tenant1", "url": "https://seu-sistema.com/webhook", "secret": "seu-secret-seguro",
+    "events": ["message.received", "message.sent"], "auth_type": "BearerToken", "auth_value": "seu-token",
+    "max_retries": 5, "timeout_seconds": 30,
+}  # fmt: skip
+_names = itertools.count()
+
+
+@pytest.fixture(scope="session")
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as running:
+        yield running
+
+
+def tenant() -> str:
+    return f"tenant-{time.time_ns()}-{next(_names)}"
+
+
+async def configure(stack: Stack, tenant_id: str, url: str, **changes: Any) -> dict[str, Any]:
+    body = {
+        "tenant_id": tenant_id,
+        "url": url,
+        "events": ["*"],
+        "retry_schedule": [0.2],
+        "max_retries": 4,
+        "timeout_seconds": 2,
+        "rate_limit_per_second": 200,
+    }
+    response = await stack.api.post("/api/v1/webhooks/configure", json={**body, **changes})
+    assert response.status_code == 201, response.text
+    made: dict[str, Any] = response.json()
+    return made
+
+
+async def send(
+    stack: Stack, tenant_id: str, event_type: str = "order.shipped", **changes: Any
+) -> dict[str, Any]:
+    body = {
+        "tenant_id": tenant_id,
+        "event_type": event_type,
+        "payload": {"pedido": "ção 🎉"},
+        **changes,
+    }
+    response = await stack.api.post("/api/v1/webhooks/send", json=body)
+    assert response.status_code == 202, response.text
+    sent: dict[str, Any] = response.json()
+    return sent
+
+
+async def delivery(stack: Stack, delivery_id: str) -> dict[str, Any]:
+    response = await stack.api.get(f"/api/v1/webhooks/delivery/{delivery_id}")
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+async def until(stack: Stack, delivery_id: str, status: str, seconds: float = 30) -> dict[str, Any]:
+    view: dict[str, Any] = {}
+
+    async def reached() -> bool:
+        view.update(await delivery(stack, delivery_id))
+        return bool(view["status"] == status)
+
+    await eventually(reached, seconds, lambda: f"not {status}: {view}")
+    return view
+
+
+async def test_the_example_is_taken_as_it_stands(stack: Stack) -> None:
+    response = await stack.api.post("/api/v1/webhooks/configure", json=CONFIGURE)
+    assert response.status_code == 201, response.text
+    made = response.json()
+    assert made["id"].startswith("whe_")
+    assert "seu-secret-seguro" not in response.text
+    assert "seu-token" not in response.text
+    assert (made["max_retries"], made["timeout_seconds"], made["active"]) == (5, 30, True)
+    listed = await stack.api.get("/api/v1/webhooks/configs")
+    assert made["id"] in [item["id"] for item in listed.json()]
+    assert "seu-secret" not in listed.text
+    row = await stack.database.read(endpoints.get, made["id"])
+    assert row is not None
+    assert b"seu-" not in row.sealed
+    updated = await stack.api.post(
+        "/api/v1/webhooks/configure", json={**CONFIGURE, "id": made["id"], "events": ["*"]}
+    )
+    assert (updated.status_code, updated.json()["events"], updated.json()["id"]) == (
+        200,
+        ["*"],
+        made["id"],
+    )
+    patched = await stack.api.patch(
+        f"/api/v1/webhooks/config/{made['id']}", json={"description": "loja", "active": False}
+    )
+    assert (patched.json()["description"], patched.json()["active"]) == ("loja", False)
+    assert (await stack.api.delete(f"/api/v1/webhooks/config/{made['id']}")).status_code == 204
+    assert (await stack.api.get(f"/api/v1/webhooks/config/{made['id']}")).status_code == 404
+
+
+async def test_an_event_is_signed_and_verifies(stack: Stack, receiver: Receiver) -> None:
+    tenant_id = tenant()
+    url = receiver.script(f"/{tenant_id}", 200)
+    made = await configure(
+        stack,
+        tenant_id,
+        url,
+        auth_type="BearerToken",
+        auth_value="seu-token",
+        custom_headers={"X-Loja": "1"},
+    )
+    assert made["secret"].startswith("whsec_")
+    sent = await send(stack, tenant_id, custom_headers={"X-Pedido": "9"})
+    view = await until(stack, sent["deliveries"][0], "delivered")
+    got = receiver.received[f"/{tenant_id}"][0]
+    body = Webhook(made["secret"]).verify(got.body, got.headers)
+    assert body["type"] == "order.shipped"
+    assert body["data"] == {"pedido": "ção 🎉"}
+    assert body["tenant_id"] == tenant_id
+    assert body["sequence"] == 1
+    assert got.headers["webhook-id"] == sent["event_id"] == body["id"]
+    assert got.headers["authorization"] == "Bearer seu-token"
+    assert (got.headers["x-loja"], got.headers["x-pedido"]) == ("1", "9")
+    assert got.headers["x-event-type"] == "order.shipped"
+    assert got.headers["x-event-id"] == sent["event_id"]
+    assert got.headers["x-tenant-id"] == tenant_id
+    assert got.headers["x-webhook-signature"].startswith("sha256=")
+    attempt = view["attempt_log"][0]
+    assert (attempt["ok"], attempt["status"], attempt["body"]) == (True, 200, "ok")
+    history = await stack.client.get_workflow_handle(
+        view["links"]["temporal_ui"].rsplit("/", 1)[1]
+    ).fetch_history()
+    assert made["secret"][6:] not in history.to_json()
+    assert "seu-token" not in history.to_json()
+
+
+async def test_messages_raise_their_events_in_order_with_metadata(
+    stack: Stack, receiver: Receiver
+) -> None:
+    tenant_id = tenant()
+    url = receiver.script(f"/{tenant_id}", 200)
+    await configure(stack, tenant_id, url, events=["message.*"])
+    sent = await stack.send(to=fresh_recipient(), tenant_id=tenant_id, metadata={"pedido": "7"})
+
+    def types() -> list[str]:
+        return [json.loads(item.body)["type"] for item in receiver.received[f"/{tenant_id}"]]
+
+    async def complete() -> bool:
+        return set(types()) >= {
+            "message.queued",
+            "message.sent",
+            "message.delivered",
+            "message.read",
+        }
+
+    await eventually(complete, 30, lambda: str(types()))
+    await asyncio.sleep(0.5)
+    bodies = [json.loads(item.body) for item in receiver.received[f"/{tenant_id}"]]
+    assert len(bodies) == len({body["id"] for body in bodies}) == 4
+    assert all(body["data"]["message_id"] == sent["message_id"] for body in bodies)
+    assert all(body["data"]["metadata"] == {"pedido": "7"} for body in bodies)
+    ordered = [body["type"] for body in sorted(bodies, key=lambda body: body["sequence"])]
+    assert ordered == ["message.queued", "message.sent", "message.delivered", "message.read"]
+
+
+async def test_failures_cancels_and_inbound_messages_are_told(
+    stack: Stack, receiver: Receiver
+) -> None:
+    tenant_id = tenant()
+    number = await stack.register(tenant=tenant_id)
+    url = receiver.script(f"/{tenant_id}", 200)
+    await configure(
+        stack,
+        tenant_id,
+        url,
+        events=["message.failed", "message.cancelled", "message.received", "number.*"],
+    )
+    to = fresh_recipient()
+    await stack.fault("error", code=131026, to=to, count=1)
+    await stack.send(to=to, tenant_id=tenant_id, phone_number_id=number)
+    later = await stack.send(
+        to=to,
+        tenant_id=tenant_id,
+        phone_number_id=number,
+        scheduled_for=(datetime.now(UTC) + timedelta(hours=1)).isoformat(),
+    )
+    await stack.api.post(f"/api/v1/queue/message/{later['message_id']}/cancel")
+    await stack.inbound(to, "Olá", number)
+    await stack.api.post(f"/api/v1/whatsapp/numbers/{number}/pause")
+    await stack.api.post(f"/api/v1/whatsapp/numbers/{number}/resume")
+
+    def found() -> dict[str, Any]:
+        return {
+            (body := json.loads(item.body))["type"]: body["data"]
+            for item in receiver.received[f"/{tenant_id}"]
+        }
+
+    async def complete() -> bool:
+        return len(found()) == 5
+
+    await eventually(complete, 30, lambda: str(found().keys()))
+    assert found()["message.failed"]["error"]["code"] == 131026
+    assert found()["message.received"]["message"]["text"]["body"] == "Olá"
+    assert found()["number.held"]["state"] == "paused"
+
+
+async def test_500_three_times_then_200(stack: Stack, receiver: Receiver) -> None:
+    tenant_id = tenant()
+    url = receiver.script(f"/{tenant_id}", 500, 500, 500, 200)
+    made = await configure(stack, tenant_id, url, retry_schedule=[0.3, 0.6, 1.2])
+    sent = await send(stack, tenant_id)
+    view = await until(stack, sent["deliveries"][0], "delivered")
+    assert [a["status"] for a in view["attempt_log"]] == [500, 500, 500, 200]
+    got = receiver.received[f"/{tenant_id}"]
+    assert len({item.headers["webhook-id"] for item in got}) == 1
+    for item in got:
+        Webhook(made["secret"]).verify(item.body, item.headers)
+    gaps = [later.at - earlier.at for earlier, later in itertools.pairwise(got)]
+    assert all(gap >= wanted for gap, wanted in zip(gaps, (0.3, 0.6, 1.2), strict=True)), gaps
+    figures = (await stack.api.get(f"/api/v1/webhooks/metrics/{made['id']}")).json()
+    assert (figures["successes"], figures["failed_attempts"], figures["success_rate"]) == (
+        1,
+        3,
+        1.0,
+    )
+    assert figures["latency_ms"]["p50"] > 0
+    assert sum(day["failures"] for day in figures["per_day"]) == 3
+
+
+async def test_retry_after_is_honoured(stack: Stack, receiver: Receiver) -> None:
+    tenant_id = tenant()
+    url = receiver.script(f"/{tenant_id}", (429, {"Retry-After": "2"}, b""), 200)
+    await configure(stack, tenant_id, url, retry_schedule=[0.1])
+    sent = await send(stack, tenant_id)
+    await until(stack, sent["deliveries"][0], "delivered")
+    first, second = receiver.received[f"/{tenant_id}"]
+    assert second.at - first.at >= 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [("hang", "no complete answer within 1 s"), ("close", "ReadError|RemoteProtocolError|disconnected"), ((302, {"Location": "/elsewhere"}, b""), "HTTP 302")],
+)  # fmt: skip
+async def test_what_is_no_answer_is_tried_again_and_ends_as_a_dead_letter(
+    stack: Stack, receiver: Receiver, answer: Any, error: str
+) -> None:
+    import re
+
+    tenant_id = tenant()
+    url = receiver.script(f"/{tenant_id}", answer)
+    made = await configure(stack, tenant_id, url, timeout_seconds=1, max_retries=1)
+    sent = await send(stack, tenant_id)
+    view = await until(stack, sent["deliveries"][0], "dead_letter")
+    assert view["attempts"] == len(receiver.received[f"/{tenant_id}"]) == 2
+    assert re.search(error, view["last_error"]), view["last_error"]
+    assert receiver.received["/elsewhere"] == []
+    listed = (
+        await stack.api.get("/api/v1/webhooks/dead-letter", params={"endpoint_id": made["id"]})
+    ).json()
+    assert [item["id"] for item in listed["deliveries"]] == sent["deliveries"]
+    receiver.script(f"/{tenant_id}", 200)
+    retried = await stack.api.post(f"/api/v1/webhooks/retry/{sent['event_id']}")
+    assert retried.status_code == 202
+    view = await until(stack, sent["deliveries"][0], "delivered")
+    assert view["run"] == 1
+    assert (await stack.api.post(f"/api/v1/webhooks/retry/{sent['event_id']}")).status_code == 409
+
+
+async def test_a_50_mb_answer_is_cut_off(stack: Stack, receiver: Receiver) -> None:
+    tenant_id = tenant()
+    await configure(stack, tenant_id, receiver.script(f"/{tenant_id}", "large"))
+    sent = await send(stack, tenant_id)
+    view = await until(stack, sent["deliveries"][0], "delivered")
+    assert len(view["attempt_log"][0]["body"]) == 16 * 1024
+    assert view["attempt_log"][0]["duration_ms"] < 2000
+
+
+async def test_410_disables_once_and_missed_events_are_replayed(
+    stack: Stack, receiver: Receiver
+) -> None:
+    tenant_id = tenant()
+    url = receiver.script(f"/{tenant_id}", 410)
+    made = await configure(stack, tenant_id, url, events=["order.*"])
+    watcher = receiver.script(f"/{tenant_id}/watch", 200)
+    await configure(stack, tenant_id, watcher, events=["webhook.disabled"])
+    first = await send(stack, tenant_id)
+    await until(stack, first["deliveries"][0], "dead_letter")
+    state = (await stack.api.get(f"/api/v1/webhooks/config/{made['id']}")).json()
+    assert (state["active"], state["disabled_reason"]) == (False, "answered 410 Gone")
+    missed = [await send(stack, tenant_id) for _ in range(5)]
+    assert (await delivery(stack, missed[0]["deliveries"][0]))["status"] == "discarded"
+
+    async def told() -> bool:
+        return len(receiver.received[f"/{tenant_id}/watch"]) == 1
+
+    await eventually(told)
+    receiver.script(f"/{tenant_id}", 200)
+    assert (await stack.api.post(f"/api/v1/webhooks/config/{made['id']}/enable")).json()[
+        "active"
+    ] is True
+    wanted = {"endpoint_id": made["id"], "statuses": ["discarded"]}
+    counted = await stack.api.post("/api/v1/webhooks/retry", json=wanted)
+    assert (counted.json()["dry_run"], counted.json()["total"]) == (True, 5)
+    started = (
+        await stack.api.post(
+            "/api/v1/webhooks/retry", json={**wanted, "dry_run": False, "per_second": 4}
+        )
+    ).json()
+    for item in missed:
+        await until(stack, item["deliveries"][0], "delivered")
+
+    async def finished() -> bool:
+        progress = (await stack.api.get(f"/api/v1/webhooks/retry/{started['id']}")).json()
+        return bool((progress["status"], progress["done"], progress["total"]) == ("finished", 5, 5))
+
+    await eventually(finished)
+    times = sorted(item.at for item in receiver.received[f"/{tenant_id}"][1:])
+    assert times[-1] - times[0] >= 0.9, "paced: four a second"
+
+
+async def test_a_replay_can_be_cancelled(stack: Stack, receiver: Receiver) -> None:
+    tenant_id = tenant()
+    made = await configure(stack, tenant_id, receiver.script(f"/{tenant_id}", 200), active=False)
+    for _ in range(8):
+        await send(stack, tenant_id)
+    await stack.api.post(f"/api/v1/webhooks/config/{made['id']}/enable")
+    started = (
+        await stack.api.post(
+            "/api/v1/webhooks/retry",
+            json={"endpoint_id": made["id"], "dry_run": False, "per_second": 1},
+        )
+    ).json()
+
+    async def one() -> bool:
+        return len(receiver.received[f"/{tenant_id}"]) >= 1
+
+    await eventually(one)
+    await stack.api.post(f"/api/v1/webhooks/retry/{started['id']}/cancel")
+
+    async def cancelled() -> bool:
+        return bool(
+            (await stack.api.get(f"/api/v1/webhooks/retry/{started['id']}")).json()["status"]
+            == "cancelled"
+        )
+
+    await eventually(cancelled)
+    assert len(receiver.received[f"/{tenant_id}"]) < 8
+
+
+async def test_failing_long_and_often_disables(stack: Stack, receiver: Receiver) -> None:
+    from pytake.domain.delivery import give_up
+
+    now = datetime.now(UTC)
+    assert give_up(now - timedelta(hours=121), 100, now, timedelta(hours=120), 100)
+    assert not give_up(now - timedelta(hours=119), 1000, now, timedelta(hours=120), 100)
+    assert not give_up(now - timedelta(hours=500), 99, now, timedelta(hours=120), 100)
+    assert not give_up(None, 0, now, timedelta(0), 0)
+
+
+async def test_the_secret_is_rotated_with_both_keys_signing(
+    stack: Stack, receiver: Receiver
+) -> None:
+    tenant_id = tenant()
+    made = await configure(stack, tenant_id, receiver.script(f"/{tenant_id}", 200))
+    rotated = (
+        await stack.api.post(
+            f"/api/v1/webhooks/config/{made['id']}/rotate-secret", json={"keep_old_seconds": 3600}
+        )
+    ).json()
+    assert rotated["secret"] != made["secret"]
+    await until(stack, (await send(stack, tenant_id))["deliveries"][0], "delivered")
+    got = receiver.received[f"/{tenant_id}"][0]
+    for secret in (made["secret"], rotated["secret"]):
+        Webhook(secret).verify(got.body, got.headers)
+    again = (
+        await stack.api.post(
+            f"/api/v1/webhooks/config/{made['id']}/rotate-secret", json={"keep_old_seconds": 0}
+        )
+    ).json()
+    await until(stack, (await send(stack, tenant_id))["deliveries"][0], "delivered")
+    got = receiver.received[f"/{tenant_id}"][1]
+    Webhook(again["secret"]).verify(got.body, got.headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(rotated["secret"]).verify(got.body, got.headers)
+
+
+async def test_the_test_button_returns_what_came_back(stack: Stack, receiver: Receiver) -> None:
+    tenant_id = tenant()
+    made = await configure(
+        stack, tenant_id, receiver.script(f"/{tenant_id}", (201, {"X-Got": "it"}, b"thanks"))
+    )
+    result = (await stack.api.post(f"/api/v1/webhooks/config/{made['id']}/test")).json()
+    assert (result["success"], result["status"], result["body"]) == (True, 201, "thanks")
+    Webhook(made["secret"]).verify(
+        receiver.received[f"/{tenant_id}"][0].body, receiver.received[f"/{tenant_id}"][0].headers
+    )
+
+
+async def test_every_kind_of_authentication(stack: Stack, receiver: Receiver) -> None:
+    tokens = iter(["one", "two"])
+
+    def token(headers: dict[str, str], body: bytes) -> Any:
+        assert headers["authorization"].startswith("Basic ")
+        assert b"grant_type=client_credentials" in body
+        return 200, {}, json.dumps({"access_token": next(tokens), "expires_in": 3600}).encode()
+
+    def guarded(headers: dict[str, str], body: bytes) -> Any:
+        return 200 if headers.get("authorization") == "Bearer two" else 401
+
+    oauth2 = {
+        "token_url": receiver.script("/token", token),
+        "client_id": "c",
+        "client_secret": "s3cr3t-value-of-mine",
+    }
+    cases: list[tuple[dict[str, Any], str, str | None]] = [
+        ({"auth_type": "None"}, "authorization", None),
+        (
+            {"auth_type": "BasicAuth", "auth_value": "user:pass"},
+            "authorization",
+            "Basic dXNlcjpwYXNz",
+        ),
+        (
+            {"auth_type": "ApiKey", "auth_header": "X-Api-Key", "auth_value": "k1"},
+            "x-api-key",
+            "k1",
+        ),
+        ({"auth_type": "OAuth2", "oauth2": oauth2}, "authorization", "Bearer two"),
+    ]
+    for changes, header, expected in cases:
+        tenant_id = tenant()
+        made = await configure(
+            stack,
+            tenant_id,
+            receiver.script(f"/{tenant_id}", guarded if changes["auth_type"] == "OAuth2" else 200),
+            **changes,
+        )
+        assert "s3cr3t-value" not in json.dumps(made)
+        await until(stack, (await send(stack, tenant_id))["deliveries"][0], "delivered")
+        assert receiver.received[f"/{tenant_id}"][-1].headers.get(header) == expected
+    refused = await stack.api.post(
+        "/api/v1/webhooks/configure", json={**CONFIGURE, "auth_type": "mTLS"}
+    )
+    assert refused.status_code == 422
+
+
+async def test_an_ordered_endpoint_gets_a_conversation_in_order(
+    stack: Stack, receiver: Receiver
+) -> None:
+    tenant_id = tenant()
+    url = receiver.script(f"/{tenant_id}", 500, 500, 200)
+    await configure(stack, tenant_id, url, events=["message.*"], ordered=True, retry_schedule=[1.0])
+    await stack.send(to=fresh_recipient(), tenant_id=tenant_id)
+
+    def good() -> list[int]:
+        return [
+            json.loads(item.body)["sequence"] for item in receiver.received[f"/{tenant_id}"][2:]
+        ]
+
+    async def complete() -> bool:
+        return len(good()) >= 4
+
+    await eventually(complete, 60, lambda: str(good()))
+    assert good() == sorted(good())
+    assert [
+        json.loads(item.body)["sequence"] for item in receiver.received[f"/{tenant_id}"][:3]
+    ] == [1, 1, 1]
+
+
+async def test_a_hanging_endpoint_delays_nobody(stack: Stack, receiver: Receiver) -> None:
+    tenant_id = tenant()
+    hanging = receiver.script(f"/{tenant_id}/hang", "hang")
+    await configure(
+        stack, tenant_id, hanging, timeout_seconds=10, max_retries=0, rate_limit_per_second=20
+    )
+    paths = [f"/{tenant_id}/{index}" for index in range(4)]
+    for path in paths:
+        await configure(stack, tenant_id, receiver.script(path, 200))
+    started: dict[str, float] = {}
+    for _ in range(25):
+        at = time.time()
+        started[(await send(stack, tenant_id))["event_id"]] = at
+
+    async def complete() -> bool:
+        return all(len(receiver.received[path]) == 25 for path in paths)
+
+    await eventually(complete, 60)
+    delays = sorted(
+        item.at - started[item.headers["webhook-id"]]
+        for path in paths
+        for item in receiver.received[path]
+    )
+    p99 = statistics.quantiles(delays, n=100)[98]
+    print(f"\np99 of the healthy endpoints beside a hanging one: {p99 * 1000:.0f} ms")
+    # Held up behind the hanging one they would wait for its time-out of 10 s.
+    assert p99 < 8
+
+
+async def test_a_pending_delivery_is_attempted_at_once_on_demand(
+    stack: Stack, receiver: Receiver
+) -> None:
+    tenant_id = tenant()
+    await configure(
+        stack, tenant_id, receiver.script(f"/{tenant_id}", 500, 200), retry_schedule=[3600]
+    )
+    sent = await send(stack, tenant_id)
+
+    async def failed_once() -> bool:
+        return (await delivery(stack, sent["deliveries"][0]))["attempts"] == 1
+
+    await eventually(failed_once)
+    view = await delivery(stack, sent["deliveries"][0])
+    assert view["next_retry_at"] is not None
+    await stack.api.post(f"/api/v1/webhooks/retry/{sent['deliveries'][0]}")
+    view = await until(stack, sent["deliveries"][0], "delivered", 10)
+    assert (view["attempts"], len(receiver.received[f"/{tenant_id}"])) == (2, 2)
+
+
+async def test_idempotency_target_url_and_unknown_subscribers(
+    stack: Stack, receiver: Receiver
+) -> None:
+    tenant_id = tenant()
+    assert (await send(stack, tenant_id))["deliveries"] == []
+    url = receiver.script(f"/{tenant_id}/once", 200)
+    first = await send(stack, tenant_id, target_url=url)
+    await until(stack, first["deliveries"][0], "delivered")
+    got = receiver.received[f"/{tenant_id}/once"][0]
+    Webhook(first["secret"]).verify(got.body, got.headers)
+    await configure(stack, tenant_id, receiver.script(f"/{tenant_id}", 200))
+    twice = [await send(stack, tenant_id, idempotency_key="k") for _ in range(3)]
+    assert len({item["event_id"] for item in twice}) == 1
+    await until(stack, twice[0]["deliveries"][0], "delivered")
+    await asyncio.sleep(0.5)
+    assert len(receiver.received[f"/{tenant_id}"]) == 1
+    assert len(receiver.received[f"/{tenant_id}/once"]) == 1
+
+
+async def test_deliveries_left_without_a_workflow_are_swept_up(
+    stack: Stack, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant_id = tenant()
+    await configure(stack, tenant_id, receiver.script(f"/{tenant_id}", 200))
+    with monkeypatch.context() as patch:
+        patch.setattr("activities.webhook_dispatch.Dispatcher.soon", lambda *_: None)
+        sent = await send(stack, tenant_id)
+    await until(stack, sent["deliveries"][0], "delivered", 30)
+
+
+async def test_bad_endpoints_are_refused_by_field(stack: Stack) -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"url": "ftp://x.y"}, "url"), ({"url": "https://user:pw@x.y/"}, "url"), ({"url": "http://10.0.0.1/"}, "url"),
+        ({"url": "http://[::1]/"}, "url"), ({"events": []}, "events"), ({"events": ["Message Sent"]}, "events[0]"),
+        ({"auth_type": "Magic"}, "auth_type"), ({"auth_type": "ApiKey", "auth_value": "x"}, "auth_header"),
+        ({"auth_type": "BasicAuth", "auth_value": "nocolon"}, "auth_value"), ({"custom_headers": {"Host": "x"}}, "body"),
+        ({"custom_headers": {"webhook-id": "x"}}, "body"), ({"custom_headers": {"X-A": "a\r\nB: c"}}, "custom_headers.X-A"),
+        ({"max_retries": 51}, "max_retries"), ({"timeout_seconds": 0}, "timeout_seconds"), ({"surprise": 1}, "surprise"),
+        ({"secret": "short"}, "secret"), ({"retry_schedule": [-1]}, "retry_schedule[0]"), ({"backoff": {"jitter": 2}}, "backoff.jitter"),
+    ]  # fmt: skip
+    for changes, field in cases:
+        response = await stack.api.post("/api/v1/webhooks/configure", json={**CONFIGURE, **changes})
+        assert response.status_code == 422, (changes, response.text)
+        assert any(error["field"].startswith(field) for error in response.json()["errors"]), (
+            changes,
+            response.text,
+        )
+
+
+async def test_every_event_type_has_a_schema(stack: Stack) -> None:
+    types = (await stack.api.get("/api/v1/webhooks/event-types")).json()
+    assert len(types) == 13
+    assert all(item["schema"]["properties"] and item["description"] for item in types)
+
+
+async def test_mutual_tls(stack: Stack, tmp_path: Path) -> None:
+    """The client certificate is shown to a TLS server that demands it."""
+    from pytake.webhooks.transport import ClientCertificate, DeliveryError, _context_with
+
+    key, certificate = tmp_path / "k.pem", tmp_path / "c.pem"
+    await asyncio.to_thread(
+        subprocess.run,
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(certificate), "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate, key)
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.load_verify_locations(certificate)
+    seen: list[Any] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(writer.get_extra_info("peercert"))
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await writer.drain()
+        writer.close()
+
+    listening = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server)
+    port = listening.sockets[0].getsockname()[1]
+    context = _context_with(ClientCertificate(certificate.read_text(), key.read_text()))
+    context.load_verify_locations(certificate)
+    reader, writer = await asyncio.open_connection("localhost", port, ssl=context)
+    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    assert seen[0]["subject"] == ((("commonName", "localhost"),),)
+    listening.close()
+    with pytest.raises(DeliveryError, match="client certificate"):
+        _context_with(ClientCertificate("nonsense", "nonsense"))
