@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem details: what is wrong, which field, what to do."""
 
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -239,6 +240,6 @@ def _path(location: tuple[str | int, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part.isidentifier() or not path:
+        elif re.fullmatch(r"[\w.\-]+", part) or not path:
             path += f".{part}" if path else part
     return path or "body"

@@ -1,9 +1,9 @@
 """Request and response bodies of the webhooks."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, field_validator
 
 from api.schemas import IsoDatetime, Name
 from pytake.domain.events import EVENT_NAME, SUBSCRIPTION
@@ -17,6 +17,15 @@ Subscription = Annotated[
     str, StringConstraints(pattern=rf"^({SUBSCRIPTION.pattern})$", max_length=100)
 ]
 Secret = Annotated[str, StringConstraints(min_length=8, max_length=500)]
+
+
+def _allowed_headers(value: Any) -> Any:
+    """Refuse header names that PyTake sets itself."""
+    for name in [value] if isinstance(value, str) else value or ():
+        if FORBIDDEN_HEADERS.fullmatch(name):
+            raise ValueError(f"header {name} is set by PyTake and cannot be set here")
+    return value
+
 
 CONFIGURE_EXAMPLE: dict[str, Any] = {
     "tenant_id": "tenant1",
@@ -78,13 +87,10 @@ class _EndpointFields(BaseModel):
     ordered: StrictBool | None = Field(default=None, description="FIFO per conversation")
     active: StrictBool | None = None
 
-    @model_validator(mode="after")
-    def _allowed_headers(self) -> Self:
-        names = [*(self.custom_headers or {}), *([self.auth_header] if self.auth_header else [])]
-        for name in names:
-            if FORBIDDEN_HEADERS.fullmatch(name):
-                raise ValueError(f"header {name} is set by PyTake and cannot be set here")
-        return self
+    @field_validator("custom_headers", "auth_header")
+    @classmethod
+    def _allowed(cls, value: Any) -> Any:
+        return _allowed_headers(value)
 
 
 class ConfigureBody(_EndpointFields):
@@ -168,12 +174,10 @@ class SendEventBody(BaseModel):
     target_url: str | None = Field(default=None, description="Deliver to this address only")
     custom_headers: dict[HeaderName, HeaderValue] | None = Field(default=None, max_length=30)
 
-    @model_validator(mode="after")
-    def _allowed_headers(self) -> Self:
-        for name in self.custom_headers or {}:
-            if FORBIDDEN_HEADERS.fullmatch(name):
-                raise ValueError(f"header {name} is set by PyTake and cannot be set here")
-        return self
+    @field_validator("custom_headers")
+    @classmethod
+    def _allowed(cls, value: Any) -> Any:
+        return _allowed_headers(value)
 
 
 class SentEvent(BaseModel):

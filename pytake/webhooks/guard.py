@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
+import httpx
+
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -53,9 +55,10 @@ def check_url(url: str, ports: frozenset[int] = frozenset()) -> None:
     if len(url) > 2048 or re.search(r"[\x00-\x20\x7f\\]", url):
         raise BlockedUrlError("must be an address without spaces or control characters")
     try:
+        httpx.URL(url)  # what will parse it in the end: no disagreement about the host
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:
+    except (ValueError, httpx.InvalidURL):
         raise BlockedUrlError("is not a valid address") from None
     if parts.scheme not in ("http", "https"):
         raise BlockedUrlError("must start with http:// or https://")

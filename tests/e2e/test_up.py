@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.receiver import receiving
 from tests.stack import EXAMPLE, eventually, free_port, fresh_recipient, http
 
 
@@ -186,6 +187,40 @@ async def test_a_worker_killed_during_the_call_sends_once(up: Up) -> None:
     assert "worker | died" in log.replace("  ", " ")
     assert "PyTake is down" in log
     assert "Traceback" not in log
+
+
+async def test_a_delivery_goes_on_after_its_worker_is_killed_between_attempts(up: Up) -> None:
+    up.environment["PYTAKE_WEBHOOK_ALLOWED_NETWORKS"] = "127.0.0.0/8"
+    async with receiving() as receiver:
+        url = receiver.script("/hook", 500, 200)
+        with up.running():
+            async with up.clients() as (api, _):
+                endpoint = {
+                    "tenant_id": "t",
+                    "url": url,
+                    "events": ["*"],
+                    "retry_schedule": [4],
+                    "max_retries": 3,
+                }
+                made = (await api.post("/api/v1/webhooks/configure", json=endpoint)).json()
+                event = {"tenant_id": "t", "event_type": "order.paid", "payload": {"id": 1}}
+                sent = (await api.post("/api/v1/webhooks/send", json=event)).json()
+
+                async def attempted() -> bool:
+                    return len(receiver.received["/hook"]) == 1
+
+                await eventually(attempted)
+                await asyncio.sleep(0.5)
+                os.kill(up.children()["worker"], signal.SIGKILL)
+
+                async def delivered() -> bool:
+                    found = await api.get(f"/api/v1/webhooks/delivery/{sent['deliveries'][0]}")
+                    return bool(found.json()["status"] == "delivered")
+
+                await eventually(delivered, 60)
+                assert len(receiver.received["/hook"]) == 2
+        log = up.log.read_text()
+        assert made["secret"] not in log
 
 
 async def test_doctor_finds_what_is_wrong_and_what_is_well(up: Up) -> None:

@@ -365,14 +365,50 @@ async def test_a_replay_can_be_cancelled(stack: Stack, receiver: Receiver) -> No
     assert len(receiver.received[f"/{tenant_id}"]) < 8
 
 
-async def test_failing_long_and_often_disables(stack: Stack, receiver: Receiver) -> None:
-    from pytake.domain.delivery import give_up
+async def test_failing_long_and_often_disables_once(stack: Stack, receiver: Receiver) -> None:
+    from pytake.clock import now
+    from pytake.storage import deliveries
+    from pytake.storage.deliveries import Attempt, DisableRule
 
-    now = datetime.now(UTC)
-    assert give_up(now - timedelta(hours=121), 100, now, timedelta(hours=120), 100)
-    assert not give_up(now - timedelta(hours=119), 1000, now, timedelta(hours=120), 100)
-    assert not give_up(now - timedelta(hours=500), 99, now, timedelta(hours=120), 100)
-    assert not give_up(None, 0, now, timedelta(0), 0)
+    tenant_id = tenant()
+    made = await configure(
+        stack,
+        tenant_id,
+        receiver.script(f"/{tenant_id}", 500),
+        events=["order.*"],
+        retry_schedule=[3600],
+    )
+    await configure(
+        stack, tenant_id, receiver.script(f"/{tenant_id}/watch", 200), events=["webhook.disabled"]
+    )
+    sent = await send(stack, tenant_id)
+
+    async def failed_once() -> bool:
+        return (await delivery(stack, sent["deliveries"][0]))["attempts"] == 1
+
+    await eventually(failed_once)
+    rule = DisableRule(timedelta(hours=120), 4)
+
+    async def fail(number: int) -> bool:
+        attempt = Attempt(number, now(), ok=False, duration_ms=1, status=500)
+        await stack.database.write(deliveries.log_attempt, sent["deliveries"][0], attempt, rule)
+        state = (await stack.api.get(f"/api/v1/webhooks/config/{made['id']}")).json()
+        return bool(state["active"])
+
+    assert all([await fail(number) for number in range(2, 8)]), "often, but not for long"
+    row = await stack.database.read(endpoints.get, made["id"])
+    assert row is not None
+    row.failing_since = now() - timedelta(hours=121)
+    await stack.database.write(endpoints.save, row)
+    assert not await fail(8)
+    assert not await fail(9)
+
+    async def told() -> bool:
+        return len(receiver.received[f"/{tenant_id}/watch"]) >= 1
+
+    await eventually(told, 30)
+    await asyncio.sleep(1)
+    assert len(receiver.received[f"/{tenant_id}/watch"]) == 1
 
 
 async def test_the_secret_is_rotated_with_both_keys_signing(
@@ -568,8 +604,8 @@ async def test_bad_endpoints_are_refused_by_field(stack: Stack) -> None:
         ({"url": "ftp://x.y"}, "url"), ({"url": "https://user:pw@x.y/"}, "url"), ({"url": "http://10.0.0.1/"}, "url"),
         ({"url": "http://[::1]/"}, "url"), ({"events": []}, "events"), ({"events": ["Message Sent"]}, "events[0]"),
         ({"auth_type": "Magic"}, "auth_type"), ({"auth_type": "ApiKey", "auth_value": "x"}, "auth_header"),
-        ({"auth_type": "BasicAuth", "auth_value": "nocolon"}, "auth_value"), ({"custom_headers": {"Host": "x"}}, "body"),
-        ({"custom_headers": {"webhook-id": "x"}}, "body"), ({"custom_headers": {"X-A": "a\r\nB: c"}}, "custom_headers.X-A"),
+        ({"auth_type": "BasicAuth", "auth_value": "nocolon"}, "auth_value"), ({"custom_headers": {"Host": "x"}}, "custom_headers"),
+        ({"custom_headers": {"webhook-id": "x"}}, "custom_headers"), ({"custom_headers": {"X-A": "a\r\nB: c"}}, "custom_headers.X-A"),
         ({"max_retries": 51}, "max_retries"), ({"timeout_seconds": 0}, "timeout_seconds"), ({"surprise": 1}, "surprise"),
         ({"secret": "short"}, "secret"), ({"retry_schedule": [-1]}, "retry_schedule[0]"), ({"backoff": {"jitter": 2}}, "backoff.jitter"),
     ]  # fmt: skip

@@ -11,8 +11,12 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from pytake.contracts import number_workflow_id
+from temporalio.service import RPCError
+
+from pytake.contracts import delivery_workflow_id, number_workflow_id
+from tests.receiver import Receiver, receiving
 from tests.stack import (
     Stack,
     eventually,
@@ -129,10 +133,77 @@ async def number_throttled(stack: Stack) -> str:
     return workflow_id
 
 
+async def _hook(stack: Stack, receiver: Receiver, path: str, **changes: object) -> dict[str, Any]:
+    tenant = f"t{fresh_recipient()}"
+    endpoint = {
+        "tenant_id": tenant,
+        "url": receiver.url(path),
+        "events": ["*"],
+        "retry_schedule": [0.2],
+        "max_retries": 1,
+    }
+    made = await stack.api.post("/api/v1/webhooks/configure", json={**endpoint, **changes})
+    event = {"tenant_id": tenant, "event_type": "order.paid", "payload": {"id": 1}}
+    sent: dict[str, Any] = (await stack.api.post("/api/v1/webhooks/send", json=event)).json()
+    return {**sent, "endpoint": made.json()["id"]}
+
+
+async def _ended(stack: Stack, sent: dict[str, Any]) -> str:
+    workflow_id = delivery_workflow_id(sent["event_id"], sent["endpoint"])
+
+    async def ended() -> bool:
+        try:
+            description = await stack.client.get_workflow_handle(workflow_id).describe()
+        except RPCError:
+            return False
+        return description.close_time is not None
+
+    await eventually(ended, 30)
+    return workflow_id
+
+
+async def webhook_delivered(stack: Stack) -> str:
+    async with receiving() as receiver:
+        receiver.script("/", 500, 200)
+        return await _ended(stack, await _hook(stack, receiver, "/"))
+
+
+async def webhook_dead(stack: Stack) -> str:
+    async with receiving() as receiver:
+        receiver.script("/", 500)
+        return await _ended(stack, await _hook(stack, receiver, "/"))
+
+
+async def webhook_retried_by_hand(stack: Stack) -> str:
+    async with receiving() as receiver:
+        receiver.script("/", 500, 200)
+        sent = await _hook(stack, receiver, "/", retry_schedule=[600])
+
+        async def attempted() -> bool:
+            found = await stack.api.get(f"/api/v1/webhooks/delivery/{sent['deliveries'][0]}")
+            return bool(found.json()["attempts"] == 1)
+
+        await eventually(attempted, 30)
+        await stack.api.post(f"/api/v1/webhooks/retry/{sent['deliveries'][0]}")
+        return await _ended(stack, sent)
+
+
+async def webhook_replay(stack: Stack) -> str:
+    async with receiving() as receiver:
+        receiver.script("/", 200)
+        sent = await _hook(stack, receiver, "/", active=False)
+        await stack.api.post(f"/api/v1/webhooks/config/{sent['endpoint']}/enable")
+        wanted = {"endpoint_id": sent["endpoint"], "dry_run": False}
+        replay_id: str = (await stack.api.post("/api/v1/webhooks/retry", json=wanted)).json()["id"]
+        await stack.client.get_workflow_handle(replay_id).result()
+        return replay_id
+
+
 SCENARIOS: tuple[Callable[[Stack], Awaitable[str]], ...] = (
     sent, retried, without_an_answer, settled_by_its_receipt, deferred, dead, redriven,
     cancelled_in_back_off, cancelled_by_the_web_ui, held_and_resumed, scheduled_moved_and_sent,
-    scheduled_and_cancelled, number_throttled,
+    scheduled_and_cancelled, number_throttled, webhook_delivered, webhook_dead,
+    webhook_retried_by_hand, webhook_replay,
 )  # fmt: skip
 
 
