@@ -89,7 +89,8 @@ def build_workers(
     replays = ReplayActivities(database, dispatcher)
     steer = NumberActivities(database, client)
     receipts = ReceiptActivities(database, settings.receipt_wait_seconds)
-    grace = timedelta(seconds=settings.whatsapp_timeout_seconds + 10)
+    # Longer than any call: one cut off by a shutdown would have to wait for its receipt.
+    grace = timedelta(seconds=settings.whatsapp_timeout_seconds + 15)
     workers = [
         Worker(
             client,

@@ -1,13 +1,21 @@
 """Looking for the proof that Meta accepted a message whose attempt ended ambiguously."""
 
 from datetime import timedelta
+from typing import Final
 
 from temporalio import activity
 
 from pytake.clock import now
-from pytake.contracts import SendOutcome, SendRequest, SendResult
+from pytake.contracts import Problem, SendOutcome, SendRequest, SendResult
+from pytake.domain.errors import ErrorClass
 from pytake.storage import heartbeats, messages
 from pytake.storage.engine import Database
+
+WORKER_LOST: Final = Problem(
+    error_class=ErrorClass.AMBIGUOUS,
+    title="The worker was lost during the attempt",
+    advice="Meta may have accepted the message; PyTake looks for a receipt before it tries again.",
+)
 
 
 class ReceiptActivities:
@@ -25,9 +33,9 @@ class ReceiptActivities:
     async def look(self, request: SendRequest, attempts: int) -> SendResult:
         """Look once, after ``attempts`` attempts.
 
-        If the last of them may have reached Meta, absence proves nothing while the process that
-        serves Meta's callback is down, or has not been up for as long as a receipt takes: then
-        DEFERRED says until when.
+        If the last of them may have reached Meta, the absence of a receipt proves nothing before one
+        had time to come: since the attempt, and since the process that serves Meta's callback is up.
+        Until then the answer is DEFERRED.
         """
         receipt = await self._database.read(
             messages.find_receipt, request.message_id, request.superseded_wamids
@@ -40,11 +48,16 @@ class ReceiptActivities:
                 accepted_at=receipt.sent_at or now(),
                 reason="receipt",
             )
-        if await self._database.read(messages.surely_unsent, request, attempts):
+        if attempts == 0:
+            return SendResult(outcome=SendOutcome.UNKNOWN)
+        doubtful_since = await self._database.write(
+            messages.doubtful_since, request, attempts, now(), WORKER_LOST
+        )
+        if doubtful_since is None:
             return SendResult(outcome=SendOutcome.UNKNOWN)
         opened = await self._database.read(heartbeats.callback_open_since, now())
-        settled_at = (opened or now()) + self._receipt_wait
-        if opened is not None and settled_at <= now():
+        settled_at = max(doubtful_since, opened or now()) + self._receipt_wait
+        if settled_at <= now():
             return SendResult(outcome=SendOutcome.UNKNOWN)
-        until = max(settled_at, now() + timedelta(seconds=1))
-        return SendResult(outcome=SendOutcome.DEFERRED, reason="callback_down", until=until)
+        reason = "receipt_wait" if opened and opened <= doubtful_since else "callback_down"
+        return SendResult(outcome=SendOutcome.DEFERRED, reason=reason, until=settled_at)

@@ -53,7 +53,7 @@ def command(
         "--sqlite-pragma",
         "journal_mode=WAL",
         "--sqlite-pragma",
-        "synchronous=NORMAL",
+        "synchronous=FULL",
     ]
     line += ["--headless"] if ui_port is None else ["--ui-port", str(ui_port)]
     for key, value in DYNAMIC_CONFIG.items():

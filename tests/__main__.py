@@ -1,6 +1,7 @@
 """Runs the tests: ``python -m tests [pytest arguments]``.
 
-Without arguments, the tests on PostgreSQL run beside all others: most of their time is waiting.
+Without arguments, the tests run in two halves side by side, for most of their time is waiting: those
+on PostgreSQL and of ``pytake up``, and all others.
 Each run leaves with ``os._exit``: the Temporal client's native threads can abort an ordinary exit
 (temporalio/sdk-python#300).
 """
@@ -11,8 +12,8 @@ import sys
 
 import pytest
 
-ON_POSTGRES = ["-k", "postgresql"]
-ALL_OTHERS = ["-k", "not postgresql"]
+ONE_HALF = ["-k", "postgresql or test_up"]
+THE_OTHER = ["-k", "not postgresql and not test_up"]
 
 
 def main() -> int:
@@ -20,12 +21,12 @@ def main() -> int:
     if len(sys.argv) > 1:
         return int(pytest.main(sys.argv[1:]))
     beside = subprocess.Popen(
-        [sys.executable, "-m", "tests", *ON_POSTGRES, "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "tests", *ONE_HALF, "-p", "no:cacheprovider"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    code = int(pytest.main(ALL_OTHERS))
+    code = int(pytest.main(THE_OTHER))
     output, _ = beside.communicate()
-    print(f"\non PostgreSQL:\n{output}", flush=True)
+    print(f"\non PostgreSQL, and of pytake up:\n{output}", flush=True)
     return code or beside.returncode
 
 

@@ -15,6 +15,13 @@ def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="module")
+def own_temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of the module's own: workers of another stack would take its tasks."""
+    with temporal_server(tmp_path_factory.mktemp("temporal")) as address:
+        yield address
+
+
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with warnings.catch_warnings():

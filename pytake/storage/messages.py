@@ -220,13 +220,18 @@ def attempts_of(session: Session, message_id: str) -> list[SendAttempt]:
     return list(session.scalars(statement))
 
 
-def surely_unsent(session: Session, request: SendRequest, attempt: int) -> bool:
-    """Whether the log proves that Meta did not take this attempt.
+def doubtful_since(
+    session: Session, request: SendRequest, attempt: int, now: datetime, lost: Problem
+) -> datetime | None:
+    """Since when an attempt is over that may have reached Meta; ``None`` if it cannot have.
 
-    An attempt whose worker was killed has left no log, and one without an answer is ambiguous.
+    An attempt whose worker was killed has left no log: it is logged as ``lost``, over as of now.
     """
     logged = session.get(SendAttempt, (request.message_id, request.generation, attempt))
-    return logged is not None and logged.error_class == ErrorClass.TRANSIENT
+    if logged is None:
+        log_attempt(session, request, attempt, now, lost, None)
+        return now
+    return None if logged.error_class == ErrorClass.TRANSIENT else logged.at
 
 
 def find_receipt(session: Session, message_id: str, superseded: list[str]) -> Message | None:

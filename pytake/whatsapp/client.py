@@ -135,7 +135,8 @@ def _read_answer(response: httpx.Response) -> Accepted:
         raise AmbiguousError(f"HTTP {response.status_code} without a message id") from error
 
 
-def _refusal(response: httpx.Response) -> RefusedError:
+def _refusal(response: httpx.Response) -> SendError:
+    """Meta's error; a 5xx without one may come from a gateway behind which the request went on."""
     try:
         error = response.json()["error"]
         data = error.get("error_data")
@@ -143,6 +144,8 @@ def _refusal(response: httpx.Response) -> RefusedError:
         code, message = int(error.get("code", _NO_CODE)), str(error.get("message") or "")
         trace = str(error.get("fbtrace_id") or "")
     except (ValueError, LookupError, TypeError, AttributeError):
+        if response.status_code >= 500:
+            return AmbiguousError(f"HTTP {response.status_code} without an error of Meta's")
         code, message, details, trace = _NO_CODE, "", "", ""
     return RefusedError(code, response.status_code, message[:500], details[:500], trace[:100])
 

@@ -15,10 +15,10 @@ from tests.stack import EXAMPLE, Stack, fresh_recipient, make_settings, running_
 
 @pytest.fixture(scope="module")
 async def guarded(
-    temporal_address: str, tmp_path_factory: pytest.TempPathFactory
+    own_temporal_address: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[Stack, dict[str, str]]]:
     settings = make_settings(tmp_path_factory.mktemp("guarded"))
-    async with running_stack(settings, temporal_address) as stack:
+    async with running_stack(settings, own_temporal_address) as stack:
         texts = {}
         for name, tenant, admin in (
             ("a", "tenant-a", False),
@@ -123,6 +123,40 @@ async def test_a_tenant_sends_only_from_its_own_or_shared_numbers(
     assert (
         await stack.api.post(f"/api/v1/whatsapp/numbers/{shared}/pause", headers=bearer(texts["a"]))
     ).status_code == 404
+
+
+async def test_another_tenants_endpoints_and_deliveries_are_not_there(
+    guarded: tuple[Stack, dict[str, str]],
+) -> None:
+    stack, texts = guarded
+    mine, theirs = bearer(texts["a"]), bearer(texts["b"])
+    body = {"url": "http://127.0.0.1:9/", "events": ["*"]}
+    made = (await stack.api.post("/api/v1/webhooks/configure", json=body, headers=mine)).json()
+    event = {"event_type": "order.paid", "payload": {}}
+    sent = (await stack.api.post("/api/v1/webhooks/send", json=event, headers=mine)).json()
+    paths = [
+        ("GET", f"config/{made['id']}"), ("PATCH", f"config/{made['id']}"), ("DELETE", f"config/{made['id']}"),
+        ("POST", f"config/{made['id']}/rotate-secret"), ("POST", f"config/{made['id']}/test"),
+        ("GET", f"metrics/{made['id']}"), ("GET", f"delivery/{sent['deliveries'][0]}"),
+        ("POST", f"retry/{sent['event_id']}"),
+    ]  # fmt: skip
+    for method, path in paths:
+        json = {} if method == "PATCH" else None
+        response = await stack.api.request(
+            method, f"/api/v1/webhooks/{path}", headers=theirs, json=json
+        )
+        assert response.status_code == 404, (method, path, response.text)
+    taken = {**body, "id": made["id"]}
+    assert (
+        await stack.api.post("/api/v1/webhooks/configure", json=taken, headers=theirs)
+    ).status_code == 404
+    for path in ("configs", "deliveries", "dead-letter"):
+        listed = await stack.api.get(f"/api/v1/webhooks/{path}", headers=theirs)
+        assert made["id"] not in listed.text
+    other = {**event, "tenant_id": "tenant-b"}
+    assert (
+        await stack.api.post("/api/v1/webhooks/send", json=other, headers=mine)
+    ).status_code == 403
 
 
 async def test_the_key_is_stored_hashed(guarded: tuple[Stack, dict[str, str]]) -> None:

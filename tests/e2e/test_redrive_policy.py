@@ -10,10 +10,10 @@ from tests.stack import Stack, fresh_recipient, make_settings, running_stack
 
 @pytest.fixture(scope="module")
 async def redriving(
-    temporal_address: str, tmp_path_factory: pytest.TempPathFactory
+    own_temporal_address: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Stack]:
     settings = make_settings(tmp_path_factory.mktemp("redrive"), wait_codes="redrive")
-    async with running_stack(settings, temporal_address) as stack:
+    async with running_stack(settings, own_temporal_address) as stack:
         yield stack
 
 

@@ -624,17 +624,16 @@ async def test_every_event_type_has_a_schema(stack: Stack) -> None:
     assert all(item["schema"]["properties"] and item["description"] for item in types)
 
 
-async def test_mutual_tls(stack: Stack, tmp_path: Path) -> None:
-    """The client certificate is shown to a TLS server that demands it."""
-    from pytake.webhooks.transport import ClientCertificate, DeliveryError, _context_with
-
+async def test_mutual_tls(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client certificate is shown to a TLS server that demands it, over the guarded transport."""
     key, certificate = tmp_path / "k.pem", tmp_path / "c.pem"
     await asyncio.to_thread(
         subprocess.run,
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(certificate), "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
         check=True, capture_output=True,
     )  # fmt: skip
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate, key)
     server.verify_mode = ssl.CERT_REQUIRED
@@ -649,14 +648,77 @@ async def test_mutual_tls(stack: Stack, tmp_path: Path) -> None:
         writer.close()
 
     listening = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server)
-    port = listening.sockets[0].getsockname()[1]
-    context = _context_with(ClientCertificate(certificate.read_text(), key.read_text()))
-    context.load_verify_locations(certificate)
-    reader, writer = await asyncio.open_connection("localhost", port, ssl=context)
-    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
-    writer.close()
-    assert seen[0]["subject"] == ((("commonName", "localhost"),),)
+    url = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+    without, with_it, broken = tenant(), tenant(), tenant()
+    pem = {"client_certificate": certificate.read_text(), "client_key": key.read_text()}
+    await configure(stack, without, url, max_retries=0)
+    made = await configure(stack, with_it, url, auth_type="mTLS", max_retries=0, **pem)
+    assert "PRIVATE KEY" not in json.dumps(made)
+    await configure(
+        stack,
+        broken,
+        url,
+        auth_type="mTLS",
+        max_retries=0,
+        client_certificate="no",
+        client_key="no",
+    )
+    await until(stack, (await send(stack, without))["deliveries"][0], "dead_letter")
+    await until(stack, (await send(stack, with_it))["deliveries"][0], "delivered")
+    view = await until(stack, (await send(stack, broken))["deliveries"][0], "dead_letter")
+    assert "client certificate" in view["last_error"]
+    assert [peer["subject"] for peer in seen if peer] == [((("commonName", "localhost"),),)]
     listening.close()
-    with pytest.raises(DeliveryError, match="client certificate"):
-        _context_with(ClientCertificate("nonsense", "nonsense"))
+
+
+async def test_the_rate_of_an_endpoint_is_kept(stack: Stack, receiver: Receiver) -> None:
+    tenant_id = tenant()
+    await configure(
+        stack, tenant_id, receiver.script(f"/{tenant_id}", 200), rate_limit_per_second=5
+    )
+    for _ in range(20):
+        await send(stack, tenant_id)
+
+    async def complete() -> bool:
+        return len(receiver.received[f"/{tenant_id}"]) == 20
+
+    await eventually(complete, 20)
+    times = [item.at for item in receiver.received[f"/{tenant_id}"]]
+    # Temporal's limiter lets a second's worth through at first, then keeps the rate.
+    assert times[-1] - times[0] >= (20 - 2 * 5) / 5 - 0.3
+
+
+async def test_opt_outs_quality_and_limits_are_told(stack: Stack, receiver: Receiver) -> None:
+    import hashlib
+    import hmac
+
+    tenant_id = tenant()
+    number = await stack.register(tenant=tenant_id)
+    await configure(
+        stack, tenant_id, receiver.script(f"/{tenant_id}", 200), events=["contact.*", "number.*"]
+    )
+    metadata = {"metadata": {"phone_number_id": number}}
+    changes = [
+        {"field": "user_preferences", "value": {**metadata, "user_preferences": [
+            {"wa_id": "5561994013828", "category": "marketing_messages", "value": "stop", "timestamp": 1760000000}]}},
+        {"field": "phone_number_quality_update", "value": {**metadata, "event": "DOWNGRADE", "current_limit": "TIER_1K"}},
+    ]  # fmt: skip
+    raw = json.dumps({"entry": [{"id": "1", "changes": changes}]}).encode()
+    signature = f"sha256={hmac.new(b'app-secret', raw, hashlib.sha256).hexdigest()}"
+    for _ in range(2):
+        response = await stack.api.post(
+            "/api/v1/whatsapp/webhook", content=raw, headers={"X-Hub-Signature-256": signature}
+        )
+        assert response.status_code == 200
+
+    def found() -> list[str]:
+        return sorted(json.loads(item.body)["type"] for item in receiver.received[f"/{tenant_id}"])
+
+    expected = ["contact.opted_out", "number.limit_changed", "number.quality_changed"]
+
+    async def complete() -> bool:
+        return len(found()) >= 3
+
+    await eventually(complete, 20, lambda: str(found()))
+    await asyncio.sleep(0.5)
+    assert found() == expected

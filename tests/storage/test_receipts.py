@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytake.contracts import MessageInput, OutcomeRecord, Problem, new_message_id
+from pytake.contracts import MessageInput, OutcomeRecord, Problem, SendRequest, new_message_id
 from pytake.domain.content import MessageType
 from pytake.domain.errors import ErrorClass
+from pytake.domain.priority import Priority
 from pytake.domain.status import META_STATUSES, RANK, Observation, advance
 from pytake.storage import messages, receipts
 from pytake.storage.engine import Database
@@ -152,6 +153,28 @@ def test_a_late_receipt_brings_a_dead_letter_back(database: Database) -> None:
     assert (row.status, row.wamid) == ("delivered", wamid)
     database.write_now(messages.record_outcome, record(message_id, "", Observation.DEAD))
     assert get(database, message_id).status == "delivered"
+
+
+def test_only_a_logged_harmless_failure_leaves_no_doubt(database: Database) -> None:
+    request = SendRequest(
+        message_id=new_message_id(), tenant_id="t", phone_number_id="1", recipient="5561994013828",
+        message_type=MessageType.TEXT, content={}, priority=Priority.NORMAL, expires_at=NOW, max_attempts=5,
+    )  # fmt: skip
+    lost = Problem(error_class=ErrorClass.AMBIGUOUS, title="lost")
+    harmless = Problem(error_class=ErrorClass.TRANSIENT, title="refused")
+
+    def doubt(attempt: int, seconds: int) -> datetime | None:
+        at = NOW + timedelta(seconds=seconds)
+        return database.write_now(messages.doubtful_since, request, attempt, at, lost)
+
+    database.write_now(messages.log_attempt, request, 1, NOW, harmless, None)
+    database.write_now(messages.log_attempt, request, 2, NOW, lost, None)
+    assert doubt(1, 5) is None
+    assert doubt(2, 5) == NOW
+    assert doubt(3, 5) == NOW + timedelta(seconds=5), "no log: its worker was killed"
+    assert doubt(3, 9) == NOW + timedelta(seconds=5)
+    logged = database.read_now(messages.attempts_of, request.message_id)
+    assert [row.error_title for row in logged] == ["refused", "lost", "lost"]
 
 
 def test_the_schema_is_what_the_migrations_make(database: Database) -> None:
