@@ -27,6 +27,7 @@ from api.routes import (
     webhook_endpoints,
     whatsapp_webhook,
 )
+from api.tiers import Waker
 from pytake import __version__, temporal
 from pytake.heartbeat import beating
 from pytake.logs import configure_logging
@@ -49,7 +50,9 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = Database(settings.sqlalchemy_url)
         client = await temporal.connect(lazy=True)
-        app.state.services = Services(settings, database, client, Dispatcher(client, database))
+        app.state.services = Services(
+            settings, database, client, Dispatcher(client, database), Waker(client)
+        )
         process_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         async with beating(database, process_id, "api", dict):
             yield

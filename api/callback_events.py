@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from api import tiers
 from api.dependencies import DEFAULT_TENANT
+from api.tiers import LimitChange
 from pytake.domain.events import ContactEvent, EventType, NumberEvent, ReceivedEvent
 from pytake.domain.recipients import contact_key
 from pytake.storage.events import NewEvent
@@ -15,7 +15,9 @@ from pytake.storage.message_events import conversation_of
 from pytake.whatsapp.inbound import Callback, OtherUpdate
 
 
-def callback_events(callback: Callback, owners: dict[str, str], at: datetime) -> Iterator[NewEvent]:
+def callback_events(
+    callback: Callback, limits: list[LimitChange], owners: dict[str, str], at: datetime
+) -> Iterator[NewEvent]:
     """Inbound messages, opt-outs, and changes of a number's quality and limit."""
     for item in callback.messages:
         data = ReceivedEvent(
@@ -42,10 +44,12 @@ def callback_events(callback: Callback, owners: dict[str, str], at: datetime) ->
                 number.model_dump(mode="json"),
                 at,
             )
-    for phone_number_id, tier in tiers.reported(callback):
-        tenant_id = owners.get(phone_number_id or "", DEFAULT_TENANT)
-        data_changed = NumberEvent(phone_number_id=phone_number_id, at=at, after=tier)
-        key = f"{phone_number_id}:{tier}:{at:%Y-%m-%dT%H}"
+    for change in limits:
+        tenant_id = owners.get(change.phone_number_id or "", DEFAULT_TENANT)
+        data_changed = NumberEvent(
+            phone_number_id=change.phone_number_id, at=at, before=change.before, after=change.after
+        )
+        key = f"{change.phone_number_id}:{change.after}:{at.isoformat()}"
         yield NewEvent(
             tenant_id,
             EventType.NUMBER_LIMIT_CHANGED.value,

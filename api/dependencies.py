@@ -9,6 +9,7 @@ from temporalio.client import Client
 
 from activities.webhook_dispatch import Dispatcher
 from api.errors import ForbiddenError, InvalidRequestError, NotFoundError, UnauthorizedError
+from api.tiers import Waker
 from pytake.settings import Settings
 from pytake.storage import keys, numbers
 from pytake.storage.engine import Database
@@ -57,6 +58,7 @@ class Services:
     database: Database
     client: Client
     dispatcher: Dispatcher
+    waker: Waker
     contact_hash_key: bytes | None = None
     _principals: dict[str, tuple[float, Principal | None]] = field(default_factory=dict)
     _key_count: tuple[float, int] | None = None

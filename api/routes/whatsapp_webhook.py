@@ -2,6 +2,7 @@
 
 import hmac
 import json
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ from api.errors import (
     documented,
 )
 from api.routes.messages import redriven
+from api.tiers import LimitChange
 from pytake.clock import now
 from pytake.domain.errors import ERRORS, ErrorClass
 from pytake.settings import Settings
@@ -81,15 +83,16 @@ async def receive(
     _authenticate(services.settings, body, signature)
     callback = await run_in_threadpool(_parse, body)
     try:
-        changed, raised = await services.database.write(
+        stored = await services.database.write(
             _store, callback, services.settings.business_account_id
         )
     except UNAVAILABLE as error:
         _log.error("callback not made durable", error=type(error).__name__)
         raise ApiError("the updates could not be made durable: send them again") from error
-    services.dispatcher.soon(raised)
-    await _redrive(services, changed)
-    await tiers.follow_reports(services, callback)
+    services.dispatcher.soon(stored.raised)
+    if stored.limits:
+        services.waker.wake("tier_window_full")
+    await _redrive(services, stored.changed)
     return Received(
         statuses=len(callback.statuses), messages=len(callback.messages), other=len(callback.others)
     )
@@ -110,12 +113,16 @@ def _parse(body: bytes) -> Callback:
         raise InvalidRequestError("the body is not valid JSON") from None
 
 
-def _store(
-    session: Session, callback: Callback, portfolio_id: str
-) -> tuple[list[str], list[Dispatch]]:
-    """Everything of a request, in one transaction; the ids of messages whose status changed, and the
-    deliveries of the events that this raised.
-    """
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    changed: list[str]
+    """Ids of messages whose status changed."""
+    raised: list[Dispatch]
+    limits: list[LimitChange]
+
+
+def _store(session: Session, callback: Callback, portfolio_id: str) -> _Stored:
+    """Everything of a request, in one transaction."""
     at = now()
     known = {item.phone_number_id for item in callback.statuses}
     known |= {item.phone_number_id for item in callback.messages}
@@ -154,10 +161,13 @@ def _store(
         ],
         at,
     )
+    limits = []
     for number, tier in tiers.reported(callback):
-        numbers.report_tier(session, number, portfolio_id, tier)
+        if before := numbers.report_tier(session, number, portfolio_id, tier):
+            limits.append(LimitChange(number, before, tier))
     raised = raise_for(session, changed, at) if changed else []
-    return changed, raised + events.emit(session, list(callback_events(callback, owners, at)), at)
+    raised += events.emit(session, list(callback_events(callback, limits, owners, at)), at)
+    return _Stored(changed, raised, limits)
 
 
 def _receipt(item: StatusUpdate, owners: dict[str, str]) -> Receipt:

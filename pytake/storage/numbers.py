@@ -7,7 +7,7 @@ The row is the truth about a number's rate; Temporal's weight override follows i
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlmodel import Session, col
 
 from pytake.domain.errors import rule_for
@@ -196,15 +196,27 @@ def end_probe(session: Session, phone_number_id: str, now: datetime) -> None:
 
 def report_tier(
     session: Session, phone_number_id: str | None, portfolio_id: str, tier: str
-) -> None:
-    """Take over the messaging limit that Meta reported, for every number of the portfolio."""
+) -> str | None:
+    """Take over the messaging limit that Meta reported, for every number of the portfolio.
+
+    Returns:
+        The limit before, if the report changed it.
+    """
     number = session.get(PhoneNumber, phone_number_id) if phone_number_id else None
     portfolio = number.portfolio_id if number else portfolio_id
-    session.execute(
-        update(PhoneNumber)
+    name = parse_tier(tier).name
+    before: str | None = None
+    for row in session.scalars(
+        select(PhoneNumber)
         .where(col(PhoneNumber.portfolio_id) == portfolio)
-        .values(reported_tier=parse_tier(tier).name)
-    )
+        .order_by(col(PhoneNumber.id))
+        .with_for_update()
+    ):
+        if row.reported_tier != name:
+            before = row.reported_tier or row.tier
+            row.reported_tier = name
+            session.add(row)
+    return before
 
 
 def daily_limit(number: PhoneNumber) -> int | None:
