@@ -7,27 +7,25 @@ loop stalls, several slots come due at once. This gate spreads them again, insid
 import asyncio
 import time
 from collections import defaultdict, deque
-from typing import Final
 
-_WINDOW_SECONDS: Final = 1.04
-"""A second, and the jitter of a network."""
+from pytake.domain.limits import pace_window
 
 
 class SlidingWindow:
-    """At most ``limit`` passes in any window of 1.04 s, for each key."""
+    """At most ``limit`` passes in any window of ``pace_window(limit)`` seconds, for each key."""
 
     def __init__(self) -> None:
         self._passes: dict[str, deque[float]] = defaultdict(deque)
 
     async def wait(self, key: str, limit: float) -> None:
         """Return when one more pass of ``key`` is within ``limit`` a second."""
-        allowed = max(int(limit), 1)
+        allowed, window = max(int(limit), 1), pace_window(limit)
         passes = self._passes[key]
         while True:
             now = time.monotonic()
-            while passes and passes[0] <= now - _WINDOW_SECONDS:
+            while passes and passes[0] <= now - window:
                 passes.popleft()
             if len(passes) < allowed:
                 passes.append(now)
                 return
-            await asyncio.sleep(passes[-allowed] + _WINDOW_SECONDS - now)
+            await asyncio.sleep(passes[-allowed] + window - now)

@@ -11,6 +11,7 @@ from uuid import uuid4
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from fastapi_swagger import patch_fastapi
 
 from activities.webhook_dispatch import Dispatcher
 from api.body_limit import BodyLimit
@@ -58,7 +59,16 @@ def create_app(settings: Settings) -> FastAPI:
             yield
         database.close()
 
-    app = FastAPI(title="PyTake", version=__version__, description=_DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="PyTake",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    patch_fastapi(app)  # the docs page from our own server, not from a CDN
     app.add_middleware(BodyLimit)
     install_error_handlers(app)
     for module in (

@@ -51,7 +51,7 @@ def fresh_number() -> str:
 
 
 def fresh_recipient() -> str:
-    return f"55619{next(_counter) % 10**8:08d}"
+    return f"556199{next(_counter) % 10**7:07d}"
 
 
 @contextmanager

@@ -30,7 +30,7 @@ with workflow.unsafe.imports_passed_through():
         Wait,
     )
     from pytake.domain.errors import ErrorClass
-    from pytake.domain.limits import DISPATCH
+    from pytake.domain.limits import dispatch_rate
     from pytake.domain.priority import PRIORITY_KEY
     from pytake.domain.status import Observation
     from pytake.temporal import ATTEMPTS, HOLD, HOLD_UNTIL, SEND_QUEUE
@@ -133,7 +133,7 @@ class MessageWorkflow:
             priority=Priority(
                 priority_key=PRIORITY_KEY[message.priority],
                 fairness_key=message.phone_number_id,
-                fairness_weight=message.messages_per_second * DISPATCH,
+                fairness_weight=dispatch_rate(message.messages_per_second),
             ),
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )

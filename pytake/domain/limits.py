@@ -22,17 +22,6 @@ PAIR_BURST: Final = 45
 MAX_OPAQUE_LENGTH: Final = 512
 """Characters of ``biz_opaque_callback_data``."""
 
-PACING: Final = 0.96
-"""Share of a number's throughput that PyTake paces its calls to.
-
-The rest absorbs the jitter of the network, so that what Meta counts in any one second stays within
-the limit: 81 calls spaced so for 80 a second span 1.04 s, and 40 ms of jitter are harmless.
-"""
-
-DISPATCH: Final = 0.955
-"""Share of a number's throughput at which Temporal dispatches: just under the pace, so that the
-second's worth of tasks that its limiter lets through after a pause drains from the worker again."""
-
 
 @dataclass(frozen=True, slots=True)
 class Tier:
@@ -72,6 +61,27 @@ def parse_tier(name: str) -> Tier:
     if tier is None:
         raise ValueError(f"unknown tier {name!r}: use one of {', '.join(TIER_NAMES)}")
     return tier
+
+
+def pace_window(rate: float) -> float:
+    """Seconds in which at most ``rate`` calls go out: a second, and room for jitter on the way.
+
+    81 calls paced for 80 a second span 1.04 s, so that 40 ms of jitter do not make Meta count more
+    than 80 in any one second. A slow number can afford more room: 100 ms at 5 a second.
+    """
+    return 1 + max(0.04, min(0.1, 0.5 / rate))
+
+
+def paced_rate(rate: float) -> float:
+    """Calls a second that a number's calls are spaced for."""
+    return rate / pace_window(rate)
+
+
+def dispatch_rate(rate: float) -> float:
+    """Messages a second that Temporal dispatches: just under the pace, so that the second's worth of
+    tasks that its limiter lets through after a pause drains from the worker again.
+    """
+    return paced_rate(rate) * 0.995
 
 
 def window_open(last_inbound_at: datetime | None, now: datetime) -> bool:

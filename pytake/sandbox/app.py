@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, HTTPException, Request, UploadFile
 from fastapi.responses import JSONResponse
+from fastapi_swagger import patch_fastapi
 from pydantic import BaseModel, ConfigDict, Field
 
 from pytake.domain.recipients import contact_key
@@ -63,7 +64,14 @@ def create_sandbox(
         with suppress(asyncio.CancelledError):
             await task
 
-    app = FastAPI(title="PyTake sandbox", lifespan=lifespan, docs_url="/sandbox/docs")
+    app = FastAPI(
+        title="PyTake sandbox",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    patch_fastapi(app, docs_url="/sandbox/docs")
 
     @app.exception_handler(GraphError)
     async def graph_error(_request: Request, error: GraphError) -> JSONResponse:

@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy import delete, func, select, text
 from sqlmodel import Session, col
 
-from pytake.domain.limits import CUSTOMER_SERVICE_WINDOW, PACING, TIER_WINDOW
+from pytake.domain.limits import CUSTOMER_SERVICE_WINDOW, TIER_WINDOW, paced_rate
 from pytake.storage import numbers
 from pytake.storage.messages import insert_into
 from pytake.storage.tables import Contact, PhoneNumber, WindowEntry
@@ -115,7 +115,7 @@ def _admit_number(
         if slot - now > MAX_PACE:
             decided.append((index, Admission(reason="pace")))
             continue
-        number.next_slot_at = slot + timedelta(seconds=1 / (number.current_rate * PACING))
+        number.next_slot_at = slot + timedelta(seconds=1 / paced_rate(number.current_rate))
         if probe:
             number.probe_lease_until = now + probe_lease
         decided.append(

@@ -12,7 +12,13 @@ from sqlmodel import Session, col
 
 from pytake.domain.errors import rule_for
 from pytake.domain.events import EventType, NumberEvent
-from pytake.domain.limits import DISPATCH, parse_tier, probe_wait, recovered_rate, throttled_rate
+from pytake.domain.limits import (
+    dispatch_rate,
+    parse_tier,
+    probe_wait,
+    recovered_rate,
+    throttled_rate,
+)
 from pytake.storage.events import NewEvent, emit
 from pytake.storage.messages import insert_into
 from pytake.storage.tables import Alert, PhoneNumber, WindowEntry
@@ -30,7 +36,7 @@ STOPPED: Final = ("held", "paused")
 
 def weight(number: PhoneNumber) -> float:
     """The fairness weight that the number's queue should have: dispatches a second."""
-    return HELD_WEIGHT if number.state in STOPPED else number.current_rate * DISPATCH
+    return HELD_WEIGHT if number.state in STOPPED else dispatch_rate(number.current_rate)
 
 
 def lock(session: Session, phone_number_id: str) -> PhoneNumber | None:

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytake.domain.limits import (
-    DISPATCH,
-    PACING,
+    dispatch_rate,
+    pace_window,
+    paced_rate,
     pair_wait,
     parse_tier,
     probe_wait,
@@ -68,5 +69,10 @@ def test_the_service_window_is_24_hours_from_the_last_message() -> None:
     assert not window_open(None, now)
 
 
-def test_dispatch_is_slower_than_the_pace_so_that_the_worker_drains() -> None:
-    assert 0.95 <= DISPATCH < PACING < 1
+@pytest.mark.parametrize("rate", [0.2, 1, 5, 12.5, 20, 80, 1000])
+def test_the_pace_leaves_room_for_jitter_and_dispatch_stays_under_it(rate: float) -> None:
+    assert rate / 1.1 <= dispatch_rate(rate) * 1.006 <= paced_rate(rate) * 1.006 < rate
+    assert dispatch_rate(rate) < paced_rate(rate)
+    assert 1.04 <= pace_window(rate) <= 1.1
+    if rate >= 20:
+        assert dispatch_rate(rate) >= 0.95 * rate
