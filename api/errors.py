@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -210,6 +211,12 @@ def install_error_handlers(app: FastAPI) -> None:
             )
         _log.error("temporal refused", error=error.message)
         return _answer(request, ApiError("Temporal refused the request: see the API's log"))
+
+    @app.exception_handler(DataError)
+    async def not_storable(request: Request, error: DataError) -> JSONResponse:
+        return _answer(
+            request, InvalidRequestError("a text holds a character that cannot be stored")
+        )
 
     for kind in UNAVAILABLE:
 

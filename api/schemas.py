@@ -70,7 +70,17 @@ def clean_text(value: Any, depth: int = 0) -> None:
             clean_text(item, depth + 1)
 
 
-class SendBody(BaseModel):
+class CleanText(BaseModel):
+    """A body whose texts any database can hold."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _clean(cls, value: Any) -> Any:
+        clean_text(value)
+        return value
+
+
+class SendBody(CleanText):
     """A message to send; its ``content`` depends on ``message_type``.
 
     Text ``{body, preview_url?}``; template ``{name, language, parameters? | components?}``; media
@@ -103,12 +113,6 @@ class SendBody(BaseModel):
         default=True,
         description="Refuse a free-form message while the customer service window is closed",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _valid_text(cls, value: Any) -> Any:
-        clean_text(value)
-        return value
 
 
 class Accepted(BaseModel):

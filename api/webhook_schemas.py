@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, field_validator
 
-from api.schemas import IsoDatetime, Name
+from api.schemas import CleanText, IsoDatetime, Name
 from pytake.domain.events import EVENT_NAME, SUBSCRIPTION
 from pytake.webhooks.guard import FORBIDDEN_HEADERS
 
@@ -64,7 +64,9 @@ class OAuth2Client(BaseModel):
 AuthType = Literal["None", "BearerToken", "BasicAuth", "ApiKey", "OAuth2", "mTLS"]
 
 
-class _EndpointFields(BaseModel):
+class EndpointFields(CleanText):
+    """What can be set when an endpoint is made and later."""
+
     model_config = ConfigDict(extra="forbid")
 
     description: Annotated[str, StringConstraints(max_length=500)] | None = None
@@ -93,7 +95,7 @@ class _EndpointFields(BaseModel):
         return _allowed_headers(value)
 
 
-class ConfigureBody(_EndpointFields):
+class ConfigureBody(EndpointFields):
     """An endpoint to make, or (with ``id``) to update."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [CONFIGURE_EXAMPLE]})
@@ -105,7 +107,7 @@ class ConfigureBody(_EndpointFields):
     events: list[Subscription] = Field(min_length=1, max_length=100)
 
 
-class PatchBody(_EndpointFields):
+class PatchBody(EndpointFields):
     """The fields to change."""
 
     url: str | None = None
@@ -151,7 +153,7 @@ class EndpointView(BaseModel):
     created_at: datetime
 
 
-class SendEventBody(BaseModel):
+class SendEventBody(CleanText):
     """An event of the tenant's own."""
 
     model_config = ConfigDict(

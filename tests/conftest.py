@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.receiver import Receiver, receiving
 from tests.stack import Stack, make_settings, running_stack, temporal_server
 
 
@@ -61,3 +62,10 @@ async def stack(shared_stack: Stack) -> AsyncIterator[Stack]:
     )
     yield shared_stack
     await shared_stack.clear_faults()
+
+
+@pytest.fixture(scope="session")
+async def receiver() -> AsyncIterator[Receiver]:
+    """A tenant's system."""
+    async with receiving() as running:
+        yield running

@@ -24,10 +24,10 @@ from api.errors import (
 from api.webhook_schemas import (
     Backoff,
     ConfigureBody,
+    EndpointFields,
     EndpointView,
     PatchBody,
     RotateBody,
-    _EndpointFields,
 )
 from pytake import temporal
 from pytake.clock import now
@@ -127,7 +127,7 @@ def _apply(
     services: Services,
     endpoint: WebhookEndpoint,
     sealed: dict[str, Any],
-    body: _EndpointFields,
+    body: EndpointFields,
     *,
     url: str | None,
     subscriptions: list[str] | None,
