@@ -17,15 +17,15 @@ async def test_drop_before_is_tried_again_after_1_2_and_4_seconds(stack: Stack) 
     view = await stack.until(sent["message_id"], "sent", "delivered", "read")
     assert view["attempts"] == 4
     await stack.accepted_once(sent["message_id"])
-    failed = [
-        datetime.fromisoformat(e["at"]) for e in view["timeline"] if e["event"] == "attempt_failed"
-    ]
-    accepted = next(
-        datetime.fromisoformat(e["at"]) for e in view["timeline"] if e["event"] == "accepted"
-    )
-    times = [*failed, accepted]
-    delays = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(times)]
+    failed = [e for e in view["timeline"] if e["event"] == "attempt_failed"]
+    began = [datetime.fromisoformat(e["at"]) for e in failed]
+    planned = [datetime.fromisoformat(e["detail"].rpartition("next at ")[2]) for e in failed]
+    delays = [(after - at).total_seconds() for at, after in zip(began, planned, strict=True)]
     assert [round(delay) for delay in delays] == [1, 2, 4], delays
+    accepted = next(e["at"] for e in view["timeline"] if e["event"] == "accepted")
+    times = [*began, datetime.fromisoformat(accepted)]
+    waited = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(times)]
+    assert all(0.9 * n <= w < n + 3 for w, n in zip(waited, (1, 2, 4), strict=True)), waited
 
 
 async def test_a_permanent_error_is_a_dead_letter_at_once(stack: Stack) -> None:

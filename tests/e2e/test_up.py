@@ -158,7 +158,7 @@ async def test_scheduled_messages_survive_kill_9_of_everything(up: Up) -> None:
             accepted = await times_accepted(sandbox)
             for message_id in scheduled:
                 assert len(accepted[message_id]) == 1
-                assert 0 <= accepted[message_id][0] - at.timestamp() < 4
+                assert 0 <= accepted[message_id][0] - at.timestamp() < 10
 
 
 async def test_a_worker_killed_during_the_call_sends_once(up: Up) -> None:
