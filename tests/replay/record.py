@@ -7,6 +7,7 @@ messages of the version before would break too, unless the change is behind ``wo
 import asyncio
 import json
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -216,7 +217,9 @@ def portable(value: Any) -> Any:
             for key, item in value.items()
             if key != "stackTrace"
         }
-    return [portable(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [portable(item) for item in value]
+    return value.replace(socket.gethostname(), "recorder") if isinstance(value, str) else value
 
 
 async def main() -> None:
