@@ -219,7 +219,9 @@ def portable(value: Any) -> Any:
         }
     if isinstance(value, list):
         return [portable(item) for item in value]
-    return value.replace(socket.gethostname(), "recorder") if isinstance(value, str) else value
+    return (
+        value.replace(f"@{socket.gethostname()}", "@recorder") if isinstance(value, str) else value
+    )
 
 
 async def main() -> None:
