@@ -106,7 +106,7 @@ class CallbackSender:
             await self._client.aclose()
 
     async def _send(self, batch: list[_Item]) -> None:
-        body = json.dumps(self._envelope(batch)).encode()  # non-ASCII as \uXXXX, as Meta does
+        body = json.dumps(self._envelope(batch)).encode()  # non-ASCII escaped, as Meta does
         headers = {"Content-Type": "application/json"}
         if self._secret:
             digest = hmac.new(self._secret.encode(), body, hashlib.sha256).hexdigest()
