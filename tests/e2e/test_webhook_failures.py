@@ -287,3 +287,21 @@ async def test_deliveries_left_without_a_workflow_are_swept_up(
         patch.setattr("activities.webhook_dispatch.Dispatcher.soon", lambda *_: None)
         sent = await send(stack, tenant_id)
     await until(stack, sent["deliveries"][0], "delivered", 30)
+
+
+async def test_pending_deliveries_of_a_deleted_endpoint_are_dead_letters(
+    stack: Stack, receiver: Receiver
+) -> None:
+    tenant_id = tenant()
+    made = await configure(
+        stack, tenant_id, receiver.script(f"/{tenant_id}", 500), retry_schedule=[1]
+    )
+    sent = await send(stack, tenant_id)
+
+    async def failed_once() -> bool:
+        return bool((await delivery(stack, sent["deliveries"][0]))["attempts"] >= 1)
+
+    await eventually(failed_once)
+    assert (await stack.api.delete(f"/api/v1/webhooks/config/{made['id']}")).status_code == 204
+    await until(stack, sent["deliveries"][0], "dead_letter")
+    assert len(receiver.received[f"/{tenant_id}"]) <= 2
