@@ -15,6 +15,8 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.conversation_start import ConversationStarter
+from activities.converse import ConversationActivities, ReplyPolicy
 from activities.deliver_webhook import DeliveryPolicy, WebhookActivities
 from activities.number_control import NumberActivities, follow_number
 from activities.receipts import ReceiptActivities
@@ -28,12 +30,14 @@ from pytake.logs import configure_logging
 from pytake.settings import ConfigurationError, Settings, load_settings
 from pytake.storage import numbers
 from pytake.storage.admission import NumberDefaults
+from pytake.storage.conversations import policy_of
 from pytake.storage.deliveries import DisableRule
 from pytake.storage.engine import Database
 from pytake.storage.vault import Vault, open_vault
 from pytake.webhooks.guard import parse_networks
 from pytake.webhooks.transport import GuardedClient
 from pytake.whatsapp.client import CloudApi
+from workflows.conversation import ConversationWorkflow
 from workflows.message import MessageWorkflow
 from workflows.number import NumberWorkflow
 from workflows.scheduled_message import ScheduledMessageWorkflow
@@ -45,6 +49,7 @@ WORKFLOWS = [
     MessageWorkflow,
     ScheduledMessageWorkflow,
     NumberWorkflow,
+    ConversationWorkflow,
     WebhookDeliveryWorkflow,
     WebhookReplayWorkflow,
 ]
@@ -56,6 +61,8 @@ _PASSED_THROUGH = (
     "sqlmodel",
     "sqlalchemy",
     "structlog",
+    "re2",
+    "holidays",
 )
 
 
@@ -88,6 +95,7 @@ def build_workers(
     record = RecordActivities(database, dispatcher)
     replays = ReplayActivities(database, dispatcher)
     steer = NumberActivities(database, client)
+    converse = ConversationActivities(api, database, client, dispatcher, reply_policy(settings))
     receipts = ReceiptActivities(database, settings.receipt_wait_seconds)
     # Longer than any call: one cut off by a shutdown would have to wait for its receipt.
     grace = timedelta(seconds=settings.whatsapp_timeout_seconds + 15)
@@ -104,6 +112,9 @@ def build_workers(
                 webhooks.bury_delivery,
                 replays.replay_some,
                 replays.cancel_replay,
+                converse.decide_reply,
+                converse.mark_read,
+                converse.send_reply,
             ],
             workflow_runner=workflow_runner(),
             graceful_shutdown_timeout=grace,
@@ -180,9 +191,21 @@ async def running(settings: Settings, client: Client, database: Database) -> Asy
             )
         )
         await stack.enter_async_context(dispatcher.sweeping())
+        starter = ConversationStarter(client, database, settings.reply_debounce_seconds)
+        await stack.enter_async_context(starter.sweeping())
         for worker in workers:
             await stack.enter_async_context(worker)
         yield
+
+
+def reply_policy(settings: Settings) -> ReplyPolicy:
+    """How contacts are answered."""
+    return ReplyPolicy(
+        deciding=policy_of(settings),
+        messages_per_second=settings.whatsapp_messages_per_second,
+        call_timeout=settings.whatsapp_timeout_seconds,
+        receipt_wait=settings.receipt_wait_seconds,
+    )
 
 
 def _delivery_policy(settings: Settings) -> DeliveryPolicy:

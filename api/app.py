@@ -13,15 +13,18 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 
+from activities.conversation_start import ConversationStarter
 from activities.webhook_dispatch import Dispatcher
 from api.body_limit import BodyLimit
 from api.dependencies import Services
 from api.errors import install_error_handlers
 from api.routes import (
+    auto_responder,
     health,
     messages,
     numbers,
     queue,
+    responder_contacts,
     stats,
     updates,
     webhook_deliveries,
@@ -52,7 +55,12 @@ def create_app(settings: Settings) -> FastAPI:
         database = Database(settings.sqlalchemy_url)
         client = await temporal.connect(lazy=True)
         app.state.services = Services(
-            settings, database, client, Dispatcher(client, database), Waker(client)
+            settings,
+            database,
+            client,
+            Dispatcher(client, database),
+            Waker(client),
+            ConversationStarter(client, database, settings.reply_debounce_seconds),
         )
         process_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         async with beating(database, process_id, "api", dict):
@@ -80,6 +88,8 @@ def create_app(settings: Settings) -> FastAPI:
         updates,
         webhook_endpoints,
         webhook_deliveries,
+        auto_responder,
+        responder_contacts,
         health,
     ):
         app.include_router(module.router)

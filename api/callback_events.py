@@ -8,8 +8,7 @@ from typing import Any
 
 from api.dependencies import DEFAULT_TENANT
 from api.tiers import LimitChange
-from pytake.domain.events import ContactEvent, EventType, NumberEvent, ReceivedEvent
-from pytake.domain.recipients import contact_key
+from pytake.domain.events import EventType, NumberEvent, ReceivedEvent
 from pytake.storage.events import NewEvent
 from pytake.storage.message_events import conversation_of
 from pytake.whatsapp.inbound import Callback, OtherUpdate
@@ -18,7 +17,7 @@ from pytake.whatsapp.inbound import Callback, OtherUpdate
 def callback_events(
     callback: Callback, limits: list[LimitChange], owners: dict[str, str], at: datetime
 ) -> Iterator[NewEvent]:
-    """Inbound messages, opt-outs, and changes of a number's quality and limit."""
+    """Inbound messages, and changes of a number's quality and limit."""
     for item in callback.messages:
         data = ReceivedEvent(
             wamid=item.wamid, phone_number_id=item.phone_number_id, contact=item.wa_id or item.contact_key,
@@ -30,7 +29,6 @@ def callback_events(
         )  # fmt: skip
     for update in callback.others:
         tenant_id = owners.get(update.phone_number_id or "", DEFAULT_TENANT)
-        yield from _opt_outs(update, tenant_id, at)
         if update.field == "phone_number_quality_update" and isinstance(update.payload, dict):
             payload = update.payload
             number = NumberEvent(
@@ -57,31 +55,6 @@ def callback_events(
             data_changed.model_dump(mode="json"),
             at,
         )
-
-
-def _opt_outs(update: OtherUpdate, tenant_id: str, at: datetime) -> Iterator[NewEvent]:
-    """Contacts who told WhatsApp that they want no marketing messages."""
-    if update.field != "user_preferences" or not isinstance(update.payload, dict):
-        return
-    preferences = update.payload.get("user_preferences")
-    for item in preferences if isinstance(preferences, list) else []:
-        if (
-            isinstance(item, dict)
-            and item.get("value") == "stop"
-            and isinstance(item.get("wa_id"), str)
-        ):
-            contact = item["wa_id"]
-            data = ContactEvent(
-                phone_number_id=update.phone_number_id,
-                contact=contact,
-                at=at,
-                detail=_text(item.get("detail")) or "",
-            )
-            key = f"{contact}:{item.get('timestamp')}"
-            yield NewEvent(
-                tenant_id, EventType.CONTACT_OPTED_OUT.value, key, data.model_dump(mode="json"), at,
-                conversation_of(update.phone_number_id or "", contact_key(contact)),
-            )  # fmt: skip
 
 
 def _event(

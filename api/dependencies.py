@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Header, Request
 from temporalio.client import Client
 
+from activities.conversation_start import ConversationStarter
 from activities.webhook_dispatch import Dispatcher
 from api.errors import ForbiddenError, InvalidRequestError, NotFoundError, UnauthorizedError
 from api.tiers import Waker
@@ -14,6 +15,7 @@ from pytake.settings import Settings
 from pytake.storage import keys, numbers
 from pytake.storage.engine import Database
 from pytake.storage.message_events import anyone_listens
+from pytake.storage.rules import Books
 from pytake.storage.tables import PhoneNumber
 
 DEFAULT_TENANT: Final = "default"
@@ -59,6 +61,8 @@ class Services:
     client: Client
     dispatcher: Dispatcher
     waker: Waker
+    conversations: ConversationStarter
+    books: Books = field(default_factory=Books)
     contact_hash_key: bytes | None = None
     _principals: dict[str, tuple[float, Principal | None]] = field(default_factory=dict)
     _key_count: tuple[float, int] | None = None

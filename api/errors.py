@@ -247,6 +247,8 @@ def _path(location: tuple[str | int, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
+        elif path and re.fullmatch(r"[A-Z][A-Za-z]+", part):
+            continue  # the tag of a union, such as a trigger's type
         elif re.fullmatch(r"[\w.\-]+", part) or not path:
             path += f".{part}" if path else part
     return path or "body"

@@ -7,15 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pydantic import ValidationError
-from temporalio.common import (
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
+from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.message_start import start_message
 from api.dependencies import Principal, Services
 from api.errors import ConflictError, InvalidRequestError
 from api.schemas import SendBody
@@ -28,18 +24,7 @@ from pytake.domain.recipients import InvalidRecipientError, contact_key, normali
 from pytake.storage import callbacks, messages
 from pytake.storage.engine import UNAVAILABLE
 from pytake.storage.message_events import raise_queued
-from pytake.temporal import (
-    CONTACT,
-    EXPIRES_AT,
-    MEMO_MESSAGE,
-    NUMBER,
-    PRIORITY,
-    SCHEDULED_FOR,
-    TENANT,
-    WORKFLOW_QUEUE,
-)
-from workflows.message import MessageWorkflow
-from workflows.scheduled_message import ScheduledMessageWorkflow
+from pytake.temporal import MEMO_MESSAGE
 
 VALIDITY: Final = timedelta(hours=24)
 _PAST_TOLERANCE: Final = timedelta(minutes=1)
@@ -94,6 +79,11 @@ async def prepare(
         receipt_wait_seconds=settings.receipt_wait_seconds,
         fingerprint=_fingerprint(body) if idempotency_key else "",
     )
+
+
+def after(seconds: float) -> datetime | None:
+    """``scheduled_for`` of a message that waits; ``None`` for one that does not."""
+    return now() + timedelta(seconds=seconds) if seconds else None
 
 
 def check_times(scheduled_for: datetime | None, expires_at: datetime | None, at: datetime) -> None:
@@ -156,35 +146,9 @@ async def redrive(services: Services, message: MessageInput) -> None:
 
 
 async def _start(services: Services, message: MessageInput, reuse: WorkflowIDReusePolicy) -> None:
-    attributes = TypedSearchAttributes(
-        [
-            SearchAttributePair(TENANT, message.tenant_id),
-            SearchAttributePair(NUMBER, message.phone_number_id),
-            SearchAttributePair(PRIORITY, message.priority.value),
-            SearchAttributePair(
-                CONTACT, await services.contact_hash(contact_key(message.recipient))
-            ),
-        ]
-    )
-    if message.scheduled_for:
-        attributes = attributes.updated(
-            SearchAttributePair(SCHEDULED_FOR, message.scheduled_for),
-            SearchAttributePair(EXPIRES_AT, message.expires_at),
-        )
-    workflow = ScheduledMessageWorkflow.run if message.scheduled_for else MessageWorkflow.run
+    contact_hash = await services.contact_hash(contact_key(message.recipient))
     try:
-        await services.client.start_workflow(
-            workflow,
-            message,
-            id=message.message_id,
-            task_queue=WORKFLOW_QUEUE,
-            id_reuse_policy=reuse,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            memo={MEMO_MESSAGE: MessageMemo.of(message)},
-            search_attributes=attributes,
-            static_summary=f"{message.message_type} ({message.priority})",
-            rpc_timeout=timedelta(seconds=10),
-        )
+        await start_message(services.client, message, contact_hash, reuse)
     except RPCError as error:
         if error.status is RPCStatusCode.INVALID_ARGUMENT:
             raise InvalidRequestError("the message is too large for a workflow's input") from error

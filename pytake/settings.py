@@ -78,6 +78,23 @@ class Settings(BaseSettings):
         default=200, ge=1, le=10_000, validation_alias="PYTAKE_MAX_CONCURRENT_SENDS"
     )
 
+    auto_responder: bool = Field(default=True, validation_alias="PYTAKE_AUTO_RESPONDER")
+    default_rules: bool = Field(default=True, validation_alias="PYTAKE_DEFAULT_RULES")
+    reply_debounce_seconds: float = Field(
+        default=1.0, ge=0, le=60, validation_alias="PYTAKE_REPLY_DEBOUNCE_SECONDS"
+    )
+    reply_max_age_seconds: float = Field(
+        default=3600.0, ge=10, le=82_800, validation_alias="PYTAKE_REPLY_MAX_AGE_SECONDS"
+    )
+    handover_silence_seconds: float = Field(
+        default=14_400.0, gt=0, validation_alias="PYTAKE_HANDOVER_SILENCE_SECONDS"
+    )
+    loop_exchanges: int = Field(default=10, ge=1, validation_alias="PYTAKE_LOOP_EXCHANGES")
+    loop_seconds: float = Field(default=120.0, gt=0, validation_alias="PYTAKE_LOOP_SECONDS")
+    loop_pause_seconds: float = Field(
+        default=3600.0, gt=0, validation_alias="PYTAKE_LOOP_PAUSE_SECONDS"
+    )
+
     encryption_keys: SecretStr | None = Field(
         default=None, validation_alias="PYTAKE_ENCRYPTION_KEYS"
     )

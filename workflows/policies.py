@@ -79,3 +79,20 @@ def delivery_retry(delivery: DeliveryInput) -> RetryPolicy:
 
 REPLAY_TIMEOUT: Final = timedelta(seconds=60)
 """A second's worth of deliveries: rows and workflow starts."""
+
+DECIDE_TIMEOUT: Final = timedelta(seconds=30)
+"""One transaction, and compiling the rules when they changed."""
+DECIDE_RETRY: Final = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=30)
+)
+"""Without end: a contact's message waits for the database; what is too old then gets no answer."""
+REPLY_TIMEOUT: Final = timedelta(seconds=60)
+"""Up to 20 s for the message before, the database, and one workflow start."""
+REPLY_RETRY: Final = RetryPolicy(
+    initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)
+)
+"""Without end: the activity itself knows when it is too late for an answer."""
+MARK_READ_TIMEOUT: Final = timedelta(seconds=30)
+"""One call to Meta."""
+MARK_READ_RETRY: Final = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=3)
+"""A read mark that comes late is worth nothing."""

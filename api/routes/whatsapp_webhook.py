@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from api import sending, tiers
 from api.body_limit import WEBHOOK_PATH
 from api.callback_events import callback_events
+from api.callback_updates import apply_updates
 from api.dependencies import DEFAULT_TENANT, Services, ServicesDep
 from api.errors import (
     ApiError,
@@ -28,10 +29,11 @@ from api.errors import (
 from api.routes.messages import redriven
 from api.tiers import LimitChange
 from pytake.clock import now
+from pytake.domain.autoresponder.said import unanswerable
 from pytake.domain.errors import ERRORS, ErrorClass
 from pytake.settings import Settings
 from pytake.storage import callbacks, events, numbers, receipts
-from pytake.storage.callbacks import Inbound, Update
+from pytake.storage.callbacks import Inbound, Update, Waiting
 from pytake.storage.engine import UNAVAILABLE
 from pytake.storage.events import Dispatch
 from pytake.storage.message_events import raise_for
@@ -83,13 +85,12 @@ async def receive(
     _authenticate(services.settings, body, signature)
     callback = await run_in_threadpool(_parse, body)
     try:
-        stored = await services.database.write(
-            _store, callback, services.settings.business_account_id
-        )
+        stored = await services.database.write(_store, callback, services.settings)
     except UNAVAILABLE as error:
         _log.error("callback not made durable", error=type(error).__name__)
         raise ApiError("the updates could not be made durable: send them again") from error
     services.dispatcher.soon(stored.raised)
+    services.conversations.soon(stored.waiting)
     if stored.limits:
         services.waker.wake("tier_window_full")
     await _redrive(services, stored.changed)
@@ -119,9 +120,11 @@ class _Stored:
     """Ids of messages whose status changed."""
     raised: list[Dispatch]
     limits: list[LimitChange]
+    waiting: list[Waiting]
+    """Messages that conversations are to be told of."""
 
 
-def _store(session: Session, callback: Callback, portfolio_id: str) -> _Stored:
+def _store(session: Session, callback: Callback, settings: Settings) -> _Stored:
     """Everything of a request, in one transaction."""
     at = now()
     known = {item.phone_number_id for item in callback.statuses}
@@ -129,7 +132,7 @@ def _store(session: Session, callback: Callback, portfolio_id: str) -> _Stored:
     known |= {item.phone_number_id for item in callback.others if item.phone_number_id}
     owners = callbacks.owners(session, known)
     changed = receipts.apply(session, [_receipt(item, owners) for item in callback.statuses], at)
-    callbacks.store_inbound(
+    waiting = callbacks.store_inbound(
         session,
         [
             Inbound(
@@ -143,6 +146,8 @@ def _store(session: Session, callback: Callback, portfolio_id: str) -> _Stored:
                 type=item.type,
                 payload=_storable(item.payload),
                 sent_at=min(item.at, at),
+                answerable=settings.auto_responder
+                and unanswerable(item.type, item.payload) is None,
             )
             for item in callback.messages
         ],
@@ -163,11 +168,12 @@ def _store(session: Session, callback: Callback, portfolio_id: str) -> _Stored:
     )
     limits = []
     for number, tier in tiers.reported(callback):
-        if before := numbers.report_tier(session, number, portfolio_id, tier):
+        if before := numbers.report_tier(session, number, settings.business_account_id, tier):
             limits.append(LimitChange(number, before, tier))
     raised = raise_for(session, changed, at) if changed else []
     raised += events.emit(session, list(callback_events(callback, limits, owners, at)), at)
-    return _Stored(changed, raised, limits)
+    raised += apply_updates(session, callback, owners, settings, at)
+    return _Stored(changed, raised, limits, waiting)
 
 
 def _receipt(item: StatusUpdate, owners: dict[str, str]) -> Receipt:

@@ -19,6 +19,9 @@ class EventType(StrEnum):
     MESSAGE_CANCELLED = "message.cancelled"
     MESSAGE_RECEIVED = "message.received"
     CONTACT_OPTED_OUT = "contact.opted_out"
+    CONTACT_OPTED_IN = "contact.opted_in"
+    CONVERSATION_HANDED_OVER = "conversation.handed_over"
+    CONVERSATION_RESUMED = "conversation.resumed"
     NUMBER_QUALITY_CHANGED = "number.quality_changed"
     NUMBER_LIMIT_CHANGED = "number.limit_changed"
     NUMBER_HELD = "number.held"
@@ -62,12 +65,22 @@ class ReceivedEvent(BaseModel):
 
 
 class ContactEvent(BaseModel):
-    """A contact opted out of marketing messages."""
+    """A contact opted out of marketing messages, or came back."""
 
     phone_number_id: str | None
     contact: str
     at: datetime
     detail: str = ""
+
+
+class ConversationEvent(BaseModel):
+    """A person took a conversation over from the bot, or gave it back."""
+
+    phone_number_id: str
+    contact: str
+    at: datetime
+    department: str | None = None
+    reason: str
 
 
 class NumberEvent(BaseModel):
@@ -96,6 +109,9 @@ SCHEMAS: Final[dict[EventType, type[BaseModel]]] = {
     **{kind: MessageEvent for kind in EventType if kind.value.startswith("message.")},
     EventType.MESSAGE_RECEIVED: ReceivedEvent,
     EventType.CONTACT_OPTED_OUT: ContactEvent,
+    EventType.CONTACT_OPTED_IN: ContactEvent,
+    EventType.CONVERSATION_HANDED_OVER: ConversationEvent,
+    EventType.CONVERSATION_RESUMED: ConversationEvent,
     EventType.NUMBER_QUALITY_CHANGED: NumberEvent,
     EventType.NUMBER_LIMIT_CHANGED: NumberEvent,
     EventType.NUMBER_HELD: NumberEvent,

@@ -3,14 +3,17 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func, select, update
 from sqlmodel import Session, col
 
+from pytake.storage.conversation_state import Party
 from pytake.storage.messages import insert_into
 from pytake.storage.tables import CallbackUpdate, Contact, InboundMessage, PhoneNumber
+
+_UNSIGNALLED_AFTER: Final = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,16 @@ class Inbound:
     type: str
     payload: dict[str, Any]
     sent_at: datetime
+    answerable: bool = False
+    """Whether the auto-responder is to hear of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message that a conversation's workflow is still to be told of."""
+
+    party: Party
+    wamid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +62,14 @@ def owners(session: Session, phone_number_ids: set[str]) -> dict[str, str]:
     return {str(number): str(tenant) for number, tenant in rows}
 
 
-def store_inbound(session: Session, messages: list[Inbound], now: datetime) -> None:
-    """Keep inbound messages once, and open their contacts' customer service windows."""
+def store_inbound(session: Session, messages: list[Inbound], now: datetime) -> list[Waiting]:
+    """Keep inbound messages once, and open their contacts' customer service windows.
+
+    Returns:
+        The new ones that conversations are to be told of, in order.
+    """
     if not messages:
-        return
+        return []
     rows = {
         m.wamid: {
             "wamid": m.wamid,
@@ -63,13 +80,17 @@ def store_inbound(session: Session, messages: list[Inbound], now: datetime) -> N
             "payload": m.payload,
             "sent_at": m.sent_at,
             "received_at": now,
+            "signalled_at": None if m.answerable else now,
         }
         for m in messages
     }
-    session.execute(
-        insert_into(session, InboundMessage).on_conflict_do_nothing(),
+    inserted = session.execute(
+        insert_into(session, InboundMessage)
+        .on_conflict_do_nothing()
+        .returning(InboundMessage.wamid),
         [rows[k] for k in sorted(rows)],
     )
+    new_wamids = set(inserted.scalars())
     contacts: dict[tuple[str, str], dict[str, Any]] = {}
     for m in sorted(messages, key=lambda message: message.sent_at):
         key = (m.phone_number_id, m.contact_key)
@@ -99,20 +120,49 @@ def store_inbound(session: Session, messages: list[Inbound], now: datetime) -> N
         },
     )
     session.execute(statement, [contacts[key] for key in sorted(contacts)])
+    return [
+        Waiting(Party(m.tenant_id, m.phone_number_id, m.contact_key), m.wamid)
+        for m in sorted(messages, key=lambda message: message.sent_at)
+        if m.answerable and m.wamid in new_wamids
+    ]
+
+
+def unsignalled(session: Session, now: datetime, limit: int = 500) -> list[Waiting]:
+    """Messages that a crash left between their commit and the signal."""
+    rows = session.scalars(
+        select(InboundMessage)
+        .where(
+            col(InboundMessage.signalled_at).is_(None),
+            col(InboundMessage.received_at) < now - _UNSIGNALLED_AFTER,
+        )
+        .order_by(col(InboundMessage.sent_at))
+        .limit(limit)
+    )
+    return [
+        Waiting(Party(row.tenant_id, row.phone_number_id, row.contact_key), row.wamid)
+        for row in rows
+    ]
+
+
+def signalled(session: Session, wamids: list[str], now: datetime) -> None:
+    """Note that conversations were told."""
+    session.execute(
+        update(InboundMessage).where(col(InboundMessage.wamid).in_(wamids)).values(signalled_at=now)
+    )
 
 
 def store_updates(session: Session, updates: list[Update], now: datetime) -> None:
     """Keep other updates, each once."""
     rows: dict[str, dict[str, Any]] = {}
-    for update in updates:
-        text = json.dumps([update.tenant_id, update.field, update.payload], sort_keys=True)
+    for item in updates:
+        text = json.dumps([item.tenant_id, item.field, item.payload], sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
         rows[digest] = {
             "id": digest,
-            "tenant_id": update.tenant_id,
-            "field": update.field[:100],
-            "problem": update.problem,
-            "payload": update.payload,
+            "tenant_id": item.tenant_id,
+            "field": item.field[:100],
+            "problem": item.problem,
+            "payload": item.payload,
             "received_at": now,
         }
     if rows:

@@ -202,7 +202,10 @@ class InboundMessage(SQLModel, table=True):
     """A message a contact sent; kept once however often Meta delivers it."""
 
     __tablename__ = "inbound_message"
-    __table_args__ = (Index("ix_inbound_contact", "phone_number_id", "contact_key", "sent_at"),)
+    __table_args__ = (
+        Index("ix_inbound_contact", "phone_number_id", "contact_key", "sent_at"),
+        Index("ix_inbound_unsignalled", "signalled_at", "received_at"),
+    )
 
     wamid: str = Field(primary_key=True, max_length=512)
     tenant_id: str = Field(index=True)
@@ -212,6 +215,10 @@ class InboundMessage(SQLModel, table=True):
     payload: dict[str, Any] = Field(sa_column=Column(json_type(), nullable=False))
     sent_at: datetime = time_column(nullable=False)
     received_at: datetime = time_column(nullable=False)
+    signalled_at: datetime | None = time_column()
+    """When its conversation's workflow was told; ``None`` while it is still to be."""
+    handled_by: str | None = None
+    """The key of the decision (``AutoReply``) it was part of."""
 
 
 class CallbackUpdate(SQLModel, table=True):

@@ -106,6 +106,26 @@ class CloudApi:
             raise AmbiguousError(f"no answer from the Cloud API: {_describe(error)}") from error
         return _read_answer(response)
 
+    async def mark_read(self, phone_number_id: str, wamid: str, *, typing: bool) -> None:
+        """Mark a contact's message (and those before it) as read; ``typing`` shows the indicator.
+
+        Raises:
+            RefusedError, NotSentError.
+        """
+        body: dict[str, Any] = {
+            "messaging_product": "whatsapp",
+            "status": "read",
+            "message_id": wamid,
+        }
+        if typing:
+            body["typing_indicator"] = {"type": "text"}
+        try:
+            response = await self._client.post(f"/{phone_number_id}/messages", json=body)
+        except httpx.HTTPError as error:
+            raise NotSentError(f"no answer from the Cloud API: {_describe(error)}") from error
+        if response.status_code >= 400:
+            raise _refusal(response)
+
     async def get(self, path: str, **params: str) -> dict[str, Any]:
         """A ``GET`` on the Graph API.
 

@@ -3,8 +3,9 @@
 from alembic import context
 from sqlmodel import SQLModel
 
+import pytake.storage.responder_tables
 import pytake.storage.tables
-import pytake.storage.webhook_tables  # noqa: F401 - both register their tables
+import pytake.storage.webhook_tables  # noqa: F401 - all register their tables
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,0 +1,63 @@
+"""Starting the workflow of a message: the one durable write."""
+
+from datetime import timedelta
+from typing import Final
+
+from temporalio.client import Client
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+
+from pytake.contracts import MessageInput, MessageMemo
+from pytake.temporal import (
+    CONTACT,
+    EXPIRES_AT,
+    MEMO_MESSAGE,
+    NUMBER,
+    PRIORITY,
+    SCHEDULED_FOR,
+    TENANT,
+    WORKFLOW_QUEUE,
+)
+
+MESSAGE_WORKFLOW: Final = "MessageWorkflow"
+SCHEDULED_WORKFLOW: Final = "ScheduledMessageWorkflow"
+
+
+async def start_message(
+    client: Client, message: MessageInput, contact_hash: str, reuse: WorkflowIDReusePolicy
+) -> None:
+    """Start a message's workflow; its id is the message's.
+
+    Raises:
+        WorkflowAlreadyStartedError: it runs, or ran and ``reuse`` does not allow another run.
+        RPCError: Temporal was not reached, or refused the input.
+    """
+    attributes = TypedSearchAttributes(
+        [
+            SearchAttributePair(TENANT, message.tenant_id),
+            SearchAttributePair(NUMBER, message.phone_number_id),
+            SearchAttributePair(PRIORITY, message.priority.value),
+            SearchAttributePair(CONTACT, contact_hash),
+        ]
+    )
+    if message.scheduled_for:
+        attributes = attributes.updated(
+            SearchAttributePair(SCHEDULED_FOR, message.scheduled_for),
+            SearchAttributePair(EXPIRES_AT, message.expires_at),
+        )
+    await client.start_workflow(
+        SCHEDULED_WORKFLOW if message.scheduled_for else MESSAGE_WORKFLOW,
+        message,
+        id=message.message_id,
+        task_queue=WORKFLOW_QUEUE,
+        id_reuse_policy=reuse,
+        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+        memo={MEMO_MESSAGE: MessageMemo.of(message)},
+        search_attributes=attributes,
+        static_summary=f"{message.message_type} ({message.priority})",
+        rpc_timeout=timedelta(seconds=10),
+    )

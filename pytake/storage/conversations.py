@@ -1,0 +1,337 @@
+"""Deciding what a contact is answered: one transaction for a burst of messages, done once."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlmodel import Session, col
+
+from pytake.domain.autoresponder.etiquette import CONFIRMATIONS, LoopBreaker, Wish, wish
+from pytake.domain.autoresponder.hours import BusinessHours
+from pytake.domain.autoresponder.matching import RuleBook
+from pytake.domain.autoresponder.responder import Choice, MenuRef, Situation, choose, pick
+from pytake.domain.autoresponder.rules import (
+    AddTag,
+    Fill,
+    OptTrigger,
+    Rule,
+    TransferToAgent,
+    steps,
+)
+from pytake.domain.autoresponder.said import Said, read_said
+from pytake.domain.autoresponder.values import values
+from pytake.settings import Settings
+from pytake.storage import opt_outs, rules
+from pytake.storage.conversation_state import Party, end_handover, hand_over, lock, menu_of, uses
+from pytake.storage.events import Dispatch
+from pytake.storage.responder_tables import AutoReply, Conversation
+from pytake.storage.tables import Contact, InboundMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the settings say about answering."""
+
+    max_age: timedelta
+    """An answer later than this after the message is not given."""
+    handover_silence: timedelta
+    """A hand-over ends after this long without a sign of life."""
+    loop: LoopBreaker
+    install_defaults: bool
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What the settings say."""
+    return Policy(
+        max_age=timedelta(seconds=settings.reply_max_age_seconds),
+        handover_silence=timedelta(seconds=settings.handover_silence_seconds),
+        loop=LoopBreaker(
+            settings.loop_exchanges, settings.loop_seconds, settings.loop_pause_seconds
+        ),
+        install_defaults=settings.default_rules,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message of the contact."""
+
+    said: Said
+    at: datetime
+    wamid: str | None = None
+    recipient: str = ""
+    name: str | None = None
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was decided; ``raised`` are events to dispatch after the commit."""
+
+    reply: AutoReply
+    choice: Choice | None = None
+    raised: list[Dispatch] = field(default_factory=list)
+
+
+def decide(
+    session: Session,
+    party: Party,
+    key: str,
+    wamids: list[str],
+    book: RuleBook,
+    policy: Policy,
+    now: datetime,
+) -> Verdict:
+    """Decide about inbound messages that are not decided about yet, and remember it."""
+    earlier = session.get(AutoReply, key)
+    if earlier is not None:
+        return Verdict(earlier)
+    conversation = lock(session, party)
+    rows = session.scalars(
+        select(InboundMessage)
+        .where(col(InboundMessage.wamid).in_(wamids), col(InboundMessage.handled_by).is_(None))
+        .order_by(col(InboundMessage.sent_at), col(InboundMessage.received_at))
+    ).all()
+    if not rows:
+        return Verdict(_silent(party, key, now, "every message was answered before"))
+    contact = session.get(Contact, (party.phone_number_id, party.contact_key))
+    heard = [
+        Heard(
+            said=read_said(row.type, row.payload),
+            at=row.sent_at,
+            wamid=row.wamid,
+            recipient=_address(row, party),
+            name=contact.name if contact else None,
+        )
+        for row in rows
+    ]
+    for row in rows:
+        row.handled_by = key
+        session.add(row)
+    first, silence = _history(session, party, [row.wamid for row in rows], rows[0].sent_at)
+    verdict = respond(
+        session, conversation, party, key, heard, book, policy, now, first=first, silence=silence
+    )
+    session.add(verdict.reply)
+    return verdict
+
+
+def respond(
+    session: Session,
+    conversation: Conversation,
+    party: Party,
+    key: str,
+    heard: list[Heard],
+    book: RuleBook,
+    policy: Policy,
+    now: datetime,
+    *,
+    first: bool,
+    silence: timedelta | None = None,
+    explain: bool = False,
+) -> Verdict:
+    """The answer to messages, with its effects on the conversation; the caller keeps the reply."""
+    hours = rules.hours_of(session, party.tenant_id, party.phone_number_id)
+    menu = menu_of(conversation, now)
+    wished, raised = _wishes(session, party, heard, book, menu, now)
+    fresh = [item for item in heard if now - item.at <= policy.max_age]
+    verdict = Verdict(_silent(party, key, now, ""), raised=raised)
+    if not fresh:
+        verdict.reply.reason = "the messages are too old to be answered"
+        return verdict
+    answering = wished is not None and wished.rule is not None  # goodbye is said in any case
+    if not answering and (
+        reason := _held_back(session, conversation, party, policy, now, verdict.raised)
+    ):
+        verdict.reply.reason = reason
+        return verdict
+    burst = [item.said for item in fresh]
+    if wished is not None:
+        verdict.choice = Choice(wished.rule, wished.rule.response if wished.rule else None)
+        if wished.rule is None:
+            verdict.reply.reason = wished.reason
+            return verdict
+    else:
+        situation = Situation(
+            at=now,
+            phone_number_id=party.phone_number_id,
+            hours=hours,
+            first=first,
+            silence=silence,
+            menu=menu,
+            uses=lambda rule_id, since: uses(session, conversation, rule_id, since),
+        )
+        verdict.choice = choose(book, burst, situation, explain=explain)
+    _answer(session, conversation, verdict, fresh, hours, now)
+    if verdict.reply.status == "silent" and not verdict.reply.reason:
+        verdict.reply.reason = "no rule matches"
+    return verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Wished:
+    rule: Rule | None
+    reason: str = ""
+
+
+def _wishes(
+    session: Session,
+    party: Party,
+    heard: list[Heard],
+    book: RuleBook,
+    menu: MenuRef | None,
+    now: datetime,
+) -> tuple[_Wished | None, list[Dispatch]]:
+    """Record opt-outs and returns, even where nothing is answered."""
+    wished: _Wished | None = None
+    raised: list[Dispatch] = []
+    for item in heard:
+        said = pick(book, item.said, menu)
+        wanted = None if said.reply_id and not item.said.reply_id else wish(item.said.text)
+        if wanted is None:
+            continue
+        record = opt_outs.leave if wanted is Wish.LEAVE else None
+        if record is not None:
+            done = record(
+                session, party.tenant_id, party.contact_key, now,
+                phone_number_id=party.phone_number_id, source="message", detail=item.said.text[:100],
+            )  # fmt: skip
+        else:
+            done = opt_outs.come_back(
+                session, party.tenant_id, party.contact_key, now,
+                phone_number_id=party.phone_number_id, detail=item.said.text[:100],
+            )  # fmt: skip
+        if done is not None:
+            raised += done
+            wished = _Wished(_confirmation(book, wanted, party))
+        elif wanted is Wish.LEAVE:
+            wished = wished or _Wished(None, "the contact opted out already, and was told so")
+    return wished, raised
+
+
+def _confirmation(book: RuleBook, wanted: Wish, party: Party) -> Rule:
+    own = [
+        rule
+        for rule in book.rules.values()
+        if rule.active
+        and isinstance(rule.trigger, OptTrigger)
+        and rule.trigger.type == wanted.value
+        and rule.phone_number_id in (None, party.phone_number_id)
+    ]
+    return min(
+        own, key=lambda rule: (-rule.priority, rule.created_at), default=CONFIRMATIONS[wanted]
+    )
+
+
+def _held_back(
+    session: Session,
+    conversation: Conversation,
+    party: Party,
+    policy: Policy,
+    now: datetime,
+    raised: list[Dispatch],
+) -> str | None:
+    """Why the bot keeps silent in this conversation; ends a hand-over that fell silent."""
+    if conversation.handover_at is not None:
+        active = conversation.handover_active_at or conversation.handover_at
+        if now - active < policy.handover_silence:
+            conversation.handover_active_at = now
+            session.add(conversation)
+            return "a person has the conversation"
+        raised += end_handover(session, conversation, now, "silence")
+    if conversation.muted_until is not None and conversation.muted_until > now:
+        return f"it looks like a bot: silent until {conversation.muted_until.isoformat()}"
+    since = now - timedelta(seconds=policy.loop.seconds)
+    answers = session.scalars(
+        select(func.count()).where(
+            col(AutoReply.tenant_id) == party.tenant_id,
+            col(AutoReply.phone_number_id) == party.phone_number_id,
+            col(AutoReply.contact_key) == party.contact_key,
+            col(AutoReply.at) > since,
+            col(AutoReply.status) == "answered",
+        )
+    ).one()
+    if answers >= policy.loop.exchanges:
+        conversation.muted_until = now + timedelta(seconds=policy.loop.pause_seconds)
+        session.add(conversation)
+        return f"it looks like a bot: {answers} answers within {policy.loop.seconds:g} seconds"
+    return None
+
+
+def _answer(
+    session: Session,
+    conversation: Conversation,
+    verdict: Verdict,
+    heard: list[Heard],
+    hours: BusinessHours,
+    now: datetime,
+) -> None:
+    """Write the chosen answer down and do what it does besides sending."""
+    choice, reply = verdict.choice, verdict.reply
+    last = next(
+        (h for h in reversed(heard) if choice and h.said.text == choice.said.text), heard[-1]
+    )
+    reply.recipient, reply.reply_to = last.recipient, last.wamid
+    if choice is None or choice.rule is None:
+        return
+    said = " ".join(item.said.text for item in heard if item.said.text)
+    fill = Fill(values(at=now, hours=hours, name=last.name, phone=last.recipient, message=said))
+    reply.rule_id = choice.rule.id
+    reply.delay_seconds = choice.rule.delay_seconds
+    reply.messages = [[kind.value, content] for kind, content in choice.response.messages(fill)]
+    reply.status = "answered"
+    if choice.menu is not None:
+        conversation.menu_rule_id = choice.menu.rule_id
+        conversation.menu_path = list(choice.menu.path)
+        conversation.menu_at = now
+    elif choice.rule.trigger.type != "Default":
+        conversation.menu_rule_id = conversation.menu_path = conversation.menu_at = None
+    for step in steps(choice.response):
+        if isinstance(step, AddTag) and step.tag not in conversation.tags:
+            conversation.tags = [*conversation.tags, step.tag]
+        elif isinstance(step, TransferToAgent):
+            by = f"rule:{choice.rule.id}"
+            verdict.raised += hand_over(session, conversation, now, by, step.department)
+    session.add(conversation)
+
+
+def get_reply(session: Session, key: str) -> AutoReply | None:
+    """A decision."""
+    return session.get(AutoReply, key)
+
+
+def _silent(party: Party, key: str, now: datetime, reason: str) -> AutoReply:
+    return AutoReply(
+        key=key, tenant_id=party.tenant_id, phone_number_id=party.phone_number_id,
+        contact_key=party.contact_key, recipient=party.contact_key, status="silent", reason=reason,
+        messages=[], at=now,
+    )  # fmt: skip
+
+
+def _address(row: InboundMessage, party: Party) -> str:
+    sender: Any = row.payload.get("from") or row.payload.get("from_user_id")
+    return sender.lstrip("+") if isinstance(sender, str) else party.contact_key
+
+
+def _history(
+    session: Session, party: Party, burst: list[str], start: datetime
+) -> tuple[bool, timedelta | None]:
+    """Whether these are the contact's first messages, and how long it was silent before."""
+    before: datetime | None = session.scalars(
+        select(func.max(InboundMessage.sent_at)).where(
+            col(InboundMessage.tenant_id) == party.tenant_id,
+            col(InboundMessage.phone_number_id) == party.phone_number_id,
+            col(InboundMessage.contact_key) == party.contact_key,
+            col(InboundMessage.wamid).not_in(burst),
+            col(InboundMessage.sent_at) <= start,
+        )
+    ).one()
+    if before is not None:
+        return False, start - before
+    contact = session.get(Contact, (party.phone_number_id, party.contact_key))
+    return contact is None or contact.first_inbound_at >= start, None
+
+
+def history(session: Session, party: Party, now: datetime) -> tuple[bool, timedelta | None]:
+    """The same of a contact who would write now."""
+    return _history(session, party, [""], now)

@@ -1,0 +1,118 @@
+"""Contacts who want no marketing messages of a tenant."""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import delete, select
+from sqlmodel import Session, col
+
+from pytake.domain.events import ContactEvent, EventType
+from pytake.storage.events import Dispatch, NewEvent, emit
+from pytake.storage.message_events import conversation_of
+from pytake.storage.messages import insert_into
+from pytake.storage.responder_tables import OptOut, TemplateCategory
+
+MARKETING: Final = "MARKETING"
+
+
+def leave(
+    session: Session,
+    tenant_id: str,
+    contact_key: str,
+    now: datetime,
+    *,
+    phone_number_id: str,
+    source: str,
+    detail: str = "",
+) -> list[Dispatch] | None:
+    """Record an opt-out and raise its event; ``None`` if the contact had left before."""
+    made = session.execute(
+        insert_into(session, OptOut)
+        .values(tenant_id=tenant_id, contact_key=contact_key, at=now, source=source, detail=detail)
+        .on_conflict_do_nothing()
+        .returning(OptOut.contact_key)
+    ).first()
+    if made is None:
+        return None
+    return _emit(
+        session, EventType.CONTACT_OPTED_OUT, tenant_id, contact_key, now, phone_number_id, detail
+    )
+
+
+def come_back(
+    session: Session,
+    tenant_id: str,
+    contact_key: str,
+    now: datetime,
+    *,
+    phone_number_id: str,
+    detail: str = "",
+) -> list[Dispatch] | None:
+    """End an opt-out and raise its event; ``None`` if there was none."""
+    ended = session.execute(
+        delete(OptOut)
+        .where(col(OptOut.tenant_id) == tenant_id, col(OptOut.contact_key) == contact_key)
+        .returning(col(OptOut.contact_key))
+    ).first()
+    if ended is None:
+        return None
+    return _emit(
+        session, EventType.CONTACT_OPTED_IN, tenant_id, contact_key, now, phone_number_id, detail
+    )
+
+
+def get(session: Session, tenant_id: str, contact_key: str) -> OptOut | None:
+    """The contact's opt-out."""
+    return session.get(OptOut, (tenant_id, contact_key))
+
+
+def among(session: Session, contacts: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of (tenant, contact) that opted out."""
+    if not contacts:
+        return set()
+    rows = session.execute(
+        select(col(OptOut.tenant_id), col(OptOut.contact_key)).where(
+            col(OptOut.contact_key).in_({contact for _, contact in contacts})
+        )
+    )
+    return {(tenant, contact) for tenant, contact in rows} & contacts
+
+
+def category(session: Session, portfolio_id: str, name: str) -> TemplateCategory | None:
+    """What Meta last said of a template."""
+    return session.get(TemplateCategory, (portfolio_id, name))
+
+
+def save_category(
+    session: Session, portfolio_id: str, name: str, tenant_id: str, kind: str, now: datetime
+) -> None:
+    """Keep what Meta said of a template."""
+    statement = insert_into(session, TemplateCategory).values(
+        portfolio_id=portfolio_id, name=name, tenant_id=tenant_id, category=kind, known_at=now
+    )
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["portfolio_id", "name"], set_={"category": kind, "known_at": now}
+        )
+    )
+
+
+def _emit(
+    session: Session,
+    kind: EventType,
+    tenant_id: str,
+    contact_key: str,
+    now: datetime,
+    phone_number_id: str,
+    detail: str,
+) -> list[Dispatch]:
+    data = ContactEvent(phone_number_id=phone_number_id, contact=contact_key, at=now, detail=detail)
+    event = NewEvent(
+        tenant_id,
+        kind.value,
+        f"{contact_key}:{now.isoformat()}",
+        data.model_dump(mode="json"),
+        now,
+        conversation_of(phone_number_id, contact_key),
+    )
+    return emit(session, [event], now)
