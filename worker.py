@@ -162,6 +162,13 @@ async def running(settings: Settings, client: Client, database: Database) -> Asy
         tier=defaults.tier,
     )
     await follow_number(client, number)
+    async with serving(settings, client, database):
+        yield
+
+
+@asynccontextmanager
+async def serving(settings: Settings, client: Client, database: Database) -> AsyncIterator[None]:
+    """The workers themselves, and the sweeps beside them."""
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(
             CloudApi(

@@ -21,6 +21,7 @@ from activities.batching import Batcher
 from activities.number_control import follow_number
 from activities.pacing import SlidingWindow
 from activities.receipts import ReceiptActivities
+from activities.template_categories import TemplateCategories
 from pytake.clock import now
 from pytake.contracts import EXPIRED, Problem, SendOutcome, SendRequest, SendResult
 from pytake.domain.content import build_payload, is_free_form
@@ -55,6 +56,13 @@ _UNREACHABLE = Problem(
     title="Cloud API not reached",
     advice="The network or Meta is down; PyTake tries again.",
 )
+_OPTED_OUT = Problem(
+    code=131050,
+    error_class=ErrorClass.PERMANENT,
+    title=rule_for(131050).title,
+    detail="the contact asked PyTake for no more marketing messages; nothing was sent",
+    advice="Do not send marketing templates to this contact until they come back (VOLTAR).",
+)
 _AMBIGUOUS = Problem(
     error_class=ErrorClass.AMBIGUOUS,
     title="Outcome unknown",
@@ -83,6 +91,7 @@ class SendActivities:
         self._client = client
         self._policy = policy
         self._window = SlidingWindow()
+        self._categories = TemplateCategories(api, database, policy.defaults.portfolio_id)
         self._receipts = ReceiptActivities(database, policy.receipt_wait)
         self._releases: set[asyncio.Task[None]] = set()
         self._gate: Batcher[Candidate, Admission] = Batcher(self._admit)
@@ -109,6 +118,16 @@ class SendActivities:
                 if found.outcome is not SendOutcome.UNKNOWN:
                     return found.model_copy(update={"attempts_spent": attempt - 1})
             admitted = await self._gate.submit(_candidate(request))
+            if admitted.opted_out:
+                if await self._categories.is_marketing(request):
+                    raise self._failure(_OPTED_OUT, "Permanent", spent, retry=False)
+                admitted = await self._gate.submit(_candidate(request, cleared=True))
+        except SendError as error:
+            delay = self._retry_delay(request, spent + 1, ErrorClass.TRANSIENT)
+            problem = _problem(error).model_copy(update={"error_class": ErrorClass.TRANSIENT})
+            raise self._failure(
+                problem, "Transient", spent + 1, retry=delay is not None, delay=delay
+            ) from None
         except UNAVAILABLE as error:
             _log.warning(
                 "database unavailable", message_id=request.message_id, error=type(error).__name__
@@ -286,12 +305,13 @@ class SendActivities:
         )
 
 
-def _candidate(request: SendRequest) -> Candidate:
+def _candidate(request: SendRequest, *, cleared: bool = False) -> Candidate:
     return Candidate(
         request.phone_number_id,
         request.tenant_id,
         contact_key(request.recipient),
         counts=not is_free_form(request.message_type),
+        cleared=cleared,
     )
 
 

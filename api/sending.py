@@ -17,11 +17,11 @@ from api.errors import ConflictError, InvalidRequestError
 from api.schemas import SendBody
 from pytake.clock import now
 from pytake.contracts import MessageInput, MessageMemo, idempotent_message_id, new_message_id
-from pytake.domain.content import is_free_form, parse_content
+from pytake.domain.content import MessageType, is_free_form, parse_content
 from pytake.domain.errors import rule_for
 from pytake.domain.limits import window_open
 from pytake.domain.recipients import InvalidRecipientError, contact_key, normalise
-from pytake.storage import callbacks, messages
+from pytake.storage import callbacks, messages, opt_outs
 from pytake.storage.engine import UNAVAILABLE
 from pytake.storage.message_events import raise_queued
 from pytake.temporal import MEMO_MESSAGE
@@ -54,6 +54,8 @@ async def prepare(
     phone_number_id, rate = await services.number_for(principal, tenant_id, body.phone_number_id)
     if body.check_window and is_free_form(body.message_type) and body.scheduled_for is None:
         await _check_window(services, phone_number_id, recipient, at)
+    if body.message_type is MessageType.TEMPLATE:
+        await _check_opt_out(services, tenant_id, recipient, str(body.content.get("name")))
     message_id = (
         idempotent_message_id(tenant_id, idempotency_key) if idempotency_key else new_message_id()
     )
@@ -170,6 +172,26 @@ async def _check_window(
             "message_type",
             "the customer service window is closed (the recipient has not written in the last 24 "
             'hours): send a template, or set "check_window": false to try anyway',
+            code=rule.code,
+        )
+
+
+async def _check_opt_out(services: Services, tenant_id: str, recipient: str, template: str) -> None:
+    """Refuse marketing to a contact who opted out, where it is known to be marketing; what is not
+    known here, the worker finds out before it sends.
+    """
+    try:
+        refused = await services.database.read(
+            opt_outs.refuses, tenant_id, contact_key(recipient), template
+        )
+    except UNAVAILABLE:
+        return
+    if refused:
+        rule = rule_for(131050)
+        raise InvalidRequestError.of(
+            "to",
+            "the contact opted out of marketing messages, and the template is marketing: do not "
+            "send it until they come back (VOLTAR)",
             code=rule.code,
         )
 

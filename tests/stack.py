@@ -96,6 +96,7 @@ def make_settings(directory: Path, database_url: str | None = None, **changes: A
         "webhook_allowed_networks": "127.0.0.0/8",
         "encryption_keys": ENCRYPTION_KEY,
         "whatsapp_webhook_verify_token": "verify-me",
+        "auto_responder": False,
         **changes,
     }
     values.setdefault("whatsapp_api_base_url", f"http://127.0.0.1:{values['sandbox_port']}")

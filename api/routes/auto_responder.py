@@ -274,6 +274,8 @@ async def _deliver(
                     "tenant_id": reply.tenant_id,
                     "metadata": {"rule_id": reply.rule_id or ""},
                     "scheduled_for": sending.after(reply.delay_seconds),
+                    # The caller says that the contact just wrote: the window is open.
+                    "check_window": False,
                 }
             )
             message = await sending.prepare(services, principal, send)

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Header, HTTPException, Request, UploadFile
 from fastapi.responses import JSONResponse
@@ -47,6 +47,16 @@ class LimitsRequest(BaseModel):
     pair_limit: bool | None = None
     customer_service_window: bool | None = None
     status_delays: dict[str, Annotated[float, Field(ge=0)]] | None = None
+
+
+class TemplateRequest(BaseModel):
+    """A template as the account has it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    category: Literal["MARKETING", "UTILITY", "AUTHENTICATION"]
+    language: str = "pt_BR"
+    status: str = "APPROVED"
 
 
 def create_sandbox(
@@ -87,6 +97,22 @@ def create_sandbox(
     async def stats() -> dict[str, Any]:
         """Accepted, rejected by code, peak in any one second by number, duplicates by our id."""
         return state.stats()
+
+    @app.get("/sandbox/reads", tags=["control"])
+    async def list_reads() -> list[dict[str, Any]]:
+        """Messages of contacts that were marked as read, in order."""
+        return state.reads
+
+    @app.get("/sandbox/templates", tags=["control"])
+    async def list_templates() -> list[dict[str, Any]]:
+        """The account's templates."""
+        return list(state.templates.values())
+
+    @app.put("/sandbox/templates/{name}", tags=["control"])
+    async def put_template(name: str, request: TemplateRequest) -> dict[str, Any]:
+        """Make or change a template of the account."""
+        state.templates[name] = {"name": name, **request.model_dump()}
+        return state.templates[name]
 
     @app.post("/sandbox/reset", tags=["control"])
     async def reset() -> dict[str, bool]:
@@ -160,6 +186,8 @@ def create_sandbox(
         if isinstance(body, dict) and body.get("status") == "read":
             if not body.get("message_id"):
                 raise GraphError(131008, "Required parameter is missing", "message_id is required")
+            read = {"wamid": body["message_id"], "phone_number_id": phone_number_id}
+            state.reads.append({**read, "typing": "typing_indicator" in body})
             return JSONResponse({"success": True})
         recipient, kind = check_message(body, set(state.media))
         fault = faults.strike(recipient, statuses=False)
@@ -207,6 +235,18 @@ def create_sandbox(
         }
         return {"id": media_id}
 
+    @app.get("/{version}/{waba_id}/message_templates", tags=["cloud api"])
+    async def get_templates(
+        version: str,
+        waba_id: str,
+        name: str | None = None,
+        authorization: Annotated[str, Header()] = "",
+    ) -> dict[str, Any]:
+        """The templates of an account."""
+        _authorize(authorization)
+        found = [t for t in state.templates.values() if name in (None, t["name"])]
+        return {"data": [{**t, "id": _node_id(t["name"])} for t in found]}
+
     @app.get("/{version}/{node}", tags=["cloud api"])
     async def get_node(
         version: str, node: str, request: Request, authorization: Annotated[str, Header()] = ""
@@ -224,6 +264,11 @@ def create_sandbox(
         }
 
     return app
+
+
+def _node_id(name: str) -> str:
+    """A number that stands for a name, as Meta's nodes have."""
+    return str(10**14 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:5]))
 
 
 def _authorize(header: str) -> None:

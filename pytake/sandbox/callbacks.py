@@ -147,7 +147,7 @@ class CallbackSender:
         }
 
     def _push_status(self, message: AcceptedMessage, status: str, due: float) -> None:
-        category = "marketing" if message.payload.get("type") == "template" else "service"
+        category = self._state.category(message)
         body: dict[str, Any] = {
             "id": message.wamid,
             "status": status,

@@ -42,6 +42,19 @@ class Limits:
     )
 
 
+_TEMPLATES: Final = (
+    {"name": "pytake_saudacao", "language": "pt_BR", "category": "MARKETING", "status": "APPROVED"},
+    {"name": "pytake_pedido", "language": "pt_BR", "category": "UTILITY", "status": "APPROVED"},
+    {
+        "name": "pytake_codigo",
+        "language": "pt_BR",
+        "category": "AUTHENTICATION",
+        "status": "APPROVED",
+    },
+)
+"""The account's templates at first; any other name is accepted too, but not listed."""
+
+
 class SandboxState:
     """Accepted messages, counters and limits; every acceptance is in the journal first."""
 
@@ -52,6 +65,9 @@ class SandboxState:
         self.media: dict[str, dict[str, Any]] = {}
         self.acknowledged: dict[str, set[str]] = defaultdict(set)
         self.last_inbound: dict[tuple[str, str], float] = {}
+        self.reads: list[dict[str, Any]] = []
+        """Messages of contacts that were marked as read, in order."""
+        self.templates: dict[str, dict[str, Any]] = {t["name"]: dict(t) for t in _TEMPLATES}
         self._recent: dict[str, deque[float]] = defaultdict(deque)
         self._peaks: Counter[str] = Counter()
         self._pair_debt: dict[tuple[str, str], float] = {}
@@ -105,6 +121,14 @@ class SandboxState:
         self._add(message)
         return message
 
+    def category(self, message: AcceptedMessage) -> str:
+        """What a message is billed as: its template's category; a template not listed is marketing."""
+        template = message.payload.get("template")
+        if not isinstance(template, dict):
+            return "service"
+        known: str = self.templates.get(str(template.get("name")), {}).get("category", "MARKETING")
+        return known.lower()
+
     def acknowledge(self, items: list[tuple[str, str]]) -> None:
         """Note that the callback took (wamid, status) pairs."""
         self._write({"acknowledged": items})
@@ -139,6 +163,7 @@ class SandboxState:
             self.media,
             self.acknowledged,
             self.last_inbound,
+            self.reads,
             self._recent,
             self._peaks,
             self._pair_debt,

@@ -16,7 +16,7 @@ from sqlalchemy import delete, func, select, text
 from sqlmodel import Session, col
 
 from pytake.domain.limits import CUSTOMER_SERVICE_WINDOW, TIER_WINDOW, paced_rate
-from pytake.storage import numbers
+from pytake.storage import numbers, opt_outs
 from pytake.storage.messages import insert_into
 from pytake.storage.tables import Contact, PhoneNumber, WindowEntry
 
@@ -32,7 +32,10 @@ class Candidate:
     tenant_id: str
     contact_key: str
     counts: bool
-    """Whether it counts against the messaging limit when the customer service window is closed."""
+    """Whether it counts against the messaging limit when the customer service window is closed; all
+    templates do."""
+    cleared: bool = False
+    """It is known to be no marketing: an opt-out does not concern it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class Admission:
     """Set if this message alone made its recipient count: what :func:`uncount` takes."""
     reason: str = ""
     until: datetime | None = None
+    opted_out: bool = False
+    """The contact wants no marketing: only a message that is none may go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +76,15 @@ def admit(
     """Decide for each candidate, in order."""
     decisions: list[Admission | None] = [None] * len(batch)
     by_number: dict[str, list[int]] = defaultdict(list)
+    left = opt_outs.among(
+        session, {(c.tenant_id, c.contact_key) for c in batch if c.counts and not c.cleared}
+    )
     for index, candidate in enumerate(batch):
-        by_number[candidate.phone_number_id].append(index)
+        whose = (candidate.tenant_id, candidate.contact_key)
+        if candidate.counts and not candidate.cleared and whose in left:
+            decisions[index] = Admission(opted_out=True)
+        else:
+            by_number[candidate.phone_number_id].append(index)
     for number_id in sorted(by_number):  # one order for all: no deadlocks
         indexes = by_number[number_id]
         number = numbers.lock(session, number_id) or numbers.register(

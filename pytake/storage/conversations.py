@@ -87,11 +87,13 @@ def decide(
     if earlier is not None:
         return Verdict(earlier)
     conversation = lock(session, party)
-    rows = session.scalars(
-        select(InboundMessage)
-        .where(col(InboundMessage.wamid).in_(wamids), col(InboundMessage.handled_by).is_(None))
-        .order_by(col(InboundMessage.sent_at), col(InboundMessage.received_at))
-    ).all()
+    found = session.scalars(
+        select(InboundMessage).where(
+            col(InboundMessage.wamid).in_(wamids), col(InboundMessage.handled_by).is_(None)
+        )
+    )
+    place = {wamid: index for index, wamid in enumerate(wamids)}
+    rows = sorted(found, key=lambda row: (row.sent_at, row.received_at, place[row.wamid]))
     if not rows:
         return Verdict(_silent(party, key, now, "every message was answered before"))
     contact = session.get(Contact, (party.phone_number_id, party.contact_key))
@@ -139,12 +141,14 @@ def respond(
     if not fresh:
         verdict.reply.reason = "the messages are too old to be answered"
         return verdict
-    answering = wished is not None and wished.rule is not None  # goodbye is said in any case
-    if not answering and (
-        reason := _held_back(session, conversation, party, policy, now, verdict.raised)
-    ):
-        verdict.reply.reason = reason
-        return verdict
+    if wished is None or wished.rule is None:  # goodbye is said in any case
+        reason = _handed_over(session, conversation, policy, now, verdict.raised)
+        tapped = any(item.said.reply_id for item in fresh)  # as no bot does
+        if reason is None and not tapped:
+            reason = _looks_like_a_bot(session, conversation, policy.loop, now)
+        if reason is not None:
+            verdict.reply.reason = reason
+            return verdict
     burst = [item.said for item in fresh]
     if wished is not None:
         verdict.choice = Choice(wished.rule, wished.rule.response if wished.rule else None)
@@ -223,39 +227,45 @@ def _confirmation(book: RuleBook, wanted: Wish, party: Party) -> Rule:
     )
 
 
-def _held_back(
+def _handed_over(
     session: Session,
     conversation: Conversation,
-    party: Party,
     policy: Policy,
     now: datetime,
     raised: list[Dispatch],
 ) -> str | None:
-    """Why the bot keeps silent in this conversation; ends a hand-over that fell silent."""
-    if conversation.handover_at is not None:
-        active = conversation.handover_active_at or conversation.handover_at
-        if now - active < policy.handover_silence:
-            conversation.handover_active_at = now
-            session.add(conversation)
-            return "a person has the conversation"
-        raised += end_handover(session, conversation, now, "silence")
+    """Whether a person has the conversation; ends a hand-over that fell silent."""
+    if conversation.handover_at is None:
+        return None
+    active = conversation.handover_active_at or conversation.handover_at
+    if now - active < policy.handover_silence:
+        conversation.handover_active_at = now
+        session.add(conversation)
+        return "a person has the conversation"
+    raised += end_handover(session, conversation, now, "silence")
+    return None
+
+
+def _looks_like_a_bot(
+    session: Session, conversation: Conversation, loop: LoopBreaker, now: datetime
+) -> str | None:
+    """Whether the contact gets answers faster than a person reads them; it then is left alone."""
     if conversation.muted_until is not None and conversation.muted_until > now:
         return f"it looks like a bot: silent until {conversation.muted_until.isoformat()}"
-    since = now - timedelta(seconds=policy.loop.seconds)
     answers = session.scalars(
         select(func.count()).where(
-            col(AutoReply.tenant_id) == party.tenant_id,
-            col(AutoReply.phone_number_id) == party.phone_number_id,
-            col(AutoReply.contact_key) == party.contact_key,
-            col(AutoReply.at) > since,
+            col(AutoReply.tenant_id) == conversation.tenant_id,
+            col(AutoReply.phone_number_id) == conversation.phone_number_id,
+            col(AutoReply.contact_key) == conversation.contact_key,
+            col(AutoReply.at) > now - timedelta(seconds=loop.seconds),
             col(AutoReply.status) == "answered",
         )
     ).one()
-    if answers >= policy.loop.exchanges:
-        conversation.muted_until = now + timedelta(seconds=policy.loop.pause_seconds)
-        session.add(conversation)
-        return f"it looks like a bot: {answers} answers within {policy.loop.seconds:g} seconds"
-    return None
+    if answers < loop.exchanges:
+        return None
+    conversation.muted_until = now + timedelta(seconds=loop.pause_seconds)
+    session.add(conversation)
+    return f"it looks like a bot: {answers} answers within {loop.seconds:g} seconds"
 
 
 def _answer(

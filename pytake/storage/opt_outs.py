@@ -78,6 +78,16 @@ def among(session: Session, contacts: set[tuple[str, str]]) -> set[tuple[str, st
     return {(tenant, contact) for tenant, contact in rows} & contacts
 
 
+def refuses(session: Session, tenant_id: str, contact_key: str, template: str) -> bool:
+    """Whether the contact opted out and the template is known to be marketing."""
+    if session.get(OptOut, (tenant_id, contact_key)) is None:
+        return False
+    kinds = session.scalars(
+        select(col(TemplateCategory.category)).where(col(TemplateCategory.name) == template)
+    ).all()
+    return bool(kinds) and all(kind == MARKETING for kind in kinds)
+
+
 def category(session: Session, portfolio_id: str, name: str) -> TemplateCategory | None:
     """What Meta last said of a template."""
     return session.get(TemplateCategory, (portfolio_id, name))

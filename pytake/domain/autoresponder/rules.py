@@ -4,6 +4,7 @@ What WhatsApp would refuse is refused here, when the rule is saved: every answer
 every variable at its longest and checked against the limits of ``pytake.domain.content``.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
@@ -103,10 +104,27 @@ def _where(pattern: str, error: re2.error) -> str:
     raw = error.args[0] if error.args else b""
     text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
     problem, _, part = text.partition(": ")
-    position = pattern.rfind(part) if part else -1
+    position = _unmatched(pattern) if part == pattern else pattern.rfind(part) if part else -1
     place = f" at character {position + 1}" if position >= 0 else ""
     found = f": {part!r}" if part and part != pattern else ""
     return f"not a valid regular expression: {problem}{place}{found}"
+
+
+def _unmatched(pattern: str) -> int:
+    """Where the parenthesis stands that RE2 misses the other of; -1 if there is none."""
+    opened: list[int] = []
+    in_class = False
+    for match in re.finditer(r"\\.|[][()]", pattern, re.DOTALL):
+        sign = match[0]
+        if in_class or sign == "[":
+            in_class = sign != "]"
+        elif sign == "(":
+            opened.append(match.start())
+        elif sign == ")":
+            if not opened:
+                return match.start()
+            opened.pop()
+    return opened[-1] if opened else -1
 
 
 class ReplyTrigger(_Model):
