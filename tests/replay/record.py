@@ -1,4 +1,4 @@
-"""Records the histories that ``test_replay`` replays: ``python -m tests.replay.record``.
+"""Records the histories that ``test_replay`` replays: ``python -m tests.replay.record [scenario...]``.
 
 Run it after a change to a workflow that is meant to break replay, and say why in the commit: running
 messages of the version before would break too, unless the change is behind ``workflow.patched``.
@@ -17,7 +17,12 @@ from typing import Any
 
 from temporalio.service import RPCError
 
-from pytake.contracts import delivery_workflow_id, number_workflow_id
+from pytake.contracts import (
+    conversation_workflow_id,
+    delivery_workflow_id,
+    number_workflow_id,
+)
+from pytake.storage import keys
 from tests.receiver import Receiver, receiving
 from tests.stack import (
     Stack,
@@ -201,11 +206,55 @@ async def webhook_replay(stack: Stack) -> str:
         return replay_id
 
 
+async def _conversation(stack: Stack, **rule: object) -> tuple[str, str]:
+    """A contact who wrote what the rule answers; workflow id and contact."""
+    tenant, contact = f"t{fresh_recipient()}", fresh_recipient()
+    number = await stack.register(tenant=tenant)
+    body = {
+        "name": "r", "tenant_id": tenant, "trigger": {"type": "Keyword", "words": ["oi"]},
+        "response": {"action": "SendMessage", "text": "Olá"}, **rule,
+    }  # fmt: skip
+    response = await stack.api.post("/api/v1/auto-responder/rules", json=body)
+    assert response.status_code == 201, response.text
+    await stack.inbound(contact, "oi", number)
+    key = await stack.database.write(keys.contact_hash_key)
+    return conversation_workflow_id(number, keys.hash_contact(key, contact)), contact
+
+
+async def _answered(stack: Stack, contact: str, messages: int) -> None:
+    async def reached() -> bool:
+        return len(await stack.accepted(to=contact)) == messages
+
+    await eventually(reached, 30)
+    await asyncio.sleep(1)
+
+
+async def conversation_answered(stack: Stack) -> str:
+    workflow_id, contact = await _conversation(stack)
+    await _answered(stack, contact, 1)
+    return workflow_id
+
+
+async def conversation_with_a_sequence_after_a_delay(stack: Stack) -> str:
+    one, two = ({"action": "SendMessage", "text": text} for text in ("um", "dois"))
+    sequence = {"action": "Sequence", "actions": [one, two]}
+    workflow_id, contact = await _conversation(stack, response=sequence, delay_seconds=2)
+    await _answered(stack, contact, 2)
+    return workflow_id
+
+
+async def conversation_without_an_answer(stack: Stack) -> str:
+    workflow_id, _ = await _conversation(stack, active=False)
+    await asyncio.sleep(3)
+    return workflow_id
+
+
 SCENARIOS: tuple[Callable[[Stack], Awaitable[str]], ...] = (
     sent, retried, without_an_answer, settled_by_its_receipt, deferred, dead, redriven,
     cancelled_in_back_off, cancelled_by_the_web_ui, held_and_resumed, scheduled_moved_and_sent,
     scheduled_and_cancelled, number_throttled, webhook_delivered, webhook_dead,
-    webhook_retried_by_hand, webhook_replay,
+    webhook_retried_by_hand, webhook_replay, conversation_answered,
+    conversation_with_a_sequence_after_a_delay, conversation_without_an_answer,
 )  # fmt: skip
 
 
@@ -225,11 +274,14 @@ def portable(value: Any) -> Any:
 
 
 async def main() -> None:
-    """Run every scenario and save its history."""
+    """Run every scenario, or those that are named, and save its history."""
     HISTORIES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as directory, temporal_server(Path(directory)) as address:
-        async with running_stack(make_settings(Path(directory)), address) as stack:
+        settings = make_settings(Path(directory), auto_responder=True, default_rules=False)
+        async with running_stack(settings, address) as stack:
             for scenario in SCENARIOS:
+                if sys.argv[1:] and scenario.__name__ not in sys.argv[1:]:
+                    continue
                 workflow_id, _, run_id = (await scenario(stack)).partition(" ")
                 handle = stack.client.get_workflow_handle(workflow_id, run_id=run_id or None)
                 history = await handle.fetch_history()

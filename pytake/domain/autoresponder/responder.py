@@ -197,7 +197,7 @@ def _trigger_refusal(
     rule: Rule, matches: Mapping[str, Specificity], situation: Situation
 ) -> str | None:
     trigger = rule.trigger
-    if isinstance(trigger, DefaultTrigger):
+    if rule.id in matches or isinstance(trigger, DefaultTrigger):
         return None
     if isinstance(trigger, WelcomeTrigger):
         return _welcome_refusal(trigger, situation)
@@ -211,7 +211,7 @@ def _trigger_refusal(
         return None if situation.hours.away else "away is not set"
     if isinstance(trigger, OptTrigger):
         return "it confirms the words that leave and come back"
-    return None if rule.id in matches else "the message does not match its trigger"
+    return "the message does not match its trigger"
 
 
 def _welcome_refusal(trigger: WelcomeTrigger, situation: Situation) -> str | None:

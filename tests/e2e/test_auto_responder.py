@@ -1,0 +1,363 @@
+"""The auto-responder through its endpoints and the sandbox, on the real server."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from api.responder_schemas import RULE_EXAMPLE
+from pytake.clock import now
+from pytake.storage import callbacks, keys
+from tests.hooks import configure, tenant
+from tests.receiver import Receiver
+from tests.stack import (
+    Stack,
+    eventually,
+    fresh_recipient,
+    make_settings,
+    running_stack,
+    temporal_server,
+)
+
+BASE = "/api/v1/auto-responder"
+PROMO_TEXT = "🎉 Temos 20% de desconto esta semana! Digite QUERO para saber mais."
+
+
+@pytest.fixture(scope="module")
+async def stack(
+    database_url: str, own_temporal_address: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stack]:
+    settings = make_settings(
+        tmp_path_factory.mktemp("stack"),
+        database_url,
+        auto_responder=True,
+        reply_debounce_seconds=0.5,
+    )
+    async with running_stack(settings, own_temporal_address) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def own_temporal_address(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One for each database: workers of two stacks would take each other's tasks."""
+    with temporal_server(tmp_path_factory.mktemp("temporal")) as address:
+        yield address
+
+
+async def call(stack: Stack, method: str, path: str, expect: int = 200, **options: Any) -> Any:
+    response = await stack.api.request(method, f"{BASE}{path}", **options)
+    assert response.status_code == expect, response.text
+    return response.json() if response.content else None
+
+
+async def callback(stack: Stack, number: str, field: str, **value: Any) -> httpx.Response:
+    """A request of Meta's, signed."""
+    value |= {"messaging_product": "whatsapp", "metadata": {"phone_number_id": number}}
+    change = {"field": field, "value": value}
+    body = json.dumps({"entry": [{"id": "1", "changes": [change]}]}).encode()
+    secret = (stack.settings.app_secret or "").encode()
+    signature = hmac.new(secret, body, hashlib.sha256).hexdigest()
+    return await stack.api.post(
+        "/api/v1/whatsapp/webhook",
+        content=body,
+        headers={"X-Hub-Signature-256": f"sha256={signature}"},
+    )
+
+
+async def answers(stack: Stack, contact: str, count: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+
+    async def reached() -> bool:
+        found[:] = await stack.accepted(to=contact)
+        return len(found) >= count
+
+    await eventually(reached, 20, lambda: f"{len(found)} answers, not {count}")
+    return found
+
+
+def rule(words: list[str], tenant_id: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "name": "r", "tenant_id": tenant_id, "trigger": {"type": "Keyword", "words": words},
+        "response": {"action": "SendMessage", "text": "ok"}, **fields,
+    }  # fmt: skip
+
+
+async def test_the_example_answers_within_three_seconds(stack: Stack) -> None:
+    made = await call(stack, "POST", "/rules", 201, json=RULE_EXAMPLE)
+    assert {
+        **made,
+        **RULE_EXAMPLE,
+        "trigger": made["trigger"],
+        "response": made["response"],
+    } == made
+    contact = fresh_recipient()
+    started = time.monotonic()
+    wamid = await stack.inbound(contact, "Quero saber da PROMOCAO")
+    (answer,) = await answers(stack, contact, 1)
+    assert time.monotonic() - started < 3
+    assert answer["payload"]["text"]["body"] == PROMO_TEXT
+    assert answer["payload"]["context"] == {"message_id": wamid}
+    reads = (await stack.sandbox.get("/sandbox/reads")).json()
+    assert [r["typing"] for r in reads if r["wamid"] == wamid] == [True]
+    view = await stack.until(answer["biz_opaque_callback_data"], "read")
+    assert (view["priority"], view["metadata"]) == ("High", {"rule_id": "promo"})
+    state = await call(stack, "GET", f"/contacts/{contact}")
+    assert [(u["rule_id"], u["count"]) for u in state["uses"]] == [("promo", 1)]
+    assert state["window"]["open"]
+    await call(stack, "POST", "/rules", 409, json=RULE_EXAMPLE)
+
+
+async def test_a_message_delivered_twice_is_answered_once(stack: Stack) -> None:
+    owner, contact = tenant(), fresh_recipient()
+    number = await stack.register(tenant=owner)
+    await call(stack, "POST", "/rules", 201, json=rule(["eco"], owner, id="eco"))
+    message = {
+        "from": contact, "id": f"wamid.{contact}", "timestamp": str(int(time.time())),
+        "type": "text", "text": {"body": "eco"},
+    }  # fmt: skip
+    for pause in (0.0, 0.0, 1.5):
+        await asyncio.sleep(pause)
+        assert (await callback(stack, number, "messages", messages=[message])).status_code == 200
+    await answers(stack, contact, 1)
+    await asyncio.sleep(1.5)
+    assert len(await stack.accepted(to=contact)) == 1
+
+
+async def test_messages_whose_signal_was_lost_are_swept_up(stack: Stack) -> None:
+    owner, contact = tenant(), fresh_recipient()
+    number = await stack.register(tenant=owner)
+    await call(stack, "POST", "/rules", 201, json=rule(["eco"], owner, id="eco"))
+    item = callbacks.Inbound(
+        f"wamid.{contact}", owner, number, contact, contact, None, None, "text",
+        {"from": contact, "type": "text", "text": {"body": "eco"}}, now(), answerable=True,
+    )  # fmt: skip
+    await stack.database.write(callbacks.store_inbound, [item], now())
+    await answers(stack, contact, 1)
+
+
+async def test_uses_are_exact_when_everything_happens_at_once(stack: Stack) -> None:
+    owner, contact = tenant(), fresh_recipient()
+    number = await stack.register(tenant=owner)
+    body = rule(["vale"], owner, id="vale", max_uses_per_contact=3)
+    await call(stack, "POST", "/rules", 201, json=body)
+    asked = {
+        "from": contact, "message": "vale", "deliver": True, "tenant_id": owner, "phone_number_id": number,
+    }  # fmt: skip
+    results = await asyncio.gather(
+        *(call(stack, "POST", "/process", json=asked) for _ in range(12))
+    )
+    assert (
+        sum(result["rule"] is not None and result["rule"]["id"] == "vale" for result in results)
+        == 3
+    )
+    state = await call(
+        stack, "GET", f"/contacts/{contact}", params={"tenant_id": owner, "phone_number_id": number}
+    )
+    assert {u["rule_id"]: u["count"] for u in state["uses"]}["vale"] == 3
+
+
+async def test_process_decides_and_leaves_no_trace(stack: Stack) -> None:
+    owner = tenant()
+    number = await stack.register(tenant=owner)
+    body = rule(["vale"], owner, id="vale", max_uses_per_contact=1)
+    await call(stack, "POST", "/rules", 201, json=body)
+    contact = fresh_recipient()
+    asked = {
+        "from": contact, "message": "vale", "tenant_id": owner, "phone_number_id": number, "explain": True,
+    }  # fmt: skip
+    for _ in range(2):
+        result = await call(stack, "POST", "/process", json=asked)
+        assert result["rule"]["id"] == "vale"
+        assert result["action"]["text"] == "ok"
+        assert result["messages"][0]["message_id"] is None
+        assert result["delivered"] is False
+        why = {item["rule_id"]: item for item in result["explain"]}
+        assert why["vale"]["matched"] is True
+        assert why["menu"]["reason"] == "the message does not match its trigger"
+    sent = await call(stack, "POST", "/process", json={**asked, "deliver": True})
+    await stack.until(sent["messages"][0]["message_id"], "read")
+    result = await call(stack, "POST", "/process", json=asked)
+    why = {item["rule_id"]: item["reason"] for item in result["explain"]}
+    assert why["vale"] == "the contact got it 1 times, of at most 1"
+    first = await call(
+        stack, "POST", "/process", json={**asked, "message": "oi", "is_first_message": True}
+    )
+    assert first["rule"]["id"] == "boas-vindas"
+    leaving = await call(stack, "POST", "/process", json={**asked, "message": "sair"})
+    assert leaving["rule"]["id"] == "optout"
+    state = await call(
+        stack, "GET", f"/contacts/{contact}", params={"tenant_id": owner, "phone_number_id": number}
+    )
+    assert state["opt_out"]["opted_out"] is False
+
+
+async def test_marketing_is_refused_to_who_left_and_nothing_else(
+    stack: Stack, receiver: Receiver
+) -> None:
+    owner, contact = tenant(), fresh_recipient()
+    number = await stack.register(tenant=owner)
+    await configure(
+        stack, owner, receiver.script(f"/opt/{owner}", 200), events=["contact.*", "conversation.*"]
+    )
+    await stack.inbound(contact, "SAIR", number)
+    await answers(stack, contact, 1)
+    base = {"to": contact, "tenant_id": owner, "phone_number_id": number}
+    # The category is not known yet: the worker asks Meta, and sends nothing.
+    message_id = (await stack.send(**base))["message_id"]
+    view = await stack.until(message_id, "failed")
+    assert view["error"]["code"] == 131050
+    assert await stack.accepted(biz_opaque_callback_data=message_id) == []
+    refused = await stack.send(**base, expect=422)
+    assert refused["errors"][0]["field"] == "to"
+    useful = {"name": "pytake_pedido", "language": "pt_BR"}
+    await stack.until((await stack.send(**base, content=useful))["message_id"], "read")
+    await stack.inbound(contact, "voltar", number)
+    await answers(stack, contact, 3)
+    await stack.until((await stack.send(**base))["message_id"], "read")
+
+    async def told() -> bool:
+        return [json.loads(r.body)["type"] for r in receiver.received[f"/opt/{owner}"]] == [
+            "contact.opted_out", "contact.opted_in",
+        ]  # fmt: skip
+
+    await eventually(told, 20)
+
+
+async def test_preferences_set_in_whatsapp_count_too(stack: Stack) -> None:
+    owner, contact = tenant(), fresh_recipient()
+    number = await stack.register(tenant=owner)
+    params = {"tenant_id": owner, "phone_number_id": number}
+    for value, expected in (("stop", True), ("resume", False)):
+        preference = {"wa_id": contact, "category": "marketing_messages", "value": value}
+        response = await callback(stack, number, "user_preferences", user_preferences=[preference])
+        assert response.status_code == 200
+        state = await call(stack, "GET", f"/contacts/{contact}", params=params)
+        assert state["opt_out"]["opted_out"] is expected
+
+
+async def test_hand_over_tells_the_tenants_system(stack: Stack, receiver: Receiver) -> None:
+    owner, contact = tenant(), fresh_recipient()
+    number = await stack.register(tenant=owner)
+    await configure(stack, owner, receiver.script(f"/hand/{owner}", 200), events=["conversation.*"])
+    transfer = {"action": "TransferToAgent", "department": "vendas", "text": "Um momento."}
+    await call(
+        stack, "POST", "/rules", 201, json=rule(["humano"], owner, id="humano", response=transfer)
+    )
+    await stack.inbound(contact, "humano", number)
+    await answers(stack, contact, 1)
+    params = {"tenant_id": owner, "phone_number_id": number}
+    state = await call(stack, "GET", f"/contacts/{contact}", params=params)
+    assert state["handover"]["active"]
+    assert (state["handover"]["by"], state["handover"]["department"]) == ("rule:humano", "vendas")
+    await call(stack, "POST", f"/contacts/{contact}/resume", params=params)
+
+    async def told() -> bool:
+        return len(receiver.received[f"/hand/{owner}"]) == 2
+
+    await eventually(told, 20)
+    events = [json.loads(r.body) for r in receiver.received[f"/hand/{owner}"]]
+    assert {(e["type"], e["data"]["department"], e["data"]["reason"]) for e in events} == {
+        ("conversation.handed_over", "vendas", "rule:humano"),
+        ("conversation.resumed", "vendas", "resumed"),
+    }
+
+
+async def test_rules_live_and_die(stack: Stack) -> None:
+    owner = {"tenant_id": tenant()}
+    listed = (await call(stack, "GET", "/rules", params=owner))["rules"]
+    assert {"boas-vindas", "menu", "horario", "atendente", "fora-do-horario", "nao-entendi"} == {
+        r["id"] for r in listed
+    }
+    made = await call(stack, "POST", "/rules", 201, json=rule(["x"], owner["tenant_id"]))
+    path = f"/rules/{made['id']}"
+    assert await call(stack, "GET", path, params=owner) == made
+    changed = await call(stack, "PUT", path, params=owner, json={**made, "priority": 7})
+    assert changed == {**made, "priority": 7}
+    assert (await call(stack, "POST", f"{path}/toggle", params=owner))["active"] is False
+    assert (await call(stack, "POST", f"{path}/toggle", params=owner, json={"active": False}))[
+        "active"
+    ] is False
+    inactive = await call(stack, "GET", "/rules", params={**owner, "active": False})
+    assert [r["id"] for r in inactive["rules"]] == [made["id"]]
+    await call(stack, "DELETE", path, 204, params=owner)
+    for method in ("GET", "DELETE"):
+        await call(stack, method, path, 404, params=owner)
+    await call(stack, "PUT", path, 404, params=owner, json=made)
+    await call(stack, "POST", f"{path}/toggle", 404, params=owner)
+    await call(stack, "PUT", path, 422, params=owner, json={**made, "id": "other"})
+    # What was deleted of the starting set does not come back.
+    await call(stack, "DELETE", "/rules/menu", 204, params=owner)
+    assert "menu" not in {
+        r["id"] for r in (await call(stack, "GET", "/rules", params=owner))["rules"]
+    }
+    problem = await call(stack, "POST", "/rules", 422, json=rule(["x"], "t", trigger={"type": "Pattern", "pattern": "a(b"}))  # fmt: skip
+    assert problem["errors"] == [
+        {"field": "trigger.pattern", "message": "not a valid regular expression: missing ) at character 2"}
+    ]  # fmt: skip
+
+
+async def test_hours_are_the_numbers_own_or_the_tenants(stack: Stack) -> None:
+    owner = tenant()
+    number = await stack.register(tenant=owner)
+    params = {"tenant_id": owner}
+    ours = {**params, "phone_number_id": number}
+    default = await call(stack, "GET", "/business-hours", params=ours)
+    assert (default["configured"], default["timezone"]) == (False, "America/Sao_Paulo")
+    night = {
+        "weekly": {"friday": [{"start": "18:00", "end": "02:00"}]},
+        "timezone": "America/Manaus",
+    }
+    await call(stack, "PUT", "/business-hours", params=params, json=night)
+    assert (await call(stack, "GET", "/business-hours", params=ours))[
+        "timezone"
+    ] == "America/Manaus"
+    always = {"weekly": {d: [{"start": "00:00", "end": "24:00"}] for d in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")}, "holidays": None}  # fmt: skip
+    view = await call(stack, "PUT", "/business-hours", params=ours, json=always)
+    assert (view["open_now"], view["phone_number_id"], view["configured"]) == (True, number, True)
+    assert (await call(stack, "GET", "/business-hours", params=params))[
+        "timezone"
+    ] == "America/Manaus"
+    problem = await call(
+        stack, "PUT", "/business-hours", 422, params=ours, json={"timezone": "Brasília"}
+    )
+    assert problem["errors"][0]["field"] == "timezone"
+    # A page of hours can be put back as it was got.
+    shown = {
+        k: v for k, v in view.items() if k in ("timezone", "weekly", "holidays", "dates", "away")
+    }
+    assert await call(stack, "PUT", "/business-hours", params=ours, json=shown) == view | {
+        "opens_at": (await call(stack, "GET", "/business-hours", params=ours))["opens_at"]
+    }
+
+
+async def test_contacts_are_their_tenants_alone(stack: Stack) -> None:
+    owner, other, contact = tenant(), tenant(), fresh_recipient()
+    number = await stack.register(tenant=owner)
+    await stack.inbound(contact, "oi", number)
+    await answers(stack, contact, 1)
+    # An admin may act for another tenant, but finds that tenant's state, which is blank.
+    scope = {"tenant_id": other, "phone_number_id": number}
+    state = await call(stack, "GET", f"/contacts/{contact}", params=scope)
+    assert (state["name"], state["uses"], state["window"]["open"]) == (None, [], False)
+    key, text = await stack.database.write(
+        keys.create, tenant_id=other, admin=False, name="k", now=now()
+    )
+    headers = {"Authorization": f"Bearer {text}"}
+    try:
+        for method, path in (
+            ("GET", "/rules"), ("GET", f"/contacts/{contact}"), ("POST", f"/contacts/{contact}/reset"),
+            ("GET", "/business-hours"),
+        ):  # fmt: skip
+            await call(stack, method, path, 403, params={"tenant_id": owner}, headers=headers)
+        await call(
+            stack, "POST", f"/contacts/{contact}/handover", 422,
+            params={"phone_number_id": number}, headers=headers,
+        )  # fmt: skip
+    finally:
+        await stack.database.write(keys.revoke, key.id, now())
