@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pytake workflows activities api worker.py tests
 
-.PHONY: up setup test check format lock clean
+.PHONY: up setup test check bench format lock clean
 .DEFAULT_GOAL := up
 
 up: setup ## set up and run everything (ARGS="--port 9000" for options)
@@ -30,6 +30,9 @@ check: setup ## format, lint, types, import rule, tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) test
+
+bench: setup ## measure; a table, and JSON in .pytake/bench.json (ARGS="rules" for a part)
+	$(BIN)/python -m tests.bench $(ARGS)
 
 format: setup ## format and sort imports
 	$(BIN)/ruff check --fix $(SOURCES)

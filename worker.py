@@ -150,7 +150,7 @@ def number_defaults(settings: Settings) -> NumberDefaults:
 @asynccontextmanager
 async def running(settings: Settings, client: Client, database: Database) -> AsyncIterator[None]:
     """Workers that run while the context is open, and finish their calls when it closes."""
-    await temporal.ensure_rate_limits(client)
+    await temporal.patiently(lambda: temporal.ensure_rate_limits(client))
     defaults = number_defaults(settings)
     number = await database.write(
         numbers.register,
@@ -161,7 +161,7 @@ async def running(settings: Settings, client: Client, database: Database) -> Asy
         rate=defaults.rate,
         tier=defaults.tier,
     )
-    await follow_number(client, number)
+    await temporal.patiently(lambda: follow_number(client, number))
     async with serving(settings, client, database):
         yield
 
@@ -236,7 +236,7 @@ async def run(settings: Settings) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     database = Database(settings.sqlalchemy_url)
-    client = await temporal.connect()
+    client = await temporal.patiently(temporal.connect)
     async with running(settings, client, database):
         _log.info("worker ready", queue=temporal.WORKFLOW_QUEUE, send_queue=temporal.SEND_QUEUE)
         await stop.wait()

@@ -1,9 +1,12 @@
 """The only ``Client.connect``; task queues, search-attribute keys and queue rate limits."""
 
-from collections.abc import Collection, Mapping, Sequence
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+import structlog
 from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
 from temporalio.api.operatorservice.v1 import (
     AddSearchAttributesRequest,
@@ -18,6 +21,9 @@ from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from pytake.settings import temporal_environment
+
+_log = structlog.get_logger()
+T = TypeVar("T")
 
 WORKFLOW_QUEUE: Final = "pytake"
 """Workflow tasks, and activities that need no rate limit."""
@@ -150,6 +156,24 @@ async def _configure(
         **change,
     )
     await client.workflow_service.update_task_queue_config(request, timeout=rpc_timeout)
+
+
+async def patiently(call: Callable[[], Awaitable[T]], seconds: float = 60.0) -> T:
+    """Await a call at start-up, again while the server is not up yet.
+
+    Raises:
+        RPCError, RuntimeError: what the last try raised, once the time is over.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return await call()
+        except (RPCError, RuntimeError) as error:
+            refused = isinstance(error, RPCError) and not is_unavailable(error)
+            if refused or time.monotonic() > deadline:
+                raise
+            _log.warning("waiting for Temporal", error=str(error)[:200])
+        await asyncio.sleep(1)
 
 
 def is_unavailable(error: RPCError) -> bool:

@@ -1,13 +1,22 @@
 """Fixtures: one Temporal server a run; one stack for each database."""
 
+import secrets
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
 
 from tests.receiver import Receiver, receiving
 from tests.stack import Stack, make_settings, running_stack, temporal_server
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Conversations come last: they move the clock of the whole process."""
+    items.sort(key=lambda item: "conversations" in item.path.parts)
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +50,18 @@ def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         return url
     directory: Path = tmp_path_factory.mktemp("sqlite")
     return f"sqlite:///{directory / 'pytake.db'}"
+
+
+@pytest.fixture(scope="module")
+def own_database_url(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An empty database of the module's own, of the same kind."""
+    if database_url.startswith("sqlite"):
+        return f"sqlite:///{tmp_path_factory.mktemp('own') / 'pytake.db'}"
+    name = f"own_{secrets.token_hex(4)}"
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    parts = urlsplit(database_url)
+    return urlunsplit(parts._replace(path=f"/{name}"))
 
 
 @pytest.fixture(scope="session")

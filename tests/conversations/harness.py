@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 import time_machine
 import uvicorn
 import yaml
-from sqlmodel import Session
+from sqlmodel import Session, select
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
@@ -140,6 +140,7 @@ class Performance:
             body = {"name": rule.get("id", "rule"), "tenant_id": self.tenant, **rule}
             await self._post("rules", body, 201)
         if hours := self.script.get("hours"):
+            hours = json.loads(json.dumps(hours).replace("{year}", f"{now():%Y}"))
             response = await self.stack.api.put(
                 "/api/v1/auto-responder/business-hours", json=hours, params={"tenant_id": self.tenant}
             )  # fmt: skip
@@ -165,11 +166,14 @@ class Performance:
                 await self._act(rest)
             elif sign != "#":
                 raise ValueError(f"not a line of a script: {line!r}")
-        await self._heard(wamids)
+        if wamids:
+            await self._heard(wamids)
         if expected:
             await self._expect(expected)
-        elif wamids:
-            assert await self._spoken() == [], f"an answer to {lines}"
+        else:
+            answered = await self.stack.database.read(self._answered, wamids)
+            assert answered == [], f"an answer to {lines}"
+            assert await self._spoken() == []
 
     async def _say(self, text: str) -> str:
         message = _message(text)
@@ -197,6 +201,12 @@ class Performance:
 
         await eventually(check, 15, lambda: f"not decided about: {wamids}")
 
+    def _answered(self, session: Session, wamids: list[str]) -> list[str | None]:
+        """Rules that answered any of the messages at once (not after a delay)."""
+        rows = [session.get(InboundMessage, wamid) for wamid in wamids]
+        replies = [session.get(AutoReply, row.handled_by) for row in rows if row and row.handled_by]
+        return [r.rule_id for r in replies if r and r.status == "answered" and not r.delay_seconds]
+
     async def _spoken(self) -> list[str]:
         mine = await self.stack.accepted(phone_number_id=self.number, to=self.contact)
         return [_text_of(m["payload"]) for m in mine[self.seen :]]
@@ -217,8 +227,6 @@ class Performance:
         self.seen += len(spoken)
 
     def _why(self, session: Session) -> list[Any]:
-        from sqlmodel import select
-
         rows = session.exec(select(AutoReply).where(AutoReply.tenant_id == self.tenant))
         return [(row.status, row.rule_id, row.reason) for row in rows]
 

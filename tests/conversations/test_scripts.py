@@ -11,9 +11,9 @@ SCRIPTS = load_scripts()
 
 @pytest.fixture(scope="module")
 async def stage(
-    database_url: str, tmp_path_factory: pytest.TempPathFactory
+    own_database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Theatre]:
-    async with theatre(tmp_path_factory.mktemp("theatre"), database_url) as running:
+    async with theatre(tmp_path_factory.mktemp("theatre"), own_database_url) as running:
         yield running
 
 

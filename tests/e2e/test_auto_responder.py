@@ -22,7 +22,6 @@ from tests.stack import (
     fresh_recipient,
     make_settings,
     running_stack,
-    temporal_server,
 )
 
 BASE = "/api/v1/auto-responder"
@@ -31,23 +30,16 @@ PROMO_TEXT = "🎉 Temos 20% de desconto esta semana! Digite QUERO para saber ma
 
 @pytest.fixture(scope="module")
 async def stack(
-    database_url: str, own_temporal_address: str, tmp_path_factory: pytest.TempPathFactory
+    own_database_url: str, own_temporal_address: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Stack]:
     settings = make_settings(
         tmp_path_factory.mktemp("stack"),
-        database_url,
+        own_database_url,
         auto_responder=True,
         reply_debounce_seconds=0.5,
     )
     async with running_stack(settings, own_temporal_address) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def own_temporal_address(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """One for each database: workers of two stacks would take each other's tasks."""
-    with temporal_server(tmp_path_factory.mktemp("temporal")) as address:
-        yield address
 
 
 async def call(stack: Stack, method: str, path: str, expect: int = 200, **options: Any) -> Any:

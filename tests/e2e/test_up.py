@@ -223,6 +223,37 @@ async def test_a_delivery_goes_on_after_its_worker_is_killed_between_attempts(up
         assert made["secret"] not in log
 
 
+async def test_a_worker_killed_in_the_delay_of_an_answer_answers_once(up: Up) -> None:
+    with up.running():
+        async with up.clients() as (api, sandbox):
+            rule = {
+                "id": "lento", "name": "Lento", "delay_seconds": 5,
+                "trigger": {"type": "Keyword", "words": ["dúvida"]},
+                "response": {"action": "SendMessage", "text": "Boa pergunta."},
+            }  # fmt: skip
+            made = await api.post("/api/v1/auto-responder/rules", json=rule)
+            assert made.status_code == 201, made.text
+            contact = fresh_recipient()
+            await sandbox.post("/sandbox/inbound", json={"from": contact, "text": "uma DUVIDA"})
+
+            async def decided() -> bool:
+                state = (await api.get(f"/api/v1/auto-responder/contacts/{contact}")).json()
+                return bool(state["uses"])
+
+            await eventually(decided)
+            os.kill(up.children()["worker"], signal.SIGKILL)
+
+            async def answered() -> bool:
+                return bool((await sandbox.get("/sandbox/messages")).json())
+
+            await eventually(answered, 60)
+            await asyncio.sleep(3)
+            (answer,) = (await sandbox.get("/sandbox/messages")).json()
+            assert answer["payload"]["text"]["body"] == "Boa pergunta."
+            state = (await api.get(f"/api/v1/auto-responder/contacts/{contact}")).json()
+            assert [(use["rule_id"], use["count"]) for use in state["uses"]] == [("lento", 1)]
+
+
 async def test_doctor_finds_what_is_wrong_and_what_is_well(up: Up) -> None:
     def doctor(**environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

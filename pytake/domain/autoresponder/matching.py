@@ -96,6 +96,8 @@ class RuleBook:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules: dict[str, Rule] = {rule.id: rule for rule in rules}
+        self.situational: dict[str, None] = {}
+        """Active rules whose trigger does not look at the message."""
         self._plain, self._accented = _Side(accents=False), _Side(accents=True)
         self._replies: dict[str, list[str]] = defaultdict(list)
         self._media: dict[str, list[str]] = defaultdict(list)
@@ -124,6 +126,8 @@ class RuleBook:
         elif isinstance(trigger, MediaTrigger):
             for kind in trigger.media_types:
                 self._media[kind].append(rule.id)
+        else:
+            self.situational[rule.id] = None
         for path, option in walk(rule.response):
             if option.response is not None:
                 self._options[option.id].append((rule.id, path))

@@ -96,7 +96,9 @@ def choose(
     chosen = _option(book, burst, situation)
     matches, whose = _matches(book, burst)
     reasons: list[Reason] = []
-    for rule in sorted(book.rules.values(), key=lambda rule: _order(rule, matches)):
+    candidates = book.rules if explain else {**book.situational, **dict.fromkeys(matches)}
+    ordered = sorted((book.rules[key] for key in candidates), key=lambda r: _order(r, matches))
+    for rule in ordered:
         if chosen is not None and not explain:
             break
         why = _refusal(rule, matches, situation)

@@ -15,21 +15,30 @@ def fold(text: str, *, accents: bool = False) -> str:
     accents unless ``accents`` keeps them.
     """
     decomposed = unicodedata.normalize("NFKD", text).upper().casefold()
-    kept = "".join(
-        character
-        for character in unicodedata.normalize("NFKD", decomposed)
-        if not _ignored(character, accents)
-    )
+    kept = unicodedata.normalize("NFKD", decomposed).translate(_ACCENTED if accents else _PLAIN)
     return " ".join(unicodedata.normalize("NFC", kept).split())
 
 
-def _ignored(character: str, accents: bool) -> bool:
-    if character.isascii():
-        return False
-    category = unicodedata.category(character)
-    if category == "Mn":
-        return not accents or ord(character) in _VARIATION_SELECTORS
-    return category in ("Me", "Cf", "Cs") or ord(character) in _SKIN_TONES
+class _Kept(dict[int, int | None]):
+    """For ``str.translate``: a character stays or goes; found out once for each."""
+
+    def __init__(self, *, accents: bool) -> None:
+        super().__init__()
+        self._accents = accents
+
+    def __missing__(self, code: int) -> int | None:
+        self[code] = None if self._ignored(code) else code
+        return self[code]
+
+    def _ignored(self, code: int) -> bool:
+        category = unicodedata.category(chr(code))
+        if category == "Mn":
+            return not self._accents or code in _VARIATION_SELECTORS
+        return category in ("Me", "Cf", "Cs") or code in _SKIN_TONES
+
+
+_PLAIN: Final = _Kept(accents=False)
+_ACCENTED: Final = _Kept(accents=True)
 
 
 def is_word_character(character: str) -> bool:

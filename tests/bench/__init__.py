@@ -1,0 +1,1 @@
+"""Benchmarks: ``make bench``. Figures for people, never asserted in a test."""
