@@ -21,7 +21,9 @@ from activities.deliver_webhook import DeliveryPolicy, WebhookActivities
 from activities.number_control import NumberActivities, follow_number
 from activities.receipts import ReceiptActivities
 from activities.record_outcome import RecordActivities
+from activities.schedules import ensure_schedules
 from activities.send_message import SendActivities, SendPolicy
+from activities.snapshots import SnapshotActivities
 from activities.webhook_dispatch import Dispatcher
 from activities.webhook_replay import ReplayActivities
 from pytake import temporal
@@ -41,6 +43,7 @@ from workflows.conversation import ConversationWorkflow
 from workflows.message import MessageWorkflow
 from workflows.number import NumberWorkflow
 from workflows.scheduled_message import ScheduledMessageWorkflow
+from workflows.snapshot import SnapshotWorkflow
 from workflows.webhook_delivery import WebhookDeliveryWorkflow, WebhookReplayWorkflow
 
 _log = structlog.get_logger()
@@ -50,6 +53,7 @@ WORKFLOWS = [
     ScheduledMessageWorkflow,
     NumberWorkflow,
     ConversationWorkflow,
+    SnapshotWorkflow,
     WebhookDeliveryWorkflow,
     WebhookReplayWorkflow,
 ]
@@ -95,6 +99,7 @@ def build_workers(
     record = RecordActivities(database, dispatcher)
     replays = ReplayActivities(database, dispatcher)
     steer = NumberActivities(database, client)
+    snapshots = SnapshotActivities(api, database, dispatcher)
     converse = ConversationActivities(api, database, client, dispatcher, reply_policy(settings))
     receipts = ReceiptActivities(database, settings.receipt_wait_seconds)
     # Longer than any call: one cut off by a shutdown would have to wait for its receipt.
@@ -112,6 +117,9 @@ def build_workers(
                 webhooks.bury_delivery,
                 replays.replay_some,
                 replays.cancel_replay,
+                snapshots.list_numbers,
+                snapshots.take_snapshot,
+                snapshots.take_days,
                 converse.decide_reply,
                 converse.mark_read,
                 converse.send_reply,
@@ -162,6 +170,7 @@ async def running(settings: Settings, client: Client, database: Database) -> Asy
         tier=defaults.tier,
     )
     await temporal.patiently(lambda: follow_number(client, number))
+    await temporal.patiently(lambda: ensure_schedules(client, settings.snapshot_seconds))
     async with serving(settings, client, database):
         yield
 

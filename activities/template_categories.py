@@ -7,9 +7,11 @@ from sqlmodel import Session
 
 from pytake.clock import now
 from pytake.contracts import SendRequest
+from pytake.domain.meta_counts import Template
 from pytake.storage import opt_outs
 from pytake.storage.engine import Database
 from pytake.storage.tables import PhoneNumber
+from pytake.whatsapp import metrics
 from pytake.whatsapp.client import CloudApi
 
 _FRESH: Final = timedelta(hours=24)
@@ -30,29 +32,21 @@ class TemplateCategories:
         Raises:
             SendError: Meta could not be asked.
         """
-        name = str(request.content.get("name"))
+        name, language = str(request.content.get("name")), str(request.content.get("language"))
         portfolio_id = await self._database.read(_portfolio, request.phone_number_id)
         portfolio_id = portfolio_id or self._portfolio_id
-        known = await self._database.read(opt_outs.category, portfolio_id, name)
-        if known is None or now() - known.known_at > _FRESH:
-            answer = await self._api.get(
-                f"{portfolio_id}/message_templates", name=name, fields="name,language,category"
-            )
-            kind = _category(answer.get("data"), name, request.content.get("language"))
-            await self._database.write(
-                opt_outs.save_category, portfolio_id, name, request.tenant_id, kind, now()
-            )
-            return kind == opt_outs.MARKETING
-        return known.category == opt_outs.MARKETING
-
-
-def _category(templates: object, name: str, language: object) -> str:
-    """The category of the template in a language, else in any, else marketing."""
-    found: dict[object, str] = {}
-    for item in templates if isinstance(templates, list) else []:
-        if isinstance(item, dict) and item.get("name") == name:
-            found[item.get("language")] = str(item.get("category")).upper()
-    return found.get(language) or next(iter(found.values()), opt_outs.MARKETING)
+        known = await self._database.read(opt_outs.category, portfolio_id, name, language)
+        if known is not None and now() - known.known_at <= _FRESH:
+            return known.category == opt_outs.MARKETING
+        listed = await metrics.fetch_templates(self._api, portfolio_id, name)
+        template = next((t for t in listed if t.language == language), None)
+        template = template or next(iter(listed), None)
+        if template is None:
+            template = Template("", name, language, opt_outs.MARKETING, "UNKNOWN")
+        await self._database.write(
+            opt_outs.save_template, portfolio_id, request.tenant_id, template, now()
+        )
+        return template.category == opt_outs.MARKETING
 
 
 def _portfolio(session: Session, phone_number_id: str) -> str | None:

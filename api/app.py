@@ -20,8 +20,10 @@ from api.dependencies import Services
 from api.errors import install_error_handlers
 from api.routes import (
     auto_responder,
+    dashboard,
     health,
     messages,
+    metrics,
     numbers,
     queue,
     responder_contacts,
@@ -90,6 +92,8 @@ def create_app(settings: Settings) -> FastAPI:
         webhook_deliveries,
         auto_responder,
         responder_contacts,
+        metrics,
+        dashboard,
         health,
     ):
         app.include_router(module.router)

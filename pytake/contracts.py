@@ -316,3 +316,19 @@ def reply_message_id(tenant_id: str, key: str, index: int) -> str:
 def conversation_workflow_id(phone_number_id: str, contact_hash: str) -> str:
     """The id of a conversation's workflow; the contact is hashed, ids hold no personal data."""
     return f"conversation-{phone_number_id}-{contact_hash}"
+
+
+class SnapshotInput(Contract):
+    """Input of SnapshotWorkflow and its activities."""
+
+    phone_number_ids: list[str] = Field(default_factory=list)
+    """Empty for all numbers."""
+    days: int = 0
+    """How many days of counts to fetch; 0: the numbers' fields instead."""
+
+
+class SnapshotResult(Contract):
+    """Result of SnapshotWorkflow."""
+
+    taken: int = 0
+    problems: list[str] = Field(default_factory=list)

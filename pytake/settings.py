@@ -95,6 +95,10 @@ class Settings(BaseSettings):
         default=3600.0, gt=0, validation_alias="PYTAKE_LOOP_PAUSE_SECONDS"
     )
 
+    snapshot_seconds: int = Field(
+        default=300, ge=0, le=86_400, validation_alias="PYTAKE_SNAPSHOT_SECONDS"
+    )
+
     encryption_keys: SecretStr | None = Field(
         default=None, validation_alias="PYTAKE_ENCRYPTION_KEYS"
     )

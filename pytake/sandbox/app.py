@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import secrets
 import socket
 import struct
@@ -11,12 +12,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Header, HTTPException, Request, UploadFile
+from fastapi import FastAPI, Header, HTTPException, Request, Response, UploadFile
 from fastapi.responses import JSONResponse
 from fastapi_swagger import patch_fastapi
 from pydantic import BaseModel, ConfigDict, Field
 
 from pytake.domain.recipients import contact_key
+from pytake.sandbox.analytics import account_node, node_id, number_node, template_points
 from pytake.sandbox.callbacks import CallbackSender
 from pytake.sandbox.faults import Fault, FaultKind, Faults
 from pytake.sandbox.state import SandboxState, new_wamid
@@ -57,10 +59,41 @@ class TemplateRequest(BaseModel):
     category: Literal["MARKETING", "UTILITY", "AUTHENTICATION"]
     language: str = "pt_BR"
     status: str = "APPROVED"
+    quality_score: dict[str, Any] | None = None
+
+
+class NumberRequest(BaseModel):
+    """Fields of a phone number; those left out stay."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    quality_rating: Literal["GREEN", "YELLOW", "RED", "UNKNOWN"] | None = None
+    status: str | None = None
+    name_status: str | None = None
+    verified_name: str | None = None
+    display_phone_number: str | None = None
+    messaging_limit: str | None = None
+    throughput: dict[str, str] | None = None
+    health_status: dict[str, Any] | None = None
+
+
+class ManagementRequest(BaseModel):
+    """How the management calls answer; fields left out stay."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    down: bool | None = None
+    token_expired: bool | None = None
+    call_count: Annotated[float, Field(ge=0, le=100)] | None = None
+    regain_minutes: Annotated[float, Field(ge=0)] | None = None
 
 
 def create_sandbox(
-    state: SandboxState, callbacks: CallbackSender, default_number: str, seed: int | None = None
+    state: SandboxState,
+    callbacks: CallbackSender,
+    default_number: str,
+    seed: int | None = None,
+    tier: str = "TIER_250",
 ) -> FastAPI:
     """The sandbox as an ASGI application."""
     faults = Faults(seed)
@@ -113,6 +146,21 @@ def create_sandbox(
         """Make or change a template of the account."""
         state.templates[name] = {"name": name, **request.model_dump()}
         return state.templates[name]
+
+    @app.patch("/sandbox/numbers/{phone_number_id}", tags=["control"])
+    async def set_number(phone_number_id: str, request: NumberRequest) -> dict[str, Any]:
+        """Set fields of a phone number, as Meta would tell them."""
+        changes = request.model_dump(exclude_none=True)
+        if "messaging_limit" in changes:
+            changes["whatsapp_business_manager_messaging_limit"] = changes.pop("messaging_limit")
+        state.numbers.setdefault(phone_number_id, {}).update(changes)
+        return number_node(state, phone_number_id, default_number, tier)
+
+    @app.patch("/sandbox/management", tags=["control"])
+    async def set_management(request: ManagementRequest) -> dict[str, float]:
+        """Have the management calls fail, or report another budget."""
+        state.management.update(request.model_dump(exclude_none=True))
+        return state.management
 
     @app.post("/sandbox/reset", tags=["control"])
     async def reset() -> dict[str, bool]:
@@ -239,36 +287,73 @@ def create_sandbox(
     async def get_templates(
         version: str,
         waba_id: str,
+        response: Response,
         name: str | None = None,
         authorization: Annotated[str, Header()] = "",
     ) -> dict[str, Any]:
         """The templates of an account."""
-        _authorize(authorization)
+        _manage(state, authorization, waba_id, response)
         found = [t for t in state.templates.values() if name in (None, t["name"])]
-        return {"data": [{**t, "id": _node_id(t["name"])} for t in found]}
+        return {"data": [{**t, "id": node_id(t["name"])} for t in found]}
+
+    @app.get("/{version}/{waba_id}/template_analytics", tags=["cloud api"])
+    async def get_template_analytics(
+        version: str,
+        waba_id: str,
+        start: int,
+        end: int,
+        template_ids: str,
+        response: Response,
+        authorization: Annotated[str, Header()] = "",
+    ) -> dict[str, Any]:
+        """Counts of templates by day."""
+        _manage(state, authorization, waba_id, response)
+        try:
+            ids = [str(item) for item in json.loads(template_ids)]
+        except (ValueError, TypeError):
+            raise GraphError(100, "Invalid parameter", "template_ids is not a list") from None
+        return template_points(state, start, end, ids)
 
     @app.get("/{version}/{node}", tags=["cloud api"])
     async def get_node(
-        version: str, node: str, request: Request, authorization: Annotated[str, Header()] = ""
+        version: str,
+        node: str,
+        request: Request,
+        response: Response,
+        fields: str = "",
+        authorization: Annotated[str, Header()] = "",
     ) -> dict[str, Any]:
-        """Media by id, or the fields of a phone number."""
-        _authorize(authorization)
+        """Media by id, the fields of a phone number, or the analytics of an account."""
         if node in state.media:
+            _authorize(authorization)
             return {**state.media[node], "url": str(request.url)}
-        return {
-            "id": node,
-            "display_phone_number": "+55 61 3333-0000",
-            "verified_name": "PyTake Sandbox",
-            "quality_rating": "GREEN",
-            "status": "CONNECTED",
-        }
+        _manage(state, authorization, node, response)
+        if "analytics" in fields:
+            return account_node(state, node, fields, default_number)
+        body = number_node(state, node, default_number, tier)
+        wanted = [name.strip() for name in fields.split(",") if name.strip()]
+        if unknown := [name for name in wanted if name not in body]:
+            raise GraphError(100, "Invalid parameter", f"nonexisting field ({unknown[0]})")
+        return {name: body[name] for name in ["id", *wanted]} if wanted else body
 
     return app
 
 
-def _node_id(name: str) -> str:
-    """A number that stands for a name, as Meta's nodes have."""
-    return str(10**14 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:5]))
+def _manage(state: SandboxState, header: str, account: str, response: Response) -> None:
+    """A management call: it needs a token, and Meta to be there; its budget is reported."""
+    _authorize(header)
+    if state.management.get("down"):
+        raise GraphError(2, "Service temporarily unavailable", "switched on by a test", 503)
+    if state.management.get("token_expired"):
+        raise GraphError(190, "Access token has expired", http_status=401)
+    used = {
+        "type": "whatsapp",
+        "call_count": state.management.get("call_count", 1),
+        "total_cputime": 1,
+        "total_time": 1,
+        "estimated_time_to_regain_access": state.management.get("regain_minutes", 0),
+    }
+    response.headers["X-Business-Use-Case-Usage"] = json.dumps({account: [used]})
 
 
 def _authorize(header: str) -> None:

@@ -28,7 +28,7 @@ def build_server(settings: Settings, *, seed: int | None = None) -> uvicorn.Serv
         settings.data_dir / "sandbox.jsonl", Limits(throughput=80.0 if standard else 1000.0)
     )
     callbacks = CallbackSender(state, url, settings.app_secret, settings.business_account_id)
-    app = create_sandbox(state, callbacks, settings.phone_number_id, seed)
+    app = create_sandbox(state, callbacks, settings.phone_number_id, seed, settings.tier.name)
     return uvicorn.Server(
         uvicorn.Config(
             app,

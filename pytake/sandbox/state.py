@@ -65,6 +65,10 @@ class SandboxState:
         self.media: dict[str, dict[str, Any]] = {}
         self.acknowledged: dict[str, set[str]] = defaultdict(set)
         self.last_inbound: dict[tuple[str, str], float] = {}
+        self.numbers: dict[str, dict[str, Any]] = {}
+        """Fields of phone numbers that the control surface has set."""
+        self.management: dict[str, float] = {}
+        """What ``X-Business-Use-Case-Usage`` reports, and whether the management calls answer."""
         self.reads: list[dict[str, Any]] = []
         """Messages of contacts that were marked as read, in order."""
         self.templates: dict[str, dict[str, Any]] = {t["name"]: dict(t) for t in _TEMPLATES}
@@ -164,6 +168,8 @@ class SandboxState:
             self.acknowledged,
             self.last_inbound,
             self.reads,
+            self.numbers,
+            self.management,
             self._recent,
             self._peaks,
             self._pair_debt,

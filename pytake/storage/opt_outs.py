@@ -7,10 +7,12 @@ from sqlalchemy import delete, select
 from sqlmodel import Session, col
 
 from pytake.domain.events import ContactEvent, EventType
+from pytake.domain.meta_counts import Template
 from pytake.storage.events import Dispatch, NewEvent, emit
 from pytake.storage.message_events import conversation_of
 from pytake.storage.messages import insert_into
-from pytake.storage.responder_tables import OptOut, TemplateCategory
+from pytake.storage.metrics_tables import MetaTemplate
+from pytake.storage.responder_tables import OptOut
 
 MARKETING: Final = "MARKETING"
 
@@ -83,26 +85,37 @@ def refuses(session: Session, tenant_id: str, contact_key: str, template: str) -
     if session.get(OptOut, (tenant_id, contact_key)) is None:
         return False
     kinds = session.scalars(
-        select(col(TemplateCategory.category)).where(col(TemplateCategory.name) == template)
+        select(col(MetaTemplate.category)).where(col(MetaTemplate.name) == template)
     ).all()
     return bool(kinds) and all(kind == MARKETING for kind in kinds)
 
 
-def category(session: Session, portfolio_id: str, name: str) -> TemplateCategory | None:
-    """What Meta last said of a template."""
-    return session.get(TemplateCategory, (portfolio_id, name))
+def category(
+    session: Session, portfolio_id: str, name: str, language: str | None
+) -> MetaTemplate | None:
+    """What Meta last said of a template, in the language if it is known in that."""
+    rows = session.scalars(
+        select(MetaTemplate).where(
+            col(MetaTemplate.portfolio_id) == portfolio_id, col(MetaTemplate.name) == name
+        )
+    ).all()
+    return next((row for row in rows if row.language == language), rows[0] if rows else None)
 
 
-def save_category(
-    session: Session, portfolio_id: str, name: str, tenant_id: str, kind: str, now: datetime
+def save_template(
+    session: Session, portfolio_id: str, tenant_id: str, template: Template, now: datetime
 ) -> None:
     """Keep what Meta said of a template."""
-    statement = insert_into(session, TemplateCategory).values(
-        portfolio_id=portfolio_id, name=name, tenant_id=tenant_id, category=kind, known_at=now
+    values = {
+        "tenant_id": tenant_id, "template_id": template.id, "category": template.category,
+        "status": template.status, "quality": template.quality, "known_at": now,
+    }  # fmt: skip
+    statement = insert_into(session, MetaTemplate).values(
+        portfolio_id=portfolio_id, name=template.name, language=template.language, **values
     )
     session.execute(
         statement.on_conflict_do_update(
-            index_elements=["portfolio_id", "name"], set_={"category": kind, "known_at": now}
+            index_elements=["portfolio_id", "name", "language"], set_=values
         )
     )
 

@@ -102,15 +102,3 @@ class AutoReply(SQLModel, table=True):
     reply_to: str | None = None
     delay_seconds: float = 0
     at: datetime = time_column(nullable=False)
-
-
-class TemplateCategory(SQLModel, table=True):
-    """A template's category as Meta told it: opted-out contacts get no marketing."""
-
-    __tablename__ = "template_category"
-
-    portfolio_id: str = Field(primary_key=True, max_length=64)
-    name: str = Field(primary_key=True, max_length=512)
-    tenant_id: str
-    category: str
-    known_at: datetime = time_column(nullable=False)

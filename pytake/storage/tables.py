@@ -78,6 +78,8 @@ class Message(SQLModel, table=True):
         Index("ix_message_tenant_created", "tenant_id", "created_at", "id"),
         Index("ix_message_tenant_status", "tenant_id", "status", "created_at"),
         Index("ix_message_tenant_contact", "tenant_id", "contact_key", "created_at"),
+        Index("ix_message_tenant_accepted", "tenant_id", "accepted_at"),
+        Index("ix_message_number_accepted", "phone_number_id", "accepted_at"),
     )
 
     id: str = Field(primary_key=True, max_length=80)
@@ -250,6 +252,8 @@ class Alert(SQLModel, table=True):
     code: int | None = None
     title: str
     advice: str = ""
+    detail: str = ""
+    """What the title is about, where other languages need it."""
     since: datetime = time_column(nullable=False)
     ended_at: datetime | None = time_column()
 

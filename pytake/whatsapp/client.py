@@ -133,14 +133,29 @@ class CloudApi:
             RefusedError: with Meta's code.
             NotSentError: the network failed.
         """
+        return (await self.get_with_headers(path, **params))[0]
+
+    async def get_with_headers(
+        self, path: str, **params: str
+    ) -> tuple[dict[str, Any], httpx.Headers]:
+        """The same, with the headers: they tell how much of Meta's budget of calls is used.
+
+        Raises:
+            RefusedError, NotSentError.
+        """
         try:
             response = await self._client.get(f"/{path}", params=params)
         except httpx.HTTPError as error:
             raise NotSentError(f"no answer from the Cloud API: {_describe(error)}") from error
         if response.status_code != 200:
             raise _refusal(response)
-        body: dict[str, Any] = response.json()
-        return body
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise NotSentError("the answer of the Cloud API is not a JSON object")
+        return body, response.headers
 
 
 def _read_answer(response: httpx.Response) -> Accepted:

@@ -3,6 +3,7 @@
 from alembic import context
 from sqlmodel import SQLModel
 
+import pytake.storage.metrics_tables
 import pytake.storage.responder_tables
 import pytake.storage.tables
 import pytake.storage.webhook_tables  # noqa: F401 - all register their tables

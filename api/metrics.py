@@ -1,0 +1,259 @@
+"""What the metrics endpoints share: snapshots with their age, rates, risk factors, alerts."""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlmodel import Session
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.service import RPCError
+
+from api.dependencies import Principal, Services
+from api.errors import NotFoundError, UnavailableError
+from api.metrics_schemas import AlertItem, DataAge, Factor, OwnCounts, Problem, Rates
+from pytake.clock import now
+from pytake.contracts import SnapshotInput
+from pytake.domain.errors import rule_for
+from pytake.domain.errors_pt import advice_in
+from pytake.domain.health import NumberHealth
+from pytake.domain.texts import Language, say
+from pytake.storage import figures, numbers, snapshots
+from pytake.storage.engine import UNAVAILABLE
+from pytake.storage.figures import Counts, Scope
+from pytake.storage.metrics_tables import NumberSnapshot
+from pytake.storage.tables import Alert, PhoneNumber
+from pytake.temporal import WORKFLOW_QUEUE
+
+WEEK: Final = timedelta(days=7)
+BLOCK_CODES: Final = (131048, 131049, 131050, 368, 130403)
+"""Codes that say recipients (or Meta for them) do not want the messages."""
+_ASK_SECONDS: Final = 8.0
+_FAILURE_SHARE: Final = 0.05
+_READ_DROP: Final = 0.2
+_FEW: Final = 20
+"""Fewer messages than this say nothing of a rate."""
+_OPT_OUTS_PER_THOUSAND: Final = 5.0
+_BAD_TEMPLATES: Final = ("PAUSED", "DISABLED", "REJECTED", "FLAGGED")
+
+
+async def pick_number(
+    services: Services, principal: Principal, phone_number_id: str | None
+) -> PhoneNumber:
+    """The number a request is about: the named one, else the configured one.
+
+    Raises:
+        NotFoundError: there is none of this id that the asker may see.
+    """
+    wanted = phone_number_id or services.settings.phone_number_id
+    rows = await services.database.read(numbers.visible, principal.scope)
+    found = next((row for row in rows if row.id == wanted), None)
+    if found is None and phone_number_id is None and rows:
+        found = rows[0]
+    if found is None:
+        raise NotFoundError(f"no number {wanted[:64]!r}")
+    return found
+
+
+def scope_of(principal: Principal, number: PhoneNumber | None) -> Scope:
+    """Whose messages are counted."""
+    return Scope(principal.scope, number.id if number else None)
+
+
+async def known_health(
+    services: Services, number: PhoneNumber, language: Language, *, refresh: bool = False
+) -> tuple[NumberHealth, DataAge]:
+    """What Meta last told of a number; asks now if it never did, or the schedule fell behind.
+
+    Raises:
+        UnavailableError: nothing is known, with the reason.
+    """
+    snapshot: NumberSnapshot | None = await services.database.read(snapshots.get, number.id)
+    answered = True
+    if refresh or _outdated(services, snapshot):
+        answered = await ask(services, number.id)
+        snapshot = await services.database.read(snapshots.get, number.id)
+    age = age_of(services, snapshot, language, answered=answered)
+    if snapshot is None or snapshot.body is None:
+        problem = age.problem
+        raise UnavailableError(
+            f"{problem.title}: {problem.advice}"
+            if problem
+            else "Meta was not asked yet: try again",
+            code=problem.code if problem else None,
+        )
+    return NumberHealth.model_validate(snapshot.body), age
+
+
+async def ask(services: Services, phone_number_id: str, days: int = 0) -> bool:
+    """Have a worker take a snapshot now; whether it did, in time."""
+    try:
+        async with asyncio.timeout(_ASK_SECONDS):
+            await services.client.execute_workflow(
+                "SnapshotWorkflow",
+                SnapshotInput(phone_number_ids=[phone_number_id], days=days),
+                id=f"snapshot-{'days' if days else 'health'}-{phone_number_id}",
+                task_queue=WORKFLOW_QUEUE,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                execution_timeout=timedelta(minutes=5),
+            )
+    except (TimeoutError, RPCError):
+        return False
+    return True
+
+
+def _outdated(services: Services, snapshot: NumberSnapshot | None) -> bool:
+    if snapshot is None:
+        return True
+    interval = timedelta(seconds=services.settings.snapshot_seconds or 300)
+    return now() - snapshot.attempted_at > snapshots.stale_after(interval)
+
+
+def age_of(
+    services: Services,
+    snapshot: NumberSnapshot | None,
+    language: Language,
+    *,
+    answered: bool = True,
+    of_days: bool = False,
+) -> DataAge:
+    """How old the data is, and what keeps it from being newer."""
+    fetched = (snapshot.days_fetched_at if of_days else snapshot.fetched_at) if snapshot else None
+    age = (now() - fetched).total_seconds() if fetched else None
+    interval = timedelta(seconds=services.settings.snapshot_seconds or 300)
+    limit = timedelta(days=2) if of_days else snapshots.stale_after(interval)
+    problem = _problem(snapshot.problem if snapshot else None, language)
+    if problem is None and not answered:
+        problem = Problem(
+            title=say("problem.workers", language), advice=say("problem.workers.advice", language)
+        )
+    stale = fetched is None or problem is not None or (age or 0) > limit.total_seconds()
+    return DataAge(
+        fetched_at=fetched,
+        age_seconds=round(age, 1) if age is not None else None,
+        stale=stale,
+        problem=problem,
+    )
+
+
+def _problem(stored: dict[str, Any] | None, language: Language) -> Problem | None:
+    if stored is None:
+        return None
+    kind, code = stored.get("kind"), stored.get("code")
+    return Problem(
+        code=code,
+        title=say(
+            f"problem.{kind}", language, value=rule_for(code).title if code is not None else ""
+        ),
+        advice=say(f"problem.{kind}.advice", language),
+        detail=str(stored.get("detail") or ""),
+    )
+
+
+def own(counts: Counts) -> OwnCounts:
+    """The counts as a response has them."""
+    return OwnCounts(
+        sent=counts.sent,
+        delivered=counts.delivered,
+        read=counts.read,
+        failed=counts.failed,
+        received=counts.received,
+    )
+
+
+def rates(counts: Counts) -> Rates:
+    """Delivered of sent, read of delivered, failed of all that were tried."""
+    return Rates(
+        delivery=_share(counts.delivered, counts.sent),
+        read=_share(counts.read, counts.delivered),
+        failure=_share(counts.failed, counts.tried),
+    )
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
+def risk_factors(
+    session: Session, number: PhoneNumber, scope: Scope, at: datetime, language: Language
+) -> list[Factor]:
+    """What the data of the last seven days says about the number's quality."""
+    week = figures.total(session, scope, at - WEEK, at)
+    before = figures.total(session, scope, at - 2 * WEEK, at - WEEK)
+    failed = figures.failures(session, scope, at - WEEK, at)
+    factors: list[Factor] = []
+
+    def found(kind: str, severity: str, advice: dict[str, object], **values: object) -> None:
+        factors.append(
+            Factor.model_validate(
+                {
+                    "kind": kind,
+                    "severity": severity,
+                    "title": say(f"risk.{kind}", language, **values),
+                    "advice": say(f"risk.{kind}.advice", language, **advice),
+                }
+            )
+        )
+
+    share = rates(week).failure or 0.0
+    if week.failed and share >= _FAILURE_SHARE:
+        code, title, _ = failed[0]
+        rule = rule_for(code if code is not None else -1)
+        found(
+            "failures", "critical" if share >= 4 * _FAILURE_SHARE else "warning",
+            {"code": code, "title": title, "advice": advice_in(rule, language)},
+            count=week.failed, total=week.tried, rate=share,
+        )  # fmt: skip
+    blocked = [(code, count) for code, _, count in failed if code in BLOCK_CODES]
+    if blocked:
+        codes = ", ".join(str(code) for code, _ in blocked)
+        found("blocks", "critical", {}, count=sum(count for _, count in blocked), codes=codes)
+    left = figures.opt_outs(session, scope.tenant_id or number.tenant_id, at - WEEK)
+    if left:
+        per_thousand = 1000 * left / week.delivered if week.delivered else 1000.0
+        severity = "warning" if per_thousand >= _OPT_OUTS_PER_THOUSAND else "info"
+        found("opt_outs", severity, {}, count=left, per_thousand=per_thousand)
+    reading, earlier = rates(week).read, rates(before).read
+    enough = week.delivered >= _FEW and before.delivered >= _FEW
+    if enough and reading is not None and earlier and reading <= earlier * (1 - _READ_DROP):
+        found("read_rate", "warning", {}, rate=reading, before=earlier)
+    for template in snapshots.templates_of(session, number.portfolio_id):
+        named = {"name": template.name, "language": template.language}
+        if template.status in _BAD_TEMPLATES:
+            found("template", "warning", {}, status=template.status, **named)
+        elif template.quality in ("YELLOW", "RED", "LOW", "MEDIUM"):
+            found("template_quality", "warning", {}, quality=template.quality, **named)
+    return factors
+
+
+def alert_item(alert: Alert, language: Language) -> AlertItem:
+    """A stored alert in the caller's language."""
+    if alert.kind == "number_held":
+        rule = rule_for(alert.code or 0)
+        title = say("number_held", language, value=alert.title)
+        advice = advice_in(rule, language)
+    else:
+        title = say(alert.kind, language, value=alert.detail)
+        advice = say(f"{alert.kind}.advice", language, value=alert.detail)
+    return AlertItem.model_validate(
+        {
+            "kind": alert.kind,
+            "severity": alert.severity,
+            "phone_number_id": alert.phone_number_id,
+            "title": title,
+            "advice": advice,
+            "since": alert.since,
+        }
+    )
+
+
+async def read_or_503(services: Services, call: Any, *args: Any) -> Any:
+    """Read figures.
+
+    Raises:
+        UnavailableError: the database is away.
+    """
+    try:
+        return await services.database.read(call, *args)
+    except UNAVAILABLE as error:
+        raise UnavailableError("the database could not be read: try again") from error

@@ -1,0 +1,25 @@
+"""What Meta counts, and the templates it has."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template as the account has it."""
+
+    id: str
+    name: str
+    language: str
+    category: str
+    status: str
+    quality: str | None = None
+
+
+@dataclass(slots=True)
+class Day:
+    """Meta's counts of one day (UTC)."""
+
+    sent: int = 0
+    delivered: int = 0
+    categories: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Category -> (volume, cost in the account's currency)."""

@@ -1,0 +1,177 @@
+"""What metrics say to people, in English and Brazilian Portuguese.
+
+Every text is about data that was found: it carries the figures it speaks of.
+"""
+
+from typing import Final, Literal
+
+Language = Literal["en", "pt-BR"]
+
+_TEXTS: Final[dict[str, tuple[str, str]]] = {
+    # Alerts and what the health score lost points for
+    "quality_yellow": ("The quality rating is YELLOW", "A qualidade do número está AMARELA"),
+    "quality_yellow.advice": (
+        "Recipients block or report some of your messages: send less marketing, and only to people who asked for it.",
+        "Destinatários bloqueiam ou denunciam parte das mensagens: envie menos marketing, e só a quem pediu.",
+    ),
+    "quality_red": ("The quality rating is RED", "A qualidade do número está VERMELHA"),
+    "quality_red.advice": (
+        "Stop marketing templates now and look at what was sent in the last 7 days: Meta may lower the limit or flag the number.",
+        "Pare já os modelos de marketing e reveja o que foi enviado nos últimos 7 dias: a Meta pode reduzir o limite ou sinalizar o número.",
+    ),
+    "quality_unknown": ("Meta gives no quality rating", "A Meta não informa a qualidade"),
+    "quality_unknown.advice": (
+        "A new number has none until it has sent enough: send to people who expect you.",
+        "Um número novo só a recebe depois de enviar o bastante: envie a quem espera sua mensagem.",
+    ),
+    "status": ("The number's status is {value}", "O status do número é {value}"),
+    "status.advice": (
+        "Open WhatsApp Manager > Phone numbers and follow what Meta asks for.",
+        "Abra o Gerenciador do WhatsApp > Telefones e siga o que a Meta pede.",
+    ),
+    "sending": ("Meta says that sending is {value}", "Para a Meta, o envio está {value}"),
+    "sending.advice": (
+        "See the entities below: Meta names for each what blocks it and what to do.",
+        "Veja as entidades abaixo: para cada uma a Meta diz o que bloqueia e o que fazer.",
+    ),
+    "name": ("The display name is {value}", "O nome de exibição está {value}"),
+    "name.advice": (
+        "Ask for another name or for a review in WhatsApp Manager.",
+        "Peça outro nome, ou uma nova análise, no Gerenciador do WhatsApp.",
+    ),
+    "number_held": ("The number is on hold: {value}", "O número está parado: {value}"),
+    "number_paused": ("The number was paused by hand", "O número foi pausado manualmente"),
+    "number_paused.advice": (
+        "Resume it when ready: POST /api/v1/whatsapp/numbers/{number}/resume.",
+        "Retome quando quiser: POST /api/v1/whatsapp/numbers/{number}/resume.",
+    ),
+    "throttled": (
+        "Meta throttles the number: {rate:g} of {allowed:g} messages a second",
+        "A Meta limita o número: {rate:g} de {allowed:g} mensagens por segundo",
+    ),
+    "throttled.advice": (
+        "PyTake speeds up again by itself, step by step; nothing is lost meanwhile.",
+        "O PyTake acelera de novo sozinho, aos poucos; nada se perde enquanto isso.",
+    ),
+    "limit_near": (
+        "{used} of {limit} recipients of the rolling 24 hours are used",
+        "{used} de {limit} destinatários das últimas 24 horas já foram usados",
+    ),
+    "limit_near.advice": (
+        "Further recipients wait until the window frees: put what is urgent first by priority.",
+        "Novos destinatários esperam a janela liberar: ponha o urgente na frente pela prioridade.",
+    ),
+    "stale": (
+        "The data from Meta is {minutes:.0f} minutes old: {problem}",
+        "Os dados da Meta têm {minutes:.0f} minutos: {problem}",
+    ),
+    "stale.advice": (
+        "Check the token and the network with `pytake doctor`.",
+        "Confira o token e a rede com `pytake doctor`.",
+    ),
+    # Problems of asking Meta
+    "problem.token": ("Meta refused the access token", "A Meta recusou o token de acesso"),
+    "problem.token.advice": (
+        "Make a new permanent token of a system user and set WHATSAPP_ACCESS_TOKEN.",
+        "Gere um novo token permanente de usuário do sistema e defina WHATSAPP_ACCESS_TOKEN.",
+    ),
+    "problem.unreachable": ("Meta could not be reached", "A Meta não pôde ser alcançada"),
+    "problem.unreachable.advice": (
+        "The network or Meta is down; PyTake asks again at the next snapshot.",
+        "A rede ou a Meta está fora do ar; o PyTake pergunta de novo no próximo registro.",
+    ),
+    "problem.refused": ("Meta refused to tell: {value}", "A Meta recusou a consulta: {value}"),
+    "problem.refused.advice": (
+        "The token needs whatsapp_business_management for this number's account.",
+        "O token precisa de whatsapp_business_management na conta deste número.",
+    ),
+    "problem.budget": (
+        "Meta's budget of management calls is spent",
+        "A cota de chamadas de gestão da Meta acabou",
+    ),
+    "problem.budget.advice": (
+        "PyTake asks again when it is restored; look for other programs that use the same app.",
+        "O PyTake volta a consultar quando for liberada; veja se outro programa usa o mesmo app.",
+    ),
+    "problem.workers": (
+        "No worker answered in time",
+        "Nenhum worker respondeu a tempo",
+    ),
+    "problem.workers.advice": (
+        "Start a worker: it is what asks Meta.",
+        "Inicie um worker: é ele que consulta a Meta.",
+    ),
+    # Risk factors
+    "risk.failures": (
+        "{count} of {total} messages failed in the last 7 days ({rate:.1%})",
+        "{count} de {total} mensagens falharam nos últimos 7 dias ({rate:.1%})",
+    ),
+    "risk.failures.advice": (
+        "The most frequent is ({code}) {title}: {advice}",
+        "A mais frequente é ({code}) {title}: {advice}",
+    ),
+    "risk.blocks": (
+        "{count} failures of the last 7 days say that recipients do not want the messages (codes {codes})",
+        "{count} falhas dos últimos 7 dias dizem que os destinatários não querem as mensagens (códigos {codes})",
+    ),
+    "risk.blocks.advice": (
+        "Take these contacts out of marketing lists and slow the campaigns down.",
+        "Tire esses contatos das listas de marketing e diminua o ritmo das campanhas.",
+    ),
+    "risk.opt_outs": (
+        "{count} contacts opted out in the last 7 days, {per_thousand:.1f} per thousand delivered messages",
+        "{count} contatos saíram nos últimos 7 dias, {per_thousand:.1f} a cada mil mensagens entregues",
+    ),
+    "risk.opt_outs.advice": (
+        "Compare with what was sent on those days, and offer fewer or better chosen messages.",
+        "Compare com o que foi enviado nesses dias e mande menos mensagens, mais bem escolhidas.",
+    ),
+    "risk.read_rate": (
+        "{rate:.0%} of the delivered messages were read in the last 7 days, {before:.0%} in the 7 days before",
+        "{rate:.0%} das entregues foram lidas nos últimos 7 dias, contra {before:.0%} nos 7 dias anteriores",
+    ),
+    "risk.read_rate.advice": (
+        "Fewer people read: check templates, hour and audience of the last campaigns.",
+        "Menos gente lê: reveja modelos, horário e público das últimas campanhas.",
+    ),
+    "risk.template": (
+        "Template {name} ({language}) is {status}",
+        "O modelo {name} ({language}) está {status}",
+    ),
+    "risk.template.advice": (
+        "Do not send it until Meta approves it again; edit it in WhatsApp Manager.",
+        "Não o envie até a Meta aprová-lo de novo; edite-o no Gerenciador do WhatsApp.",
+    ),
+    "risk.template_quality": (
+        "Template {name} ({language}) has quality {quality}",
+        "O modelo {name} ({language}) tem qualidade {quality}",
+    ),
+    "risk.template_quality.advice": (
+        "Meta pauses templates of low quality: change its text or its audience.",
+        "A Meta pausa modelos de baixa qualidade: mude o texto ou o público.",
+    ),
+    # Limits
+    "next_tier": (
+        "The limit rises to {limit} when the quality stays above RED and at least {needed} different people are messaged within 7 days; {reached} were",
+        "O limite sobe para {limit} se a qualidade ficar acima de VERMELHA e ao menos {needed} pessoas diferentes receberem mensagens em 7 dias; foram {reached}",
+    ),
+    "next_tier_unlimited": (
+        "The limit becomes unlimited when the quality stays above RED and at least {needed} different people are messaged within 7 days; {reached} were",
+        "O limite passa a ilimitado se a qualidade ficar acima de VERMELHA e ao menos {needed} pessoas diferentes receberem mensagens em 7 dias; foram {reached}",
+    ),
+    "next_tier_blocked": (
+        "The limit does not rise while the quality rating is {quality} and the status {status}",
+        "O limite não sobe enquanto a qualidade for {quality} e o status {status}",
+    ),
+}  # fmt: skip
+
+
+def say(key: str, language: Language, **values: object) -> str:
+    """The text of a key with its figures filled in."""
+    english, portuguese = _TEXTS[key]
+    return (portuguese if language == "pt-BR" else english).format(**values)
+
+
+def keys() -> list[str]:
+    """Every key."""
+    return list(_TEXTS)

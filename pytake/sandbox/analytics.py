@@ -1,0 +1,178 @@
+"""The sandbox's numbers and figures as the Graph API gives them, counted from what it accepted."""
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from pytake.sandbox.state import AcceptedMessage, SandboxState
+from pytake.sandbox.validation import GraphError
+
+PRICES: Final = {"marketing": 0.0625, "utility": 0.008, "authentication": 0.008, "service": 0.0}
+"""US dollars a delivered message; made up, but always the same."""
+
+_SECONDS: Final = {
+    "HALF_HOUR": 1800,
+    "DAY": 86400,
+    "DAILY": 86400,
+    "MONTH": 30 * 86400,
+    "MONTHLY": 30 * 86400,
+}
+_FIELD: Final = re.compile(r"(\w+)((?:\.\w+\([^)]*\))*)")
+_ARGUMENT: Final = re.compile(r"\.(\w+)\(([^)]*)\)")
+
+
+def node_id(name: str) -> str:
+    """A number that stands for a name, as Meta's nodes have."""
+    return str(10**14 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:5]))
+
+
+def number_node(state: SandboxState, number: str, default: str, tier: str) -> dict[str, Any]:
+    """The fields of a phone number, with what the control surface has set."""
+    fields: dict[str, Any] = {
+        "id": number,
+        "display_phone_number": "+55 61 3333-0000" if number == default else f"+{number}",
+        "verified_name": "PyTake Sandbox",
+        "quality_rating": "GREEN",
+        "status": "CONNECTED",
+        "name_status": "APPROVED",
+        "code_verification_status": "VERIFIED",
+        "platform_type": "CLOUD_API",
+        "throughput": {"level": "HIGH" if state.limits.throughput > 80 else "STANDARD"},
+        "whatsapp_business_manager_messaging_limit": tier,
+        "health_status": {
+            "can_send_message": "AVAILABLE",
+            "entities": [
+                {"entity_type": "PHONE_NUMBER", "id": number, "can_send_message": "AVAILABLE"},
+                {"entity_type": "WABA", "id": "102290129340398", "can_send_message": "AVAILABLE"},
+            ],
+        },
+    }
+    return {**fields, **state.numbers.get(number, {})}
+
+
+def account_node(state: SandboxState, account: str, fields: str, default: str) -> dict[str, Any]:
+    """The analytics fields of an account.
+
+    Raises:
+        GraphError: a field or an argument is not known.
+    """
+    node: dict[str, Any] = {"id": account}
+    for name, arguments in _FIELD.findall(fields):
+        given = dict(_ARGUMENT.findall(arguments))
+        if name in ("analytics", "conversation_analytics", "pricing_analytics"):
+            messages = list(_of_numbers(state, given.get("phone_numbers", "[]"), default))
+            node[name] = _ANALYTICS[name](state, messages, given)
+        elif name not in ("id", "name"):
+            raise GraphError(
+                100, "Invalid parameter", f"Tried accessing nonexisting field ({name})"
+            )
+    return node
+
+
+def template_points(
+    state: SandboxState, start: int, end: int, template_ids: list[str]
+) -> dict[str, Any]:
+    """``template_analytics``: by template and day."""
+    points = []
+    by_template: dict[tuple[str, int], list[AcceptedMessage]] = defaultdict(list)
+    for message in state.messages:
+        template = message.payload.get("template")
+        if isinstance(template, dict) and start <= message.received_at < end:
+            identity = node_id(str(template.get("name")))
+            if identity in template_ids:
+                by_template[identity, int(message.received_at // 86400) * 86400].append(message)
+    for (identity, day), messages in sorted(by_template.items()):
+        points.append(
+            {
+                "template_id": identity, "start": day, "end": day + 86400, "sent": _reached(state, messages, "sent"),
+                "delivered": _reached(state, messages, "delivered"), "read": _reached(state, messages, "read"),
+                "clicked": [],
+            }
+        )  # fmt: skip
+    return {"data": [{"granularity": "DAILY", "data_points": points}]}
+
+
+def _of_numbers(state: SandboxState, wanted: str, default: str) -> Iterator[AcceptedMessage]:
+    numbers = {re.sub(r"\D", "", part) for part in wanted.strip("[]").split(",")} - {""}
+    for message in state.messages:
+        shown = "556133330000" if message.phone_number_id == default else message.phone_number_id
+        if not numbers or shown in numbers:
+            yield message
+
+
+def _buckets(
+    messages: list[AcceptedMessage], given: dict[str, str]
+) -> Iterator[tuple[int, int, list[AcceptedMessage]]]:
+    try:
+        start, end = int(given["start"]), int(given["end"])
+        size = _SECONDS[given.get("granularity", "DAY")]
+    except (KeyError, ValueError):
+        raise GraphError(
+            100, "Invalid parameter", "start, end and granularity are required"
+        ) from None
+    by_bucket: dict[int, list[AcceptedMessage]] = defaultdict(list)
+    for message in messages:
+        if start <= message.received_at < end:
+            by_bucket[int(message.received_at // size) * size].append(message)
+    for bucket, inside in sorted(by_bucket.items()):
+        yield bucket, bucket + size, inside
+
+
+def _reached(state: SandboxState, messages: list[AcceptedMessage], status: str) -> int:
+    return sum(status in state.acknowledged[message.wamid] for message in messages)
+
+
+def _analytics(
+    state: SandboxState, messages: list[AcceptedMessage], given: dict[str, str]
+) -> dict[str, Any]:
+    points = [
+        {
+            "start": start, "end": end, "sent": _reached(state, inside, "sent"),
+            "delivered": _reached(state, inside, "delivered"),
+        }
+        for start, end, inside in _buckets(messages, given)
+    ]  # fmt: skip
+    return {"granularity": given.get("granularity", "DAY"), "data_points": points}
+
+
+def _by_category(
+    state: SandboxState,
+    messages: list[AcceptedMessage],
+    given: dict[str, str],
+    names: tuple[str, str, str],
+) -> dict[str, Any]:
+    category_name, volume_name, cost_name = names
+    points = []
+    for start, end, inside in _buckets(messages, given):
+        delivered = [m for m in inside if "delivered" in state.acknowledged[m.wamid]]
+        for category, count in sorted(Counter(state.category(m) for m in delivered).items()):
+            points.append(
+                {
+                    "start": start, "end": end, category_name: category.upper(), volume_name: count,
+                    cost_name: round(count * PRICES[category], 4),
+                }
+            )  # fmt: skip
+    return {"data": [{"data_points": points}]}
+
+
+def _conversations(
+    state: SandboxState, messages: list[AcceptedMessage], given: dict[str, str]
+) -> dict[str, Any]:
+    return _by_category(state, messages, given, ("conversation_category", "conversation", "cost"))
+
+
+def _pricing(
+    state: SandboxState, messages: list[AcceptedMessage], given: dict[str, str]
+) -> dict[str, Any]:
+    return _by_category(state, messages, given, ("pricing_category", "volume", "cost"))
+
+
+_ANALYTICS: Final[
+    dict[str, Callable[[SandboxState, list[AcceptedMessage], dict[str, str]], dict[str, Any]]]
+] = {
+    "analytics": _analytics,
+    "conversation_analytics": _conversations,
+    "pricing_analytics": _pricing,
+}
