@@ -18,6 +18,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.conversation_start import ConversationStarter
 from activities.converse import ConversationActivities, ReplyPolicy
 from activities.deliver_webhook import DeliveryPolicy, WebhookActivities
+from activities.log_context import LogContext
 from activities.number_control import NumberActivities, follow_number
 from activities.receipts import ReceiptActivities
 from activities.record_outcome import RecordActivities
@@ -26,7 +27,7 @@ from activities.send_message import SendActivities, SendPolicy
 from activities.snapshots import SnapshotActivities
 from activities.webhook_dispatch import Dispatcher
 from activities.webhook_replay import ReplayActivities
-from pytake import temporal
+from pytake import telemetry, temporal
 from pytake.heartbeat import beating
 from pytake.logs import configure_logging
 from pytake.settings import ConfigurationError, Settings, load_settings
@@ -67,6 +68,8 @@ _PASSED_THROUGH = (
     "structlog",
     "re2",
     "holidays",
+    "opentelemetry",
+    "prometheus_client",
 )
 
 
@@ -104,6 +107,7 @@ def build_workers(
     receipts = ReceiptActivities(database, settings.receipt_wait_seconds)
     # Longer than any call: one cut off by a shutdown would have to wait for its receipt.
     grace = timedelta(seconds=settings.whatsapp_timeout_seconds + 15)
+    context = [LogContext()]
     workers = [
         Worker(
             client,
@@ -125,6 +129,7 @@ def build_workers(
                 converse.send_reply,
             ],
             workflow_runner=workflow_runner(),
+            interceptors=context,
             graceful_shutdown_timeout=grace,
             max_cached_workflows=2000,
         ),
@@ -133,6 +138,7 @@ def build_workers(
             task_queue=temporal.SEND_QUEUE,
             activities=[send.send_message],
             max_concurrent_activities=settings.max_concurrent_sends,
+            interceptors=context,
             graceful_shutdown_timeout=grace,
         ),
         Worker(
@@ -140,6 +146,7 @@ def build_workers(
             task_queue=temporal.DELIVERY_QUEUE,
             activities=[webhooks.deliver_webhook],
             max_concurrent_activities=20 * settings.webhook_concurrency,
+            interceptors=context,
             graceful_shutdown_timeout=grace,
         ),
     ]
@@ -245,11 +252,16 @@ async def run(settings: Settings) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     database = Database(settings.sqlalchemy_url)
-    client = await temporal.patiently(temporal.connect)
+    measured = telemetry.start(settings, "worker")
+    telemetry.serve(settings)
+    client = await temporal.patiently(
+        lambda: temporal.connect(interceptors=measured.interceptors, runtime=measured.runtime)
+    )
     async with running(settings, client, database):
         _log.info("worker ready", queue=temporal.WORKFLOW_QUEUE, send_queue=temporal.SEND_QUEUE)
         await stop.wait()
         _log.info("worker stopping: running calls finish first")
+    measured.close()
     database.close()
 
 

@@ -36,6 +36,7 @@ from pytake.storage.events import Dispatch
 from pytake.storage.message_events import anyone_listens, raise_queued
 from pytake.storage.responder_tables import AutoReply
 from pytake.storage.tables import PhoneNumber
+from pytake.telemetry import REPLIES
 from pytake.whatsapp.client import CloudApi, SendError
 
 _log = structlog.get_logger()
@@ -98,6 +99,7 @@ class ConversationActivities:
         self._dispatcher.soon(verdict.raised)
         reply = verdict.reply
         answered = reply.status == "answered"
+        REPLIES.labels(reply.status).inc()
         return Decision(
             key=request.key,
             messages=len(reply.messages) if answered else 0,

@@ -31,6 +31,7 @@ from pytake.storage.deliveries import Attempt, DisableRule, Loaded
 from pytake.storage.engine import UNAVAILABLE, Database
 from pytake.storage.vault import Vault
 from pytake.storage.webhook_tables import WebhookEndpoint
+from pytake.telemetry import DELIVERIES, DELIVERY_SECONDS
 from pytake.webhooks.guard import BlockedUrlError
 from pytake.webhooks.signing import signature_headers, signing_key
 from pytake.webhooks.transport import Answer, ClientCertificate, DeliveryError, GuardedClient
@@ -121,6 +122,8 @@ class WebhookActivities:
             error = str(problem)
         duration = (time.monotonic() - started) * 1000
         ok = answer is not None and succeeded(answer.status)
+        DELIVERIES.labels("delivered" if ok else "failed").inc()
+        DELIVERY_SECONDS.observe(duration / 1000)
         if answer is not None and not ok:
             error = f"HTTP {answer.status}"
         gone = answer is not None and answer.status == 410

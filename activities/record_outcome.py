@@ -11,6 +11,7 @@ from pytake.storage import messages
 from pytake.storage.engine import Database
 from pytake.storage.events import Dispatch
 from pytake.storage.message_events import raise_for
+from pytake.telemetry import OUTCOMES
 
 
 class RecordActivities:
@@ -39,6 +40,8 @@ class RecordActivities:
 
     async def _record(self, batch: list[OutcomeRecord]) -> list[None]:
         self._dispatcher.soon(await self._database.write(_record_all, batch))
+        for record in batch:
+            OUTCOMES.labels(record.observation.value, record.message.priority.value).inc()
         return [None] * len(batch)
 
 

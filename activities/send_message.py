@@ -32,6 +32,7 @@ from pytake.storage import admission, messages, numbers
 from pytake.storage.admission import Admission, Candidate, NumberDefaults
 from pytake.storage.engine import UNAVAILABLE, Database
 from pytake.storage.tables import PhoneNumber
+from pytake.telemetry import ATTEMPTS, DEFERRALS, SEND_SECONDS, deferral
 from pytake.whatsapp.client import (
     Accepted,
     CloudApi,
@@ -177,12 +178,20 @@ class SendActivities:
         )
         counts = self.sending[request.tenant_id]
         counts[request.priority.value] += 1
+        started = time.monotonic()
+        result = "cancelled"
         try:
-            return await self._api.send(request.phone_number_id, payload)
+            accepted = await self._api.send(request.phone_number_id, payload)
         except SendError as error:
+            result = _problem(error).error_class.value
             return error
+        else:
+            result = "accepted"
+            return accepted
         finally:
             counts[request.priority.value] -= 1
+            ATTEMPTS.labels(result).inc()
+            SEND_SECONDS.labels(result).observe(time.monotonic() - started)
 
     async def _refused(
         self, request: SendRequest, admitted: Admission, spent: int, error: SendError
@@ -286,6 +295,7 @@ class SendActivities:
     def _wait(
         request: SendRequest, outcome: SendOutcome, reason: str, until: datetime | None
     ) -> SendResult:
+        DEFERRALS.labels(deferral(reason)).inc()
         return SendResult(
             outcome=outcome, reason=reason, until=until, attempts_spent=activity.info().attempt - 1
         )

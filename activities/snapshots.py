@@ -10,6 +10,7 @@ from temporalio import activity
 from activities.webhook_dispatch import Dispatcher
 from pytake.clock import now
 from pytake.contracts import SnapshotInput
+from pytake.domain.errors import ErrorClass, rule_for
 from pytake.domain.health import NumberHealth
 from pytake.domain.texts import say
 from pytake.storage import numbers, snapshots
@@ -113,7 +114,8 @@ class SnapshotActivities:
     async def _failed(self, number: str, error: SendError) -> str:
         """Note why; a token that Meta refuses is no reason to try again at once."""
         code = error.code if isinstance(error, RefusedError) else None
-        if not isinstance(error, RefusedError):
+        transient = code is not None and rule_for(code).error_class is ErrorClass.TRANSIENT
+        if not isinstance(error, RefusedError) or transient:
             kind = "unreachable"
         elif code in _TOKEN_CODES:
             kind = "token"

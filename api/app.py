@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
 from activities.conversation_start import ConversationStarter
 from activities.webhook_dispatch import Dispatcher
@@ -25,6 +26,7 @@ from api.routes import (
     messages,
     metrics,
     numbers,
+    prometheus,
     queue,
     responder_contacts,
     stats,
@@ -34,7 +36,7 @@ from api.routes import (
     whatsapp_webhook,
 )
 from api.tiers import Waker
-from pytake import __version__, temporal
+from pytake import __version__, telemetry, temporal
 from pytake.heartbeat import beating
 from pytake.logs import configure_logging
 from pytake.settings import ConfigurationError, Settings, load_settings
@@ -51,11 +53,14 @@ Errors are problem details (RFC 9457): `errors` names each wrong field. Every an
 
 def create_app(settings: Settings) -> FastAPI:
     """The API, connected to the database and to Temporal while it runs."""
+    measured = telemetry.start(settings, "api")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = Database(settings.sqlalchemy_url)
-        client = await temporal.connect(lazy=True)
+        client = await temporal.connect(
+            lazy=True, interceptors=measured.interceptors, runtime=measured.runtime
+        )
         app.state.services = Services(
             settings,
             database,
@@ -68,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         async with beating(database, process_id, "api", dict):
             yield
         database.close()
+        measured.close()
 
     app = FastAPI(
         title="PyTake",
@@ -78,6 +84,10 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
+    if measured.provider is not None:
+        FastAPIInstrumentor.instrument_app(
+            app, tracer_provider=measured.provider, excluded_urls="health,metrics"
+        )
     patch_fastapi(app)  # the docs page from our own server, not from a CDN
     app.add_middleware(BodyLimit)
     install_error_handlers(app)
@@ -94,6 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
         responder_contacts,
         metrics,
         dashboard,
+        prometheus,
         health,
     ):
         app.include_router(module.router)

@@ -103,7 +103,7 @@ async def ask(services: Services, phone_number_id: str, days: int = 0) -> bool:
 
 
 def _outdated(services: Services, snapshot: NumberSnapshot | None) -> bool:
-    if snapshot is None:
+    if snapshot is None or snapshot.body is None:
         return True
     interval = timedelta(seconds=services.settings.snapshot_seconds or 300)
     return now() - snapshot.attempted_at > snapshots.stale_after(interval)

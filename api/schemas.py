@@ -266,6 +266,12 @@ class NumberView(BaseModel):
     messages_per_second: float
     current_rate: float
     tier: str
+    display_phone_number: str | None = None
+    verified_name: str | None = None
+    quality_rating: str = "UNKNOWN"
+    status: str = "UNKNOWN"
+    health_score: int | None = Field(default=None, description="null while Meta was never asked")
+    health_fetched_at: datetime | None = None
 
 
 class AlertView(BaseModel):

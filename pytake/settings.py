@@ -99,6 +99,9 @@ class Settings(BaseSettings):
         default=300, ge=0, le=86_400, validation_alias="PYTAKE_SNAPSHOT_SECONDS"
     )
 
+    metrics_port: int = Field(default=9464, ge=0, le=65535, validation_alias="PYTAKE_METRICS_PORT")
+    otel_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+
     encryption_keys: SecretStr | None = Field(
         default=None, validation_alias="PYTAKE_ENCRYPTION_KEYS"
     )
@@ -130,9 +133,11 @@ class Settings(BaseSettings):
     def _known_tier(cls, value: str) -> str:
         return parse_tier(value).name
 
-    @field_validator("whatsapp_api_base_url", "temporal_ui_url")
+    @field_validator("whatsapp_api_base_url", "temporal_ui_url", "otel_endpoint")
     @classmethod
-    def _http_url(cls, value: str) -> str:
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be an http:// or https:// address")

@@ -14,10 +14,11 @@ from temporalio.api.operatorservice.v1 import (
 )
 from temporalio.api.taskqueue.v1 import RateLimit
 from temporalio.api.workflowservice.v1 import UpdateTaskQueueConfigRequest
-from temporalio.client import Client, Plugin
+from temporalio.client import Client, Interceptor, Plugin
 from temporalio.common import SearchAttributeKey
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
 from pytake.settings import temporal_environment
@@ -66,6 +67,8 @@ async def connect(
     target: str | None = None,
     namespace: str | None = None,
     plugins: Sequence[Plugin] = (),
+    interceptors: Sequence[Interceptor] = (),
+    runtime: Runtime | None = None,
     lazy: bool = False,
 ) -> Client:
     """Connect as Temporal's standard variables say; 127.0.0.1:7233, namespace ``default`` without.
@@ -85,6 +88,8 @@ async def connect(
         **config,  # type: ignore[arg-type]  # TypedDict of connect's own arguments, widened by dict()
         data_converter=pydantic_data_converter,
         plugins=plugins,
+        interceptors=interceptors,
+        runtime=runtime,
         lazy=lazy,
     )
 

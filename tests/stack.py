@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import uvicorn
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 
 import worker
 from api.app import create_app
@@ -67,11 +67,11 @@ def temporal_server(directory: Path) -> Iterator[str]:
         process.wait(20)
 
 
-async def connect(address: str) -> Client:
+async def connect(address: str, interceptors: Sequence[Interceptor] = ()) -> Client:
     deadline = time.monotonic() + 60
     while True:
         try:
-            client = await temporal.connect(target=address)
+            client = await temporal.connect(target=address, interceptors=interceptors)
             await temporal.ensure_search_attributes(client)
             await temporal.ensure_rate_limits(client)
         except RuntimeError:
@@ -219,12 +219,16 @@ async def eventually(
 
 @asynccontextmanager
 async def running_stack(
-    settings: Settings, address: str, *, with_worker: bool = True
+    settings: Settings,
+    address: str,
+    *,
+    with_worker: bool = True,
+    interceptors: Sequence[Interceptor] = (),
 ) -> AsyncIterator[Stack]:
     os.environ["TEMPORAL_ADDRESS"] = address
     database = Database(settings.sqlalchemy_url)
     database.migrate()
-    client = await connect(address)
+    client = await connect(address, interceptors)
     app = create_app(settings)
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=settings.port, log_config=None, access_log=False)

@@ -44,13 +44,15 @@ from pytake.domain.limits import Tier, next_tier, parse_tier
 from pytake.domain.texts import Language, say
 from pytake.storage import figures, numbers, snapshots
 from pytake.storage.figures import Counts, Scope
-from pytake.storage.metrics_tables import MetaDay
+from pytake.storage.metrics_tables import MetaDay, NumberSnapshot
 from pytake.storage.tables import PhoneNumber
 
 router = APIRouter(prefix="/api/v1/whatsapp", tags=["whatsapp metrics"])
 
 _COMMON = documented(UnauthorizedError, NotFoundError, InvalidRequestError, UnavailableError)
 _MAX_DAYS: Final = 90
+_COUNTS_VALID: Final = timedelta(hours=6, minutes=30)
+"""Meta's counts are fetched every six hours; older ones are asked for with the request."""
 _MAX_HOURS: Final = 14 * 24
 
 
@@ -92,6 +94,7 @@ async def analytics(
     end: Annotated[date | None, Query(description="Last day (UTC); today if left out")] = None,
     granularity: Literal["day", "hour"] = "day",
     phone_number_id: NumberQuery = None,
+    refresh: Annotated[bool, Query(description="Ask Meta now")] = False,
 ) -> Analytics:
     """What was sent and what came of it: PyTake's counts, Meta's, and the difference."""
     at = now()
@@ -101,7 +104,7 @@ async def analytics(
     number = await metrics.pick_number(services, principal, phone_number_id)
     scope = metrics.scope_of(principal, number)
     snapshot = await metrics.read_or_503(services, snapshots.get, number.id)
-    if snapshot is None or snapshot.days_fetched_at is None:
+    if refresh or snapshot is None or _old(snapshot, at):
         await metrics.ask(services, number.id, days=(at.date() - first).days + 1)
         snapshot = await metrics.read_or_503(services, snapshots.get, number.id)
     age = metrics.age_of(services, snapshot, language, of_days=True)
@@ -112,6 +115,12 @@ async def analytics(
         services, _analytics, number, scope, wanted, language, age
     )
     return result
+
+
+def _old(snapshot: NumberSnapshot, at: datetime) -> bool:
+    """Whether Meta's counts are worth asking for again."""
+    fetched = snapshot.days_fetched_at
+    return fetched is None or at - fetched > _COUNTS_VALID
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,18 @@
 """Numbers: how fast they may go, pausing and resuming them, and alerts."""
 
 from fastapi import APIRouter
+from sqlmodel import Session
 from temporalio.service import RPCError
 
 from activities.number_control import follow_number
 from api.dependencies import Principal, PrincipalDep, Services, ServicesDep
 from api.errors import NotFoundError, UnauthorizedError, UnavailableError, documented
+from api.routes.auto_responder import NumberQuery
 from api.schemas import AlertView, NumberView
 from pytake.clock import now
-from pytake.storage import numbers
+from pytake.domain.health import NumberHealth, score
+from pytake.storage import numbers, snapshots
+from pytake.storage.metrics_tables import NumberSnapshot
 from pytake.storage.tables import PhoneNumber
 
 router = APIRouter(prefix="/api/v1/whatsapp", tags=["whatsapp"])
@@ -18,10 +22,12 @@ _ONE = _COMMON | documented(NotFoundError)
 
 
 @router.get("/numbers", responses=_COMMON)
-async def list_numbers(services: ServicesDep, principal: PrincipalDep) -> list[NumberView]:
-    """The numbers that may be sent from."""
-    rows = await services.database.read(numbers.visible, principal.scope)
-    return [_view(row) for row in rows]
+async def list_numbers(
+    services: ServicesDep, principal: PrincipalDep, phone_number_id: NumberQuery = None
+) -> list[NumberView]:
+    """The numbers that may be sent from, with what Meta last said of them."""
+    rows = await services.database.read(_numbers, principal.scope)
+    return [_view(row, snapshot) for row, snapshot in rows if phone_number_id in (None, row.id)]
 
 
 @router.post("/numbers/{phone_number_id}/pause", responses=_ONE)
@@ -69,7 +75,16 @@ async def _follow(services: Services, phone_number_id: str, row: PhoneNumber | N
     return _view(row)
 
 
-def _view(row: PhoneNumber) -> NumberView:
+def _numbers(
+    session: Session, tenant_id: str | None
+) -> list[tuple[PhoneNumber, NumberSnapshot | None]]:
+    rows = numbers.visible(session, tenant_id)
+    return [(row, snapshots.get(session, row.id)) for row in rows]
+
+
+def _view(row: PhoneNumber, snapshot: NumberSnapshot | None = None) -> NumberView:
+    health = NumberHealth.model_validate(snapshot.body) if snapshot and snapshot.body else None
+    shown = {"display_phone_number", "verified_name", "quality_rating", "status"}
     return NumberView.model_validate(
         {
             "phone_number_id": row.id,
@@ -82,5 +97,8 @@ def _view(row: PhoneNumber) -> NumberView:
             "messages_per_second": row.base_rate,
             "current_rate": 0.0 if row.state in numbers.STOPPED else row.current_rate,
             "tier": row.reported_tier or row.tier,
+            **(health.model_dump(include=shown) if health else {}),
+            "health_score": score(health)[0] if health else None,
+            "health_fetched_at": snapshot.fetched_at if snapshot else None,
         }
     )

@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
@@ -39,6 +40,7 @@ from pytake.storage.events import Dispatch
 from pytake.storage.message_events import raise_for
 from pytake.storage.receipts import Receipt
 from pytake.storage.tables import Message
+from pytake.telemetry import CALLBACK_SECONDS, CALLBACK_UPDATES
 from pytake.whatsapp.inbound import Callback, StatusUpdate, parse, signature_matches
 
 router = APIRouter(tags=["whatsapp"])
@@ -81,6 +83,19 @@ async def receive(
     signature: Annotated[str | None, Header(alias="X-Hub-Signature-256")] = None,
 ) -> Received:
     """Statuses and messages from Meta. 200 once they are durable; Meta retries anything else."""
+    started, status = time.monotonic(), "error"
+    try:
+        received = await _receive(request, services, signature)
+        status = "ok"
+        return received
+    except ApiError as error:
+        status = error.slug
+        raise
+    finally:
+        CALLBACK_SECONDS.labels(status).observe(time.monotonic() - started)
+
+
+async def _receive(request: Request, services: Services, signature: str | None) -> Received:
     body = await request.body()
     _authenticate(services.settings, body, signature)
     callback = await run_in_threadpool(_parse, body)
@@ -94,6 +109,10 @@ async def receive(
     if stored.limits:
         services.waker.wake("tier_window_full")
     await _redrive(services, stored.changed)
+    for item in callback.statuses:
+        CALLBACK_UPDATES.labels(item.observation.value).inc()
+    CALLBACK_UPDATES.labels("message").inc(len(callback.messages))
+    CALLBACK_UPDATES.labels("other").inc(len(callback.others))
     return Received(
         statuses=len(callback.statuses), messages=len(callback.messages), other=len(callback.others)
     )

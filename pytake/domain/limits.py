@@ -51,7 +51,14 @@ _TIERS: Final = {
 TIER_NAMES: Final = tuple(_TIERS)
 
 
+_OWN_NAMES: Final = ("TIER_0", "TIER_1", "TIER_2", "TIER_3")
 _LADDER: Final = ("TIER_250", "TIER_2K", "TIER_10K", "TIER_100K", "TIER_UNLIMITED")
+
+
+def meta_name(tier: Tier) -> str:
+    """Meta's name of a limit: what its answers carry."""
+    names = (name for name, known in _TIERS.items() if known.daily_limit == tier.daily_limit)
+    return next((name for name in names if name not in _OWN_NAMES), tier.name)
 
 
 def next_tier(tier: Tier) -> Tier | None:

@@ -124,7 +124,10 @@ def create_sandbox(
     @app.get("/sandbox/messages", tags=["control"])
     async def list_messages() -> list[dict[str, Any]]:
         """What was accepted, in order."""
-        return [{k: v for k, v in asdict(m).items() if k != "failed_code"} for m in state.messages]
+        return [
+            {k: v for k, v in asdict(m).items() if k not in ("failed_code", "unread")}
+            for m in state.messages
+        ]
 
     @app.get("/sandbox/stats", tags=["control"])
     async def stats() -> dict[str, Any]:
@@ -248,7 +251,8 @@ def create_sandbox(
         state.admit(phone_number_id, recipient, kind != "template", time.time())
         late = faults.strike(recipient, statuses=True)
         failed = late.code if late is not None and late.kind is FaultKind.STATUS_FAILED else None
-        message = state.accept(phone_number_id, recipient, body, time.time(), failed)
+        unread = late is not None and late.kind is FaultKind.STATUS_UNREAD
+        message = state.accept(phone_number_id, recipient, body, time.time(), failed, unread=unread)
         callbacks.schedule(message, late, time.time())
         if fault is not None and fault.kind is FaultKind.DROP_AFTER:
             return _drop(request, reset=False)

@@ -16,7 +16,7 @@ import structlog
 
 from pytake.domain.errors import rule_for
 from pytake.sandbox.faults import Fault, FaultKind
-from pytake.sandbox.state import STATUSES, AcceptedMessage, SandboxState
+from pytake.sandbox.state import AcceptedMessage, SandboxState
 
 _log = structlog.get_logger()
 
@@ -57,14 +57,10 @@ class CallbackSender:
             self._withheld.append((message, None))
             return
         delays = self._state.limits.status_delays
-        if message.failed_code is not None:
-            self._push_status(message, "sent", now + delays["sent"])
-            self._push_status(message, "failed", now + delays["failed"])
-            return
-        statuses = list(STATUSES)
+        statuses = list(message.statuses)
         if fault is not None and fault.kind is FaultKind.STATUS_REORDER:
             statuses.reverse()
-        times = sorted(delays[status] for status in STATUSES)
+        times = sorted(delays[status] for status in statuses)
         copies = 3 if fault is not None and fault.kind is FaultKind.STATUS_DUPLICATE else 1
         for status, delay in zip(statuses, times, strict=True):
             for copy in range(copies):

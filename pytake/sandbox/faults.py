@@ -26,6 +26,8 @@ class FaultKind(StrEnum):
     """The statuses come in reverse: read, delivered, sent."""
     STATUS_DUPLICATE = "status_duplicate"
     """Every status comes three times."""
+    STATUS_UNREAD = "status_unread"
+    """The message is delivered, but never read."""
     STATUS_WITHHOLD = "status_withhold"
     """No status is sent until the faults are cleared."""
 
@@ -35,6 +37,7 @@ STATUS_KINDS: Final = frozenset(
         FaultKind.STATUS_FAILED,
         FaultKind.STATUS_REORDER,
         FaultKind.STATUS_DUPLICATE,
+        FaultKind.STATUS_UNREAD,
         FaultKind.STATUS_WITHHOLD,
     }
 )

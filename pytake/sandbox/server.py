@@ -5,6 +5,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from pytake.domain.limits import meta_name
 from pytake.sandbox.app import TRANSPORT, create_sandbox
 from pytake.sandbox.callbacks import CallbackSender
 from pytake.sandbox.state import Limits, SandboxState
@@ -28,7 +29,7 @@ def build_server(settings: Settings, *, seed: int | None = None) -> uvicorn.Serv
         settings.data_dir / "sandbox.jsonl", Limits(throughput=80.0 if standard else 1000.0)
     )
     callbacks = CallbackSender(state, url, settings.app_secret, settings.business_account_id)
-    app = create_sandbox(state, callbacks, settings.phone_number_id, seed, settings.tier.name)
+    app = create_sandbox(state, callbacks, settings.phone_number_id, seed, meta_name(settings.tier))
     return uvicorn.Server(
         uvicorn.Config(
             app,

@@ -27,6 +27,15 @@ class AcceptedMessage:
     payload: dict[str, Any]
     failed_code: int | None = None
     """Set when a ``failed`` status follows instead of the usual ones."""
+    unread: bool = False
+    """Set when no ``read`` status follows."""
+
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        """The statuses that follow, in order."""
+        if self.failed_code is not None:
+            return ("sent", "failed")
+        return STATUSES[:-1] if self.unread else STATUSES
 
 
 @dataclass(slots=True)
@@ -110,6 +119,8 @@ class SandboxState:
         payload: dict[str, Any],
         now: float,
         failed_code: int | None,
+        *,
+        unread: bool = False,
     ) -> AcceptedMessage:
         """Accept a message, durably."""
         message = AcceptedMessage(
@@ -120,6 +131,7 @@ class SandboxState:
             biz_opaque_callback_data=payload.get("biz_opaque_callback_data"),
             payload=payload,
             failed_code=failed_code,
+            unread=unread,
         )
         self._write({"accepted": asdict(message)})
         self._add(message)
@@ -144,7 +156,7 @@ class SandboxState:
         return [
             (message, status)
             for message in self.messages
-            for status in (("sent", "failed") if message.failed_code is not None else STATUSES)
+            for status in message.statuses
             if status not in self.acknowledged[message.wamid]
         ]
 

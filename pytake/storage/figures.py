@@ -236,7 +236,7 @@ def _bucket(at: Any, edges: list[datetime]) -> ColumnElement[Any]:
 
 def _seconds_between(session: Session, start: Any, end: Any) -> ColumnElement[float]:
     if session.get_bind().dialect.name == "postgresql":
-        return cast(extract("epoch", end - start), Float)
+        return cast(extract("epoch", end) - extract("epoch", start), Float)
     return (func.julianday(end) - func.julianday(start)) * 86400.0
 
 

@@ -219,7 +219,9 @@ def report_tier(
         .with_for_update()
     ):
         if row.reported_tier != name:
-            before = row.reported_tier or row.tier
+            known = row.reported_tier or row.tier
+            if parse_tier(known).daily_limit != parse_tier(name).daily_limit:
+                before = known
             row.reported_tier = name
             session.add(row)
     return before
