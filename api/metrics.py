@@ -59,6 +59,11 @@ def scope_of(principal: Principal, number: PhoneNumber | None) -> Scope:
     return Scope(principal.scope, number.id if number else None)
 
 
+def owns(scope: Scope, number: PhoneNumber) -> bool:
+    """Whether what Meta counts of the number is the asker's: of a shared one it is everybody's."""
+    return scope.tenant_id in (None, number.tenant_id)
+
+
 async def known_health(
     services: Services, number: PhoneNumber, language: Language, *, refresh: bool = False
 ) -> tuple[NumberHealth, DataAge]:
@@ -217,6 +222,8 @@ def risk_factors(
     enough = week.delivered >= _FEW and before.delivered >= _FEW
     if enough and reading is not None and earlier and reading <= earlier * (1 - _READ_DROP):
         found("read_rate", "warning", {}, rate=reading, before=earlier)
+    if not owns(scope, number):
+        return factors
     for template in snapshots.templates_of(session, number.portfolio_id):
         named = {"name": template.name, "language": template.language}
         if template.status in _BAD_TEMPLATES:

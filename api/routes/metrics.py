@@ -162,9 +162,8 @@ def _analytics(
     edges = figures.edges_of(start, end, wanted.step)
     periods = figures.counts(session, scope, edges)
     total = figures.total(session, scope, start, end)
-    by_day = {
-        row.day: row for row in snapshots.days_of(session, number.id, wanted.first, wanted.last)
-    }
+    rows = snapshots.days_of(session, number.id, wanted.first, wanted.last)
+    by_day = {row.day: row for row in rows if metrics.owns(scope, number)}
     daily = wanted.step == timedelta(days=1)
     meta_total = _meta(list(by_day.values())) if by_day else None
     timing = {
@@ -257,6 +256,7 @@ def _templates(
 ) -> list[TemplateCount]:
     ids = {t.name: t.template_id for t in snapshots.templates_of(session, number.portfolio_id)}
     theirs = snapshots.template_days(session, number.portfolio_id, wanted.first, wanted.last)
+    theirs = theirs if metrics.owns(scope, number) else {}
     return [
         TemplateCount(name=name, own=metrics.own(counts), meta=theirs.get(ids.get(name, "")))
         for name, counts in figures.by_template(session, scope, wanted.start, wanted.end)

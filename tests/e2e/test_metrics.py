@@ -12,6 +12,7 @@ from sqlmodel import Session, col
 from activities.schedules import DAYS_SCHEDULE, HEALTH_SCHEDULE
 from pytake.clock import now
 from pytake.domain.events import EventType
+from pytake.storage import keys
 from pytake.storage.tables import Message
 from tests.hooks import configure, tenant
 from tests.receiver import Receiver
@@ -285,3 +286,22 @@ async def test_the_schedules_are_there(stack: Stack) -> None:
             return bool((await handle.describe()).info.recent_actions)
 
         await eventually(ran, 20)
+
+
+async def test_of_a_shared_number_a_tenant_sees_its_own_counts_only(stack: Stack) -> None:
+    shared = stack.settings.phone_number_id
+    await stack.until((await stack.send(to=fresh_recipient()))["message_id"], "read")
+    everybody = await get(stack, "analytics", shared, refresh=True)
+    assert everybody["meta_total"]["sent"] > 0
+    key, text = await stack.database.write(
+        keys.create, tenant_id=tenant(), admin=False, name="k", now=now()
+    )
+    try:
+        response = await stack.api.get(
+            "/api/v1/whatsapp/analytics", headers={"Authorization": f"Bearer {text}"}
+        )
+        found = response.json()
+        assert (found["phone_number_id"], found["total"]["sent"]) == (shared, 0)
+        assert (found["meta_total"], found["templates"], found["categories"]) == (None, [], [])
+    finally:
+        await stack.database.write(keys.revoke, key.id, now())

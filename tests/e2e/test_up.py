@@ -31,6 +31,7 @@ class Up:
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("WHATSAPP_", "PYTAKE_", "TEMPORAL_"))},
             "WHATSAPP_TIMEOUT_SECONDS": "3", "PYTAKE_RECEIPT_WAIT_SECONDS": "3",
+            "PYTAKE_METRICS_PORT": str(free_port()),
         }  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
         self.log = directory / "up.log"
@@ -252,6 +253,14 @@ async def test_a_worker_killed_in_the_delay_of_an_answer_answers_once(up: Up) ->
             assert answer["payload"]["text"]["body"] == "Boa pergunta."
             state = (await api.get(f"/api/v1/auto-responder/contacts/{contact}")).json()
             assert [(use["rule_id"], use["count"]) for use in state["uses"]] == [("lento", 1)]
+            assert contact not in up.log.read_text()
+            async with http(f"http://127.0.0.1:{up.environment['PYTAKE_METRICS_PORT']}") as worker:
+                exposed = (await worker.get("/metrics")).text
+            for name in (
+                "temporal_activity_schedule_to_start_latency_bucket",
+                "pytake_send_seconds_bucket",
+            ):
+                assert name in exposed
 
 
 async def test_doctor_finds_what_is_wrong_and_what_is_well(up: Up) -> None:

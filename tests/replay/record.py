@@ -249,12 +249,19 @@ async def conversation_without_an_answer(stack: Stack) -> str:
     return workflow_id
 
 
+async def snapshot_taken(stack: Stack) -> str:
+    number = await stack.register()
+    await stack.api.get("/api/v1/whatsapp/health", params={"phone_number_id": number})
+    return f"snapshot-health-{number}"
+
+
 SCENARIOS: tuple[Callable[[Stack], Awaitable[str]], ...] = (
     sent, retried, without_an_answer, settled_by_its_receipt, deferred, dead, redriven,
     cancelled_in_back_off, cancelled_by_the_web_ui, held_and_resumed, scheduled_moved_and_sent,
     scheduled_and_cancelled, number_throttled, webhook_delivered, webhook_dead,
     webhook_retried_by_hand, webhook_replay, conversation_answered,
     conversation_with_a_sequence_after_a_delay, conversation_without_an_answer,
+    snapshot_taken,
 )  # fmt: skip
 
 
