@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pytake workflows activities api worker.py tests
 
-.PHONY: up setup test check bench format lock clean
+.PHONY: up setup test check bench chaos format lock clean
 .DEFAULT_GOAL := up
 
 up: setup ## set up and run everything (ARGS="--port 9000" for options)
@@ -33,6 +33,9 @@ check: setup ## format, lint, types, import rule, tests
 
 bench: setup ## measure; a table, and JSON in .pytake/bench.json (ARGS="rules" for a part)
 	$(BIN)/python -m tests.bench $(ARGS)
+
+chaos: setup ## faults against the real processes (ARGS="--seed 7" repeats a run)
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 format: setup ## format and sort imports
 	$(BIN)/ruff check --fix $(SOURCES)

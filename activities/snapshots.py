@@ -71,14 +71,20 @@ class SnapshotActivities:
         if row is None:
             return f"{number}: unknown"
         known = await self._database.read(snapshots.get, number)
+        if known is None or known.body is None:
+            # Without the displayed number the counts would be those of the whole account.
+            if kept := await self.take_snapshot(request):
+                return kept
+            known = await self._database.read(snapshots.get, number)
         shown = NumberHealth.model_validate(known.body) if known and known.body else None
         last = now().date()
         first = last - timedelta(days=request.days - 1)
         account = row.portfolio_id
         try:
-            days, usage = await metrics.fetch_days(
-                self._api, account, shown.display_phone_number if shown else None, first, last
-            )
+            display = shown.display_phone_number if shown else None
+            if display is None:
+                return f"{number}: Meta does not tell how it is displayed"
+            days, usage = await metrics.fetch_days(self._api, account, display, first, last)
             await self._database.write(snapshots.save_days, number, days, now())
             if usage.percent < _DAYS_SHARE and usage.regain_minutes == 0:
                 await self._templates(account, row.tenant_id, first)

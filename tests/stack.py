@@ -231,7 +231,14 @@ async def running_stack(
     client = await connect(address, interceptors)
     app = create_app(settings)
     server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=settings.port, log_config=None, access_log=False)
+        uvicorn.Config(
+            app,
+            host="127.0.0.1",
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=75,
+        )
     )
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(serving(build_server(settings, seed=1)))

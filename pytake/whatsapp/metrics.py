@@ -72,7 +72,7 @@ async def fetch_number(api: CloudApi, phone_number_id: str) -> tuple[NumberHealt
 
 
 async def fetch_days(
-    api: CloudApi, account_id: str, display_number: str | None, first: date, last: date
+    api: CloudApi, account_id: str, display_number: str, first: date, last: date
 ) -> tuple[dict[date, Day], Usage]:
     """Messages, and prices by category, of each day; one call.
 
@@ -80,8 +80,8 @@ async def fetch_days(
         RefusedError, NotSentError.
     """
     start, end = _seconds(first), _seconds(last + timedelta(days=1))
-    digits = "".join(c for c in display_number or "" if c.isdigit())
-    numbers = f".phone_numbers([{digits}])" if digits else ".phone_numbers([])"
+    digits = "".join(c for c in display_number if c.isdigit())
+    numbers = f".phone_numbers([{digits}])"
     period = f".start({start}).end({end})"
     fields = (
         f"analytics{period}.granularity(DAY){numbers},"

@@ -1,40 +1,79 @@
-"""``make bench``: a table on the terminal, and JSON in ``.pytake/bench.json``."""
+"""``make bench``: a table on the terminal, and JSON in ``.pytake/bench.json``.
 
+Every part starts a ``pytake up`` of its own; the baseline runs on the same Temporal server.
+"""
+
+import asyncio
 import json
+import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench import inbound, sending
 from tests.bench.measure import Figure
 from tests.bench.rules import rules
+from tests.bench.site import Site, site
 
-BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {"rules": rules}
+ON_SITE: dict[str, Callable[[Site], AsyncIterator[Figure]]] = {
+    "throughput": sending.throughput,
+    "latency": sending.latency,
+    "backlog": sending.backlog,
+    "statuses": inbound.statuses,
+    "deliveries": inbound.deliveries,
+    "scheduled": inbound.scheduled,
+}
+ALL = ("rules", *ON_SITE)
 OUTPUT = Path(".pytake/bench.json")
 
 
-def main() -> None:
-    wanted = sys.argv[1:] or list(BENCHMARKS)
-    if unknown := set(wanted) - set(BENCHMARKS):
-        sys.exit(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(BENCHMARKS)}")
-    figures = [figure for name in wanted for figure in BENCHMARKS[name]()]
+async def measure(name: str) -> list[Figure]:
+    if name == "rules":
+        return list(rules())
+    with tempfile.TemporaryDirectory(prefix="pytake-bench-") as directory:
+        async with site(Path(directory)) as running:
+            return [figure async for figure in ON_SITE[name](running)]
+
+
+def show(figures: list[Figure]) -> None:
     table = Table("figure", "median", "low", "high", "unit", "note")
     for figure in figures:
         numbers = (figure.median, min(figure.rounds), max(figure.rounds))
-        table.add_row(figure.name, *(f"{n:,.1f}" for n in numbers), figure.unit, figure.note)
-    Console(width=140).print(table)
+        table.add_row(figure.name, *(f"{n:,.2f}" for n in numbers), figure.unit, figure.note)
+    Console(width=150).print(table)
+
+
+async def run(wanted: list[str]) -> None:
+    figures: list[Figure] = []
+    for name in wanted:
+        started = time.monotonic()
+        figures += await measure(name)
+        print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    show(figures)
     OUTPUT.parent.mkdir(exist_ok=True)
     report = {
         "at": datetime.now(UTC).isoformat(),
         "python": platform.python_version(),
-        "machine": platform.machine(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "figures": [figure.as_json() for figure in figures],
     }
     OUTPUT.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or list(ALL)
+    if unknown := set(wanted) - set(ALL):
+        sys.exit(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(ALL)}")
+    asyncio.run(run(wanted))
+    sys.stdout.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,134 @@
+"""Status callbacks, scheduled messages and webhook deliveries."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from pytake.clock import now
+from tests.bench.measure import Figure, percentile
+from tests.bench.site import Site
+from tests.receiver import Receiver, receiving
+
+_ROUNDS = 3
+_CALLBACKS = {1: 100, 100: 20, 1000: 5}
+_SCHEDULED, _FIRING = 10_000, 60
+_EVENTS = 200
+_HEALTHY = 4
+
+
+async def statuses(site: Site) -> AsyncIterator[Figure]:
+    """Acknowledgements of Meta's requests, by how many updates one brings."""
+    ids = await site.queue(100)
+    await site.until_recorded(ids)
+    for size, requests in _CALLBACKS.items():
+        p50, p99, rate = [], [], []
+        for _ in range(_ROUNDS):
+            times = [await site.callback(_updates(size)) for _ in range(requests)]
+            p50.append(percentile(times, 0.5) * 1000)
+            p99.append(percentile(times, 0.99) * 1000)
+            rate.append(size * requests / sum(times))
+        note = f"{requests} requests a round, one after the other"
+        yield Figure(f"callback of {size}: p50", "ms", tuple(p50), f"{note}; goal 250")
+        yield Figure(f"callback of {size}: p99", "ms", tuple(p99), f"{note}; goal 1000")
+        yield Figure(f"callback of {size}: updates", "1/s", tuple(rate), note)
+
+
+def _updates(count: int) -> list[dict[str, Any]]:
+    at = str(int(time.time()))
+    return [
+        {
+            "id": f"wamid.bench{uuid4().hex}", "status": "delivered", "timestamp": at,
+            "recipient_id": "5561994013828",
+        }
+        for _ in range(count)
+    ]  # fmt: skip
+
+
+async def scheduled(site: Site) -> AsyncIterator[Figure]:
+    """Many scheduled messages: what the worker holds, and how late those are that fire."""
+    before = site.memory("worker")
+    started = time.perf_counter()
+    far = (now() + timedelta(days=2)).isoformat()
+    await site.queue(_SCHEDULED, scheduled_for=far)
+    rate = _SCHEDULED / (time.perf_counter() - started)
+    yield Figure("scheduled messages: accepted", "1/s", (rate,), f"{_SCHEDULED}, two days ahead")
+    yield Figure("worker's memory before", "MB", (before,), "")
+    yield Figure("worker's memory with them", "MB", (site.memory("worker"),), f"{_SCHEDULED}")
+    drifts = []
+    for _ in range(_ROUNDS):
+        due: dict[str, datetime] = {}
+        for index in range(_FIRING):
+            at = now() + timedelta(seconds=5 + index / 20)
+            (message_id,) = await site.queue(1, scheduled_for=at.isoformat())
+            due[message_id] = at
+        await site.until_recorded(list(due))
+        accepted = await site.accepted()
+        late = [accepted[message_id][1] - at.timestamp() for message_id, at in due.items()]
+        drifts.append(percentile(late, 0.99))
+    yield Figure("scheduled messages: late by, p99", "s", tuple(drifts), f"{_FIRING} a round")
+
+
+async def deliveries(site: Site) -> AsyncIterator[Figure]:
+    """Events to tenants' endpoints: how many a second, and how soon beside one that hangs."""
+    async with receiving() as receiver:
+        tenant = f"bench-{uuid4().hex[:8]}"
+        await _endpoint(site, receiver, tenant, "/fast", 1000)
+        rates = []
+        for _ in range(_ROUNDS):
+            have = len(receiver.received["/fast"])
+            started = time.perf_counter()
+            await asyncio.gather(*(_send(site, tenant) for _ in range(_EVENTS)))
+            while len(receiver.received["/fast"]) < have + _EVENTS:
+                await asyncio.sleep(0.01)
+            rates.append(_EVENTS / (time.perf_counter() - started))
+        yield Figure("webhook deliveries", "1/s", tuple(rates), f"{_EVENTS} events at once")
+        tenant = f"bench-{uuid4().hex[:8]}"
+        paths = [f"/healthy{index}" for index in range(_HEALTHY)]
+        for path in paths:
+            await _endpoint(site, receiver, tenant, path, 100)
+        receiver.script("/hangs", "hang")
+        await _endpoint(site, receiver, tenant, "/hangs", 100)
+        worst = [
+            percentile(await _paced(site, receiver, tenant, paths), 0.99) * 1000
+            for _ in range(_ROUNDS)
+        ]
+        yield Figure(
+            "healthy endpoints while one of five hangs: p99", "ms", tuple(worst), "30 events a round, 3/s"
+        )  # fmt: skip
+
+
+async def _paced(site: Site, receiver: Receiver, tenant: str, paths: list[str]) -> list[float]:
+    """Seconds from each event to its arrival at each healthy endpoint."""
+    have = {path: len(receiver.received[path]) for path in paths}
+    sent: list[float] = []
+    for _ in range(30):
+        sent.append(time.time())
+        await _send(site, tenant)
+        await asyncio.sleep(max(0.0, sent[-1] + 1 / 3 - time.time()))
+    deadline = time.monotonic() + 60
+    while any(len(receiver.received[p]) < have[p] + len(sent) for p in paths):
+        assert time.monotonic() < deadline, "healthy endpoints wait for the hanging one"
+        await asyncio.sleep(0.05)
+    return [
+        arrived.at - at
+        for path in paths
+        for arrived, at in zip(receiver.received[path][have[path] :], sent, strict=False)
+    ]
+
+
+async def _endpoint(site: Site, receiver: Receiver, tenant: str, path: str, rate: int) -> None:
+    body = {
+        "tenant_id": tenant, "url": receiver.url(path), "events": ["*"], "rate_limit_per_second": rate,
+        "timeout_seconds": 5,
+    }  # fmt: skip
+    response = await site.api.post("/api/v1/webhooks/configure", json=body)
+    assert response.status_code == 201, response.text
+
+
+async def _send(site: Site, tenant: str) -> None:
+    body = {"tenant_id": tenant, "event_type": "order.paid", "payload": {"id": 1}}
+    response = await site.api.post("/api/v1/webhooks/send", json=body)
+    assert response.status_code == 202, response.text

@@ -1,0 +1,1 @@
+"""Faults against the real processes, and the promises checked from outside: ``make chaos``."""
