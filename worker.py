@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import structlog
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.conversation_start import ConversationStarter
@@ -27,7 +27,7 @@ from activities.send_message import SendActivities, SendPolicy
 from activities.snapshots import SnapshotActivities
 from activities.webhook_dispatch import Dispatcher
 from activities.webhook_replay import ReplayActivities
-from pytake import telemetry, temporal
+from pytake import event_loop, telemetry, temporal
 from pytake.heartbeat import beating
 from pytake.logs import configure_logging
 from pytake.settings import ConfigurationError, Settings, load_settings
@@ -73,8 +73,15 @@ _PASSED_THROUGH = (
 )
 
 
-def workflow_runner() -> SandboxedWorkflowRunner:
-    """The workflow sandbox, with our own pure and heavy modules passed through."""
+def workflow_runner(*, sandboxed: bool = True) -> WorkflowRunner:
+    """The workflow sandbox, with our own pure and heavy modules passed through; or none.
+
+    The sandbox finds what is not deterministic, at the price of a fresh import of the workflow's
+    modules for every workflow: a third of a worker's CPU here. Tests and replays run in it, so that a
+    production worker need not.
+    """
+    if not sandboxed:
+        return UnsandboxedWorkflowRunner()
     restrictions = SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH)
     return SandboxedWorkflowRunner(restrictions=restrictions)
 
@@ -128,7 +135,7 @@ def build_workers(
                 converse.mark_read,
                 converse.send_reply,
             ],
-            workflow_runner=workflow_runner(),
+            workflow_runner=workflow_runner(sandboxed=settings.workflow_sandbox),
             interceptors=context,
             graceful_shutdown_timeout=grace,
             max_cached_workflows=2000,
@@ -272,7 +279,7 @@ def main() -> None:
     except ConfigurationError as error:
         sys.exit(f"configuration: {error}")
     configure_logging(settings.log_format, settings.log_level)
-    asyncio.run(run(settings))
+    event_loop.run(run(settings))
     sys.stdout.flush()
     sys.stderr.flush()
     # The Temporal client's native threads can abort an ordinary exit (temporalio/sdk-python#300).

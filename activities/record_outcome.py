@@ -46,6 +46,5 @@ class RecordActivities:
 
 
 def _record_all(session: Session, batch: list[OutcomeRecord]) -> list[Dispatch]:
-    for record in sorted(batch, key=lambda record: record.message.message_id):
-        messages.record_outcome(session, record)
+    messages.record_outcomes(session, batch)
     return raise_for(session, [record.message.message_id for record in batch], now())

@@ -1,6 +1,5 @@
 """The API application and its server."""
 
-import asyncio
 import os
 import socket
 import sys
@@ -36,7 +35,7 @@ from api.routes import (
     whatsapp_webhook,
 )
 from api.tiers import Waker
-from pytake import __version__, telemetry, temporal
+from pytake import __version__, event_loop, telemetry, temporal
 from pytake.heartbeat import beating
 from pytake.logs import configure_logging
 from pytake.settings import ConfigurationError, Settings, load_settings
@@ -163,7 +162,7 @@ def main() -> None:
     configure_logging(settings.log_format, settings.log_level)
     if notice:
         _log.warning(notice)
-    asyncio.run(serve(settings))
+    event_loop.run(serve(settings))
     sys.stdout.flush()
     sys.stderr.flush()
     # The Temporal client's native threads can abort an ordinary exit (temporalio/sdk-python#300).

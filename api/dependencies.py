@@ -12,7 +12,7 @@ from activities.webhook_dispatch import Dispatcher
 from api.errors import ForbiddenError, InvalidRequestError, NotFoundError, UnauthorizedError
 from api.tiers import Waker
 from pytake.settings import Settings
-from pytake.storage import keys, numbers
+from pytake.storage import keys, numbers, opt_outs
 from pytake.storage.engine import Database
 from pytake.storage.message_events import anyone_listens
 from pytake.storage.rules import Books
@@ -67,6 +67,7 @@ class Services:
     _principals: dict[str, tuple[float, Principal | None]] = field(default_factory=dict)
     _key_count: tuple[float, int] | None = None
     _listening: dict[str, tuple[float, bool]] = field(default_factory=dict)
+    _opted_out: dict[str, tuple[float, bool]] = field(default_factory=dict)
     _numbers: dict[str, tuple[float, PhoneNumber]] = field(default_factory=dict)
 
     async def contact_hash(self, contact_key: str) -> str:
@@ -143,6 +144,15 @@ class Services:
             found = await self.database.read(anyone_listens, {tenant_id})
             cached = (time.monotonic() + _KEY_CACHE_SECONDS, found)
             self._listening[tenant_id] = cached
+        return cached[1]
+
+    async def has_opt_outs(self, tenant_id: str) -> bool:
+        """Whether any of the tenant's contacts opted out; known for a few seconds."""
+        cached = self._opted_out.get(tenant_id)
+        if cached is None or cached[0] < time.monotonic():
+            found = await self.database.read(opt_outs.any_of, tenant_id)
+            cached = (time.monotonic() + _KEY_CACHE_SECONDS, found)
+            self._opted_out[tenant_id] = cached
         return cached[1]
 
     async def _keys_exist(self) -> bool:

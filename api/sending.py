@@ -181,7 +181,7 @@ async def _check_opt_out(services: Services, tenant_id: str, recipient: str, tem
     known here, the worker finds out before it sends.
     """
     try:
-        refused = await services.database.read(
+        refused = await services.has_opt_outs(tenant_id) and await services.database.read(
             opt_outs.refuses, tenant_id, contact_key(recipient), template
         )
     except UNAVAILABLE:

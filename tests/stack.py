@@ -98,6 +98,7 @@ def make_settings(directory: Path, database_url: str | None = None, **changes: A
         "whatsapp_webhook_verify_token": "verify-me",
         "auto_responder": False,
         "snapshot_seconds": 0,
+        "workflow_sandbox": True,
         **changes,
     }
     values.setdefault("whatsapp_api_base_url", f"http://127.0.0.1:{values['sandbox_port']}")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, func, inspect, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
@@ -33,7 +33,10 @@ _TIME_OF = {
 }
 
 
-def insert_into(session: Session, table: type[Any]) -> Any:
+_ORPHAN = "wamid:"
+
+
+def insert_into(session: Session, table: Any) -> Any:
     """An INSERT that knows ON CONFLICT, in the dialect of the session."""
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     return dialect.insert(table)
@@ -41,14 +44,35 @@ def insert_into(session: Session, table: type[Any]) -> Any:
 
 def orphan_id(wamid: str) -> str:
     """The row of receipts whose message is not known (yet): another system's, or an early one."""
-    return f"wamid:{wamid}"
+    return _ORPHAN + wamid
 
 
 def record_outcome(session: Session, record: OutcomeRecord) -> None:
-    """Record how a run of a message ended; a repeat changes nothing.
+    """Record how a run of a message ended; a repeat changes nothing."""
+    record_outcomes(session, [record])
+
+
+def record_outcomes(session: Session, records: list[OutcomeRecord]) -> None:
+    """Record how runs of messages ended, one statement for all of a shape.
 
     A receipt may have been here first: its status stays if it ranks higher.
     """
+    shapes: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for record in sorted(records, key=lambda record: record.message.message_id):
+        values = _values(record)
+        shapes.setdefault(tuple(values), []).append(values)
+    for names, rows in shapes.items():
+        session.execute(_upsert(session, names), rows)
+    wamids = {r.wamid: r.message.message_id for r in records if r.wamid}
+    orphans = session.scalars(
+        select(Message).where(col(Message.id).in_([orphan_id(wamid) for wamid in wamids]))
+    )
+    for orphan in orphans.all() if wamids else []:
+        _adopt_orphan(session, wamids[orphan.id.removeprefix(_ORPHAN)], orphan)
+
+
+def _values(record: OutcomeRecord) -> dict[str, Any]:
+    """The columns of a record."""
     message = record.message
     values: dict[str, Any] = {
         "id": message.message_id,
@@ -64,7 +88,7 @@ def record_outcome(session: Session, record: OutcomeRecord) -> None:
         "message_type": message.message_type.value,
         "priority": message.priority.value,
         "content": message.content,
-        "labels": message.metadata,
+        "metadata": message.metadata,
         "waits": [wait.model_dump(mode="json") for wait in message.waits],
         "reply_to": message.reply_to,
         "check_window": message.check_window,
@@ -79,9 +103,12 @@ def record_outcome(session: Session, record: OutcomeRecord) -> None:
         "updated_at": record.at,
         _TIME_OF[record.observation]: record.at,
     }
-    if record.problem is not None:
-        values |= _error_values(record.problem)
-    statement = insert_into(session, Message).values(**{_column(k): v for k, v in values.items()})
+    return values | _error_values(record.problem)
+
+
+def _upsert(session: Session, names: tuple[str, ...]) -> Any:
+    """The statement that writes these columns; what a receipt has written first may stay."""
+    statement = insert_into(session, inspect(Message).local_table)
     new = statement.excluded
     # A later generation replaces the earlier one's status, unless a receipt of it came first.
     replaces = and_(
@@ -91,7 +118,7 @@ def record_outcome(session: Session, record: OutcomeRecord) -> None:
     moves = or_(replaces, new.status_rank > Message.status_rank)
     changes: dict[str, Any] = {
         name: new[name]
-        for name in map(_column, values)
+        for name in names
         if name not in ("id", *_STATUS_COLUMNS) and not name.startswith("error_")
     }
     changes["status"] = case((moves, new.status), else_=Message.status)
@@ -101,16 +128,14 @@ def record_outcome(session: Session, record: OutcomeRecord) -> None:
         changes[f"error_{name}"] = case(
             (moves, new[f"error_{name}"]), else_=getattr(Message, f"error_{name}")
         )
-    session.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changes))
-    if record.wamid:
-        _adopt_orphan(session, message.message_id, record.wamid)
+    return statement.on_conflict_do_update(index_elements=["id"], set_=changes)
 
 
-def _column(name: str) -> str:
-    return "metadata" if name == "labels" else name
-
-
-def _error_values(problem: Problem) -> dict[str, Any]:
+def _error_values(problem: Problem | None) -> dict[str, Any]:
+    if problem is None:
+        return dict.fromkeys(
+            f"error_{name}" for name in ("code", "class", "title", "detail", "advice")
+        )
     return {
         "error_code": problem.code,
         "error_class": problem.error_class.value,
@@ -120,11 +145,8 @@ def _error_values(problem: Problem) -> dict[str, Any]:
     }
 
 
-def _adopt_orphan(session: Session, message_id: str, wamid: str) -> None:
+def _adopt_orphan(session: Session, message_id: str, orphan: Message) -> None:
     """Move receipts that came without our id, before our record, onto the message."""
-    orphan = session.get(Message, orphan_id(wamid))
-    if orphan is None:
-        return
     message = session.get_one(Message, message_id)
     if orphan.status_rank > message.status_rank:
         message.status, message.status_rank = orphan.status, orphan.status_rank

@@ -68,6 +68,12 @@ def get(session: Session, tenant_id: str, contact_key: str) -> OptOut | None:
     return session.get(OptOut, (tenant_id, contact_key))
 
 
+def any_of(session: Session, tenant_id: str) -> bool:
+    """Whether any contact of the tenant opted out."""
+    statement = select(col(OptOut.contact_key)).where(col(OptOut.tenant_id) == tenant_id)
+    return session.scalars(statement.limit(1)).first() is not None
+
+
 def among(session: Session, contacts: set[tuple[str, str]]) -> set[tuple[str, str]]:
     """Those of (tenant, contact) that opted out."""
     if not contacts:

@@ -63,10 +63,10 @@ def _killing(*parts: str, by: int = signal.SIGKILL) -> Callable[[Site], Awaitabl
     return strike
 
 
-def _sandbox(seconds: float, **fault: object) -> Callable[[Site], Awaitable[None]]:
+def _sandbox(lasting: float, /, **fault: object) -> Callable[[Site], Awaitable[None]]:
     async def strike(site: Site) -> None:
         await site.sandbox_fault(**fault)
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(lasting)
         await site.calm()
 
     return strike
