@@ -162,12 +162,20 @@ class _HttpError(ApiError):
         self.title = self.status.phrase
 
 
+def _problem_schema() -> dict[str, Any]:
+    """The schema of a problem, complete in itself: OpenAPI has no ``$defs`` to refer to."""
+    schema = ProblemDetails.model_json_schema()
+    definitions = schema.pop("$defs")
+    schema["properties"]["errors"]["anyOf"][0]["items"] = definitions["FieldProblem"]
+    return schema
+
+
 def documented(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route, for OpenAPI."""
     return {
         int(error.status): {
             "description": error.title,
-            "content": {PROBLEM_JSON: {"schema": ProblemDetails.model_json_schema()}},
+            "content": {PROBLEM_JSON: {"schema": _problem_schema()}},
         }
         for error in errors
     }
@@ -196,6 +204,10 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        if (
+            error.status_code == HTTPStatus.BAD_REQUEST
+        ):  # FastAPI's word for bytes that are no UTF-8
+            return _answer(request, InvalidRequestError("the body is not valid JSON in UTF-8"))
         headers = dict(error.headers) if error.headers else None
         return _answer(request, _HttpError(error.status_code, str(error.detail), headers))
 

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-APART = ["tests/e2e/test_up.py", "tests/conversations"]
+APART = ["tests/e2e/test_up.py", "tests/e2e/test_contract.py", "tests/conversations"]
 _WITHOUT = [f"--ignore={path}" for path in APART]
 BESIDE = {
     "on PostgreSQL": ["-k", "postgresql", *_WITHOUT],

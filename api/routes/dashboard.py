@@ -8,7 +8,13 @@ from sqlmodel import Session
 
 from api import metrics
 from api.dependencies import PrincipalDep, Services, ServicesDep
-from api.errors import NotFoundError, UnauthorizedError, UnavailableError, documented
+from api.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    UnauthorizedError,
+    UnavailableError,
+    documented,
+)
 from api.language import LanguageDep
 from api.metrics_schemas import AlertItem, Comparison, Dashboard, DataAge, Overview
 from api.routes.auto_responder import NumberQuery
@@ -26,7 +32,10 @@ _NEAR_LIMIT = 0.8
 _SEVERITIES = ("critical", "warning")
 
 
-@router.get("/dashboard", responses=documented(UnauthorizedError, NotFoundError, UnavailableError))
+@router.get(
+    "/dashboard",
+    responses=documented(UnauthorizedError, NotFoundError, InvalidRequestError, UnavailableError),
+)
 async def dashboard(
     services: ServicesDep,
     principal: PrincipalDep,

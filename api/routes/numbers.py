@@ -6,7 +6,13 @@ from temporalio.service import RPCError
 
 from activities.number_control import follow_number
 from api.dependencies import Principal, PrincipalDep, Services, ServicesDep
-from api.errors import NotFoundError, UnauthorizedError, UnavailableError, documented
+from api.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    UnauthorizedError,
+    UnavailableError,
+    documented,
+)
 from api.routes.auto_responder import NumberQuery
 from api.schemas import AlertView, NumberView
 from pytake.clock import now
@@ -21,7 +27,7 @@ _COMMON = documented(UnauthorizedError, UnavailableError)
 _ONE = _COMMON | documented(NotFoundError)
 
 
-@router.get("/numbers", responses=_COMMON)
+@router.get("/numbers", responses=_COMMON | documented(InvalidRequestError))
 async def list_numbers(
     services: ServicesDep, principal: PrincipalDep, phone_number_id: NumberQuery = None
 ) -> list[NumberView]:

@@ -57,7 +57,11 @@ class Received(BaseModel):
     other: int
 
 
-@router.get(WEBHOOK_PATH, response_class=PlainTextResponse, responses=documented(ForbiddenError))
+@router.get(
+    WEBHOOK_PATH,
+    response_class=PlainTextResponse,
+    responses=documented(ForbiddenError, InvalidRequestError),
+)
 async def verify(
     services: ServicesDep,
     mode: Annotated[str, Query(alias="hub.mode")] = "",

@@ -1,0 +1,35 @@
+"""The OpenAPI document against the running parts: what strangers send, and what is promised them."""
+
+import asyncio
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.chaos.faults import SHORT
+from tests.chaos.run import run
+from tests.stack import make_settings, running_stack
+
+
+async def test_no_request_fails_on_our_side_or_is_answered_as_nowhere_documented(
+    own_temporal_address: str, tmp_path: Path
+) -> None:
+    settings = make_settings(tmp_path, auto_responder=True)
+    async with running_stack(settings, own_temporal_address):
+        tested = await asyncio.to_thread(
+            subprocess.run,
+            [
+                str(Path(sys.executable).with_name("st")), "run", f"http://127.0.0.1:{settings.port}/openapi.json",
+                "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
+                "--phases", "examples,coverage,fuzzing", "--max-examples", "4", "--no-color", "--seed", "1",
+            ],
+            cwd=tmp_path, capture_output=True, text=True, timeout=170, check=False,
+        )  # fmt: skip
+    assert "API Operations" in tested.stdout
+    assert tested.returncode == 0, tested.stdout[-6000:]
+
+
+async def test_promises_are_kept_under_a_few_faults(tmp_path: Path) -> None:
+    report = await run(tmp_path, random.Random(7), list(SHORT))  # noqa: S311 - to be repeated
+    assert report.accepted > 50
+    assert report.broken == [], report.text()
