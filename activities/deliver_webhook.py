@@ -3,6 +3,7 @@
 At least once: a receiver recognises a repeat by ``webhook-id``.
 """
 
+import asyncio
 import random
 import time
 from collections import Counter
@@ -36,6 +37,7 @@ from pytake.webhooks.guard import BlockedUrlError
 from pytake.webhooks.signing import signature_headers, signing_key
 from pytake.webhooks.transport import Answer, ClientCertificate, DeliveryError, GuardedClient
 
+_HEARTBEAT_SECONDS: Final = 5.0
 _ORDER_WAIT: Final = 30.0
 """Seconds until an ordered delivery looks again by itself; its predecessor wakes it sooner."""
 _BUSY_WAIT: Final = 5.0
@@ -102,10 +104,16 @@ class WebhookActivities:
         if self._busy[endpoint.id] >= self._policy.concurrency:
             return _defer("busy", _BUSY_WAIT * (1 + random.random()), waited)  # noqa: S311 - jitter
         self._busy[endpoint.id] += 1
+        living = asyncio.create_task(_heartbeats())
+        number = loaded.delivery.attempts + 1
+        attempting = asyncio.create_task(self._attempt(request, loaded, endpoint, number))
         try:
-            return await self._attempt(request, loaded, endpoint, loaded.delivery.attempts + 1)
+            return await asyncio.shield(attempting)
+        except asyncio.CancelledError:
+            return await attempting  # a request under way is finished and logged, cancelled or not
         finally:
             self._busy[endpoint.id] -= 1
+            living.cancel()
 
     async def _attempt(
         self, request: DeliveryInput, loaded: Loaded, endpoint: WebhookEndpoint, number: int
@@ -239,3 +247,10 @@ def _failure(text: str, *, retry: bool, delay: timedelta | None = None) -> Appli
         text[:500], type="Failed" if retry else "Permanent", non_retryable=not retry,
         next_retry_delay=delay, category=ApplicationErrorCategory.BENIGN,
     )  # fmt: skip
+
+
+async def _heartbeats() -> None:
+    """Tell Temporal that the attempt is under way, until cancelled."""
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(_HEARTBEAT_SECONDS)

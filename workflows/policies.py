@@ -65,6 +65,10 @@ def delivery_timeout(delivery: DeliveryInput) -> timedelta:
     return timedelta(seconds=4 * delivery.timeout_seconds + 30)
 
 
+DELIVERY_HEARTBEAT: Final = timedelta(seconds=15)
+"""A worker that was killed in an attempt is noticed after this, not after the whole attempt."""
+
+
 def delivery_retry(delivery: DeliveryInput) -> RetryPolicy:
     """The number is the endpoint's; each wait comes from the activity, which knows its plan. What
     stands here is for an attempt whose worker was lost.

@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from pytake.temporal import DELIVERY_QUEUE
     from workflows.policies import (
+        DELIVERY_HEARTBEAT,
         RECORD_RETRY,
         RECORD_TIMEOUT,
         REPLAY_TIMEOUT,
@@ -91,6 +92,7 @@ class WebhookDeliveryWorkflow:
             delivery,
             task_queue=DELIVERY_QUEUE,
             start_to_close_timeout=delivery_timeout(delivery),
+            heartbeat_timeout=DELIVERY_HEARTBEAT,
             retry_policy=delivery_retry(delivery),
             priority=Priority(fairness_key=delivery.endpoint_id, fairness_weight=delivery.rate),
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
