@@ -20,6 +20,7 @@ from activities.converse import ConversationActivities, ReplyPolicy
 from activities.deliver_webhook import DeliveryPolicy, WebhookActivities
 from activities.log_context import LogContext
 from activities.number_control import NumberActivities, follow_number
+from activities.pruning import PruneActivities
 from activities.receipts import ReceiptActivities
 from activities.record_outcome import RecordActivities
 from activities.schedules import ensure_schedules
@@ -43,6 +44,7 @@ from pytake.whatsapp.client import CloudApi
 from workflows.conversation import ConversationWorkflow
 from workflows.message import MessageWorkflow
 from workflows.number import NumberWorkflow
+from workflows.prune import PruneWorkflow
 from workflows.scheduled_message import ScheduledMessageWorkflow
 from workflows.snapshot import SnapshotWorkflow
 from workflows.webhook_delivery import WebhookDeliveryWorkflow, WebhookReplayWorkflow
@@ -55,6 +57,7 @@ WORKFLOWS = [
     NumberWorkflow,
     ConversationWorkflow,
     SnapshotWorkflow,
+    PruneWorkflow,
     WebhookDeliveryWorkflow,
     WebhookReplayWorkflow,
 ]
@@ -128,6 +131,7 @@ def build_workers(
                 webhooks.bury_delivery,
                 replays.replay_some,
                 replays.cancel_replay,
+                PruneActivities(database).prune,
                 snapshots.list_numbers,
                 snapshots.take_snapshot,
                 snapshots.take_days,
@@ -184,7 +188,9 @@ async def running(settings: Settings, client: Client, database: Database) -> Asy
         tier=defaults.tier,
     )
     await temporal.patiently(lambda: follow_number(client, number))
-    await temporal.patiently(lambda: ensure_schedules(client, settings.snapshot_seconds))
+    await temporal.patiently(
+        lambda: ensure_schedules(client, settings.snapshot_seconds, settings.retention_days)
+    )
     async with serving(settings, client, database):
         yield
 

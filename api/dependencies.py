@@ -1,5 +1,6 @@
 """What the routes share: clients, settings, and who is asking."""
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Annotated, Final
@@ -9,7 +10,14 @@ from temporalio.client import Client
 
 from activities.conversation_start import ConversationStarter
 from activities.webhook_dispatch import Dispatcher
-from api.errors import ForbiddenError, InvalidRequestError, NotFoundError, UnauthorizedError
+from api.errors import (
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
+    TooManyRequestsError,
+    UnauthorizedError,
+)
+from api.request_rate import RequestRate
 from api.tiers import Waker
 from pytake.settings import Settings
 from pytake.storage import keys, numbers, opt_outs
@@ -62,6 +70,7 @@ class Services:
     dispatcher: Dispatcher
     waker: Waker
     conversations: ConversationStarter
+    request_rate: RequestRate
     books: Books = field(default_factory=Books)
     contact_hash_key: bytes | None = None
     _principals: dict[str, tuple[float, Principal | None]] = field(default_factory=dict)
@@ -81,6 +90,7 @@ class Services:
 
         Raises:
             UnauthorizedError: there are keys, and this is none of them.
+            TooManyRequestsError: the key makes more requests than it may.
         """
         if authorization is None:
             if await self._keys_exist():
@@ -102,6 +112,11 @@ class Services:
         if cached[1] is None:
             raise UnauthorizedError(
                 "the API key is not valid or was revoked", headers={"WWW-Authenticate": "Bearer"}
+            )
+        if wait := self.request_rate.take(authorization):
+            raise TooManyRequestsError(
+                f"the API key may make {self.settings.requests_per_second:g} requests a second",
+                headers={"Retry-After": str(math.ceil(wait))},
             )
         return cached[1]
 

@@ -162,6 +162,14 @@ class _HttpError(ApiError):
         self.title = self.status.phrase
 
 
+class TooManyRequestsError(ApiError):
+    """The key makes more requests than it may."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    slug = "too-many-requests"
+    title = "Too many requests"
+
+
 def _problem_schema() -> dict[str, Any]:
     """The schema of a problem, complete in itself: OpenAPI has no ``$defs`` to refer to."""
     schema = ProblemDetails.model_json_schema()
@@ -171,7 +179,9 @@ def _problem_schema() -> dict[str, Any]:
 
 
 def documented(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route, for OpenAPI."""
+    """The ``responses`` of a route, for OpenAPI; where a key is asked for, its rate is limited."""
+    if UnauthorizedError in errors:
+        errors = (*errors, TooManyRequestsError)
     return {
         int(error.status): {
             "description": error.title,

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -126,6 +127,36 @@ def migrate() -> None:
     typer.echo("database: up to date")
     code = asyncio.run(_migrate_temporal())
     _leave(code)
+
+
+@app.command()
+def prune(
+    older_than_days: float | None = typer.Option(
+        None, min=0, help="PYTAKE_RETENTION_DAYS by default"
+    ),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Count only"),
+) -> None:
+    """Delete finished messages, events and the like that are older than the retention."""
+    from pytake.clock import now
+    from pytake.storage import prune as storage
+    from pytake.storage.engine import UNAVAILABLE, Database
+
+    settings = _settings()
+    days = settings.retention_days if older_than_days is None else older_than_days
+    if older_than_days is None and days == 0:
+        _fail("PYTAKE_RETENTION_DAYS is 0, keep forever: say --older-than-days")
+    before = now() - timedelta(days=days)
+    database = Database(settings.sqlalchemy_url, threads=1)
+    try:
+        counts = database.read_now(storage.count, before)
+        for name in storage.names() if not dry_run else ():
+            counts[name] = 0
+            while removed := database.write_now(storage.step, name, before):
+                counts[name] += removed
+    except UNAVAILABLE as error:
+        _fail(f"DATABASE_URL: the database cannot be pruned: {str(error.args[0])[:300]}")
+    for name, number in counts.items():
+        typer.echo(f"{name}: {number}{' would be deleted' if dry_run else ' deleted'}")
 
 
 async def _migrate_temporal() -> int:

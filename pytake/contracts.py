@@ -332,3 +332,9 @@ class SnapshotResult(Contract):
 
     taken: int = 0
     problems: list[str] = Field(default_factory=list)
+
+
+class PruneInput(Contract):
+    """Input of PruneWorkflow: delete what is older than ``days``."""
+
+    days: float

@@ -100,6 +100,10 @@ class Settings(BaseSettings):
         default=300, ge=0, le=86_400, validation_alias="PYTAKE_SNAPSHOT_SECONDS"
     )
 
+    retention_days: int = Field(default=180, ge=0, validation_alias="PYTAKE_RETENTION_DAYS")
+    requests_per_second: float = Field(
+        default=100.0, ge=0, validation_alias="PYTAKE_REQUESTS_PER_SECOND"
+    )
     metrics_port: int = Field(default=9464, ge=0, le=65535, validation_alias="PYTAKE_METRICS_PORT")
     otel_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
 

@@ -111,3 +111,8 @@ SNAPSHOT_RETRY: Final = RetryPolicy(
     maximum_attempts=4,
 )
 """For our own database; what Meta refuses is noted, and asked again by the next snapshot."""
+
+PRUNE_TIMEOUT: Final = timedelta(hours=6)
+"""A first run over years of messages, in steps of 500."""
+PRUNE_HEARTBEAT: Final = timedelta(minutes=2)
+"""One step waits for the database at most this long."""

@@ -17,7 +17,7 @@ from tests.stack import EXAMPLE, Stack, fresh_recipient, make_settings, running_
 async def guarded(
     own_temporal_address: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[Stack, dict[str, str]]]:
-    settings = make_settings(tmp_path_factory.mktemp("guarded"))
+    settings = make_settings(tmp_path_factory.mktemp("guarded"), requests_per_second=20)
     async with running_stack(settings, own_temporal_address) as stack:
         texts = {}
         for name, tenant, admin in (
@@ -157,6 +157,25 @@ async def test_another_tenants_endpoints_and_deliveries_are_not_there(
     assert (
         await stack.api.post("/api/v1/webhooks/send", json=other, headers=mine)
     ).status_code == 403
+
+
+async def test_a_key_that_asks_too_often_is_told_when_to_come_back(
+    guarded: tuple[Stack, dict[str, str]],
+) -> None:
+    stack, texts = guarded
+    statuses = []
+    for _ in range(260):
+        response = await stack.api.get("/api/v1/whatsapp/numbers", headers=bearer(texts["b"]))
+        statuses.append(response.status_code)
+        if response.status_code == 429:
+            break
+    assert set(statuses) <= {200, 429}
+    assert (statuses[-1], len(statuses) >= 30) == (429, True)
+    assert response.headers["Retry-After"] == "1"
+    assert response.json()["type"].endswith("too-many-requests")
+    # Another key has its own measure.
+    other = await stack.api.get("/api/v1/whatsapp/numbers", headers=bearer(texts["admin"]))
+    assert other.status_code == 200
 
 
 async def test_the_key_is_stored_hashed(guarded: tuple[Stack, dict[str, str]]) -> None:

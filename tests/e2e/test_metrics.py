@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlmodel import Session, col
 
-from activities.schedules import DAYS_SCHEDULE, HEALTH_SCHEDULE
+from activities.schedules import DAYS_SCHEDULE, HEALTH_SCHEDULE, PRUNE_SCHEDULE
 from pytake.clock import now
 from pytake.domain.events import EventType
 from pytake.storage import keys
@@ -276,7 +276,7 @@ async def test_wrong_questions_are_named(stack: Stack) -> None:
 
 
 async def test_the_schedules_are_there(stack: Stack) -> None:
-    for schedule in (HEALTH_SCHEDULE, DAYS_SCHEDULE):
+    for schedule in (HEALTH_SCHEDULE, DAYS_SCHEDULE, PRUNE_SCHEDULE):
         description = await stack.client.get_schedule_handle(schedule).describe()
         assert description.schedule.state.paused  # by the settings of the tests
         handle = stack.client.get_schedule_handle(schedule)

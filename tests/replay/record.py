@@ -18,11 +18,13 @@ from typing import Any
 from temporalio.service import RPCError
 
 from pytake.contracts import (
+    PruneInput,
     conversation_workflow_id,
     delivery_workflow_id,
     number_workflow_id,
 )
 from pytake.storage import keys
+from pytake.temporal import WORKFLOW_QUEUE
 from tests.receiver import Receiver, receiving
 from tests.stack import (
     Stack,
@@ -255,13 +257,20 @@ async def snapshot_taken(stack: Stack) -> str:
     return f"snapshot-health-{number}"
 
 
+async def pruned(stack: Stack) -> str:
+    await stack.client.execute_workflow(
+        "PruneWorkflow", PruneInput(days=365), id="prune-recorded", task_queue=WORKFLOW_QUEUE
+    )
+    return "prune-recorded"
+
+
 SCENARIOS: tuple[Callable[[Stack], Awaitable[str]], ...] = (
     sent, retried, without_an_answer, settled_by_its_receipt, deferred, dead, redriven,
     cancelled_in_back_off, cancelled_by_the_web_ui, held_and_resumed, scheduled_moved_and_sent,
     scheduled_and_cancelled, number_throttled, webhook_delivered, webhook_dead,
     webhook_retried_by_hand, webhook_replay, conversation_answered,
     conversation_with_a_sequence_after_a_delay, conversation_without_an_answer,
-    snapshot_taken,
+    snapshot_taken, pruned,
 )  # fmt: skip
 
 
