@@ -5,6 +5,7 @@ from typing import Final
 
 from temporalio.client import Client
 from temporalio.common import (
+    Priority,
     SearchAttributePair,
     TypedSearchAttributes,
     WorkflowIDConflictPolicy,
@@ -12,6 +13,7 @@ from temporalio.common import (
 )
 
 from pytake.contracts import MessageInput, MessageMemo
+from pytake.domain.priority import PRIORITY_KEY
 from pytake.temporal import (
     CONTACT,
     EXPIRES_AT,
@@ -59,5 +61,10 @@ async def start_message(
         memo={MEMO_MESSAGE: MessageMemo.of(message)},
         search_attributes=attributes,
         static_summary=f"{message.message_type} ({message.priority})",
+        # Of the workflow's own tasks: a Critical message does not wait behind a backlog of Low ones,
+        # nor a number behind another one's, before its send is even scheduled.
+        priority=Priority(
+            priority_key=PRIORITY_KEY[message.priority], fairness_key=message.phone_number_id
+        ),
         rpc_timeout=timedelta(seconds=10),
     )
