@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.stack import Stack, eventually, fresh_recipient
+from tests.stack import EXAMPLE, Stack, eventually, fresh_recipient
 
 
 def in_seconds(seconds: float) -> str:
@@ -13,18 +13,20 @@ def in_seconds(seconds: float) -> str:
 
 async def test_critical_overtakes_low_and_the_rate_is_kept(stack: Stack) -> None:
     number = await stack.register(rate=5)
-    low = [
-        (await stack.send(to=fresh_recipient(), priority="low", phone_number_id=number))[
-            "message_id"
-        ]
+    batch = [
+        {**EXAMPLE, "to": fresh_recipient(), "priority": "low", "phone_number_id": number}
         for _ in range(50)
     ]
+    answer = await stack.api.post("/api/v1/queue/send/batch", json={"messages": batch})
+    low = [item["message_id"] for item in answer.json()["results"]]
     critical = [
         (await stack.send(to=fresh_recipient(), priority="CRITICAL", phone_number_id=number))[
             "message_id"
         ]
         for _ in range(5)
     ]
+
+    gone = len(await stack.accepted(phone_number_id=number))
 
     async def all_sent() -> bool:
         return len(await stack.accepted(phone_number_id=number)) == 55
@@ -34,7 +36,9 @@ async def test_critical_overtakes_low_and_the_rate_is_kept(stack: Stack) -> None
     assert len(set(order)) == 55
     last_critical = max(order.index(message_id) for message_id in critical)
     overtaken = [message_id for message_id in low if order.index(message_id) > last_critical]
-    assert len(overtaken) >= 20, order  # posting alone takes seconds on a busy machine
+    # A few more Low ones had their turn already: their slot at the gate was taken.
+    assert len(overtaken) >= 50 - gone - 12, (gone, order)
+    assert gone < 30  # or it has shown nothing
     stats = (await stack.sandbox.get("/sandbox/stats")).json()
     # Everything shares one process and a busy machine here: one call may arrive late. Between real
     # processes the peak is the rate.
