@@ -26,6 +26,7 @@ from activities.record_outcome import RecordActivities
 from activities.schedules import ensure_schedules
 from activities.send_message import SendActivities, SendPolicy
 from activities.snapshots import SnapshotActivities
+from activities.sweeping import sweeping
 from activities.webhook_dispatch import Dispatcher
 from activities.webhook_replay import ReplayActivities
 from pytake import event_loop, telemetry, temporal
@@ -226,9 +227,9 @@ async def serving(settings: Settings, client: Client, database: Database) -> Asy
                 lambda: {t: dict(c) for t, c in send.sending.items()},
             )
         )
-        await stack.enter_async_context(dispatcher.sweeping())
+        await stack.enter_async_context(sweeping(dispatcher.sweep))
         starter = ConversationStarter(client, database, settings.reply_debounce_seconds)
-        await stack.enter_async_context(starter.sweeping())
+        await stack.enter_async_context(sweeping(starter.sweep))
         for worker in workers:
             await stack.enter_async_context(worker)
         yield

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -30,7 +29,6 @@ _log = structlog.get_logger()
 CONVERSATION_WORKFLOW: Final = "ConversationWorkflow"
 INBOUND_SIGNAL: Final = "inbound"
 _AT_ONCE: Final = 20
-_SWEEP_SECONDS: Final = 5.0
 _RPC_TIMEOUT: Final = timedelta(seconds=10)
 
 
@@ -100,24 +98,9 @@ class ConversationStarter:
             rpc_timeout=_RPC_TIMEOUT,
         )
 
-    @asynccontextmanager
-    async def sweeping(self) -> AsyncIterator[None]:
-        """Sweep while the context is open."""
-        task = asyncio.create_task(self._sweep())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
-            try:
-                missed = await self._database.read(callbacks.unsignalled, now())
-            except UNAVAILABLE:
-                continue
-            if missed:
-                _log.info("telling conversations of messages they missed", count=len(missed))
-                await self.tell(missed)
+    async def sweep(self) -> None:
+        """Tell conversations of messages they missed."""
+        missed = await self._database.read(callbacks.unsignalled, now())
+        if missed:
+            _log.info("telling conversations of messages they missed", count=len(missed))
+            await self.tell(missed)

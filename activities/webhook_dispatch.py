@@ -1,8 +1,8 @@
 """Starting the workflows of deliveries: after the commit of their events, or by the sweeper."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Final
 
@@ -23,7 +23,6 @@ _log = structlog.get_logger()
 
 DELIVERY_WORKFLOW: Final = "WebhookDeliveryWorkflow"
 _AT_ONCE: Final = 20
-_SWEEP_SECONDS: Final = 5.0
 
 
 class Dispatcher:
@@ -73,26 +72,9 @@ class Dispatcher:
                 search_attributes=attributes,
             )
 
-    @asynccontextmanager
-    async def sweeping(self) -> AsyncIterator[None]:
-        """Sweep while the context is open."""
-        task = asyncio.create_task(self._sweep())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
-            try:
-                missed = await self._database.read(events.undispatched, now())
-            except UNAVAILABLE:
-                continue
-            if missed:
-                _log.info(
-                    "starting deliveries that were left without a workflow", count=len(missed)
-                )
-                await self.start(missed)
+    async def sweep(self) -> None:
+        """Start deliveries that were left without a workflow."""
+        missed = await self._database.read(events.undispatched, now())
+        if missed:
+            _log.info("starting deliveries that were left without a workflow", count=len(missed))
+            await self.start(missed)

@@ -11,15 +11,9 @@ from pytake.domain.autoresponder.etiquette import CONFIRMATIONS, LoopBreaker, Wi
 from pytake.domain.autoresponder.hours import BusinessHours
 from pytake.domain.autoresponder.matching import RuleBook
 from pytake.domain.autoresponder.responder import Choice, MenuRef, Situation, choose, pick
-from pytake.domain.autoresponder.rules import (
-    AddTag,
-    Fill,
-    OptTrigger,
-    Rule,
-    TransferToAgent,
-    steps,
-)
+from pytake.domain.autoresponder.rules import AddTag, Fill, Rule, TransferToAgent, steps
 from pytake.domain.autoresponder.said import Said, read_said
+from pytake.domain.autoresponder.triggers import OptTrigger
 from pytake.domain.autoresponder.values import values
 from pytake.settings import Settings
 from pytake.storage import opt_outs, rules

@@ -15,9 +15,10 @@ from pytake.domain.autoresponder.etiquette import Wish, wish
 from pytake.domain.autoresponder.hours import BusinessHours
 from pytake.domain.autoresponder.matching import Automaton, RuleBook
 from pytake.domain.autoresponder.responder import Situation, choose
-from pytake.domain.autoresponder.rules import Rule, RuleFields, pattern_options
+from pytake.domain.autoresponder.rules import Rule, RuleFields
 from pytake.domain.autoresponder.said import Said, read_said, unanswerable
 from pytake.domain.autoresponder.text import fold
+from pytake.domain.autoresponder.triggers import pattern_options
 
 AT = datetime(2026, 11, 24, 15, tzinfo=UTC)
 MATCH_TYPES = ("Exact", "Contains", "StartsWith", "EndsWith", "WholeWord")

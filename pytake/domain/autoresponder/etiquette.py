@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
-from pytake.domain.autoresponder.rules import OptTrigger, Rule, SendMessage
+from pytake.domain.autoresponder.rules import Rule, SendMessage
 from pytake.domain.autoresponder.text import fold
+from pytake.domain.autoresponder.triggers import OptTrigger
 
 OPT_OUT_WORDS: Final = frozenset(
     {

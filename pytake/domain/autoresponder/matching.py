@@ -12,17 +12,16 @@ from typing import Any, Final
 
 import re2
 
-from pytake.domain.autoresponder.rules import (
+from pytake.domain.autoresponder.rules import Rule, walk
+from pytake.domain.autoresponder.said import Said
+from pytake.domain.autoresponder.text import fold, is_word_character
+from pytake.domain.autoresponder.triggers import (
     KeywordTrigger,
     MediaTrigger,
     PatternTrigger,
     ReplyTrigger,
-    Rule,
     pattern_options,
-    walk,
 )
-from pytake.domain.autoresponder.said import Said
-from pytake.domain.autoresponder.text import fold, is_word_character
 
 _SET_MEMORY: Final = 256 << 20
 """A bound for the automaton, not what it takes: 1,000 rules need a few MB."""

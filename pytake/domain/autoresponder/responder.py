@@ -7,18 +7,16 @@ from typing import Any, Final
 
 from pytake.domain.autoresponder.hours import BusinessHours
 from pytake.domain.autoresponder.matching import RuleBook, Specificity
-from pytake.domain.autoresponder.rules import (
+from pytake.domain.autoresponder.rules import Rule, at_path, choices
+from pytake.domain.autoresponder.said import Said
+from pytake.domain.autoresponder.text import fold
+from pytake.domain.autoresponder.triggers import (
     AwayTrigger,
     DefaultTrigger,
     OptTrigger,
     OutOfHoursTrigger,
-    Rule,
     WelcomeTrigger,
-    at_path,
-    choices,
 )
-from pytake.domain.autoresponder.said import Said
-from pytake.domain.autoresponder.text import fold
 
 _SITUATION: Final = (1, 0)
 """Specificity of triggers that look at the situation, not at the message."""
