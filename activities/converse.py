@@ -15,6 +15,7 @@ from temporalio.exceptions import (
     ApplicationErrorCategory,
     WorkflowAlreadyStartedError,
 )
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.message_start import start_message
 from activities.webhook_dispatch import Dispatcher
@@ -133,7 +134,7 @@ class ConversationActivities:
         at = now()
         if request.index == 0:
             reason = await self._obsolete(reply, at)
-            if reason:
+            if reason and not await self._started(reply):
                 await self._database.write(conversation_state.drop, request.key, reason)
                 return reason
         elif at < self._deadline(reply):
@@ -155,6 +156,17 @@ class ConversationActivities:
         if await self._database.read(conversation_state.taken_over, reply):
             return TAKEN_OVER
         return TOO_LATE if at >= self._deadline(reply) else None
+
+    async def _started(self, reply: AutoReply) -> bool:
+        """Whether an earlier try, whose result was lost, started the answer: then it is a use."""
+        handle = self._client.get_workflow_handle(reply_message_id(reply.tenant_id, reply.key, 0))
+        try:
+            await handle.describe()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return False
+        return True
 
     def _deadline(self, reply: AutoReply) -> datetime:
         delay = timedelta(seconds=reply.delay_seconds)

@@ -11,8 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
+import worker
+from activities.converse import ConversationActivities
 from api.responder_schemas import RULE_EXAMPLE
 from pytake.clock import now
+from pytake.contracts import ReplyRequest
 from pytake.storage import callbacks, keys
 from tests.hooks import configure, tenant
 from tests.receiver import Receiver
@@ -326,6 +329,32 @@ async def test_hours_are_the_numbers_own_or_the_tenants(stack: Stack) -> None:
     assert await call(stack, "PUT", "/business-hours", params=ours, json=shown) == view | {
         "opens_at": (await call(stack, "GET", "/business-hours", params=ours))["opens_at"]
     }
+
+
+async def test_an_answer_that_went_out_stays_a_use_when_its_try_is_repeated_too_late(
+    stack: Stack,
+) -> None:
+    owner, contact = tenant(), fresh_recipient()
+    number = await stack.register(tenant=owner)
+    await call(stack, "POST", "/rules", 201, json=rule(["eco"], owner, id="eco"))
+    wamid = await stack.inbound(contact, "eco", number)
+    (answer,) = await answers(stack, contact, 1)
+    await stack.until(answer["biz_opaque_callback_data"], "read")
+    # A person takes over, and only then the try is repeated whose result a crash had lost.
+    params = {"tenant_id": owner, "phone_number_id": number}
+    await call(stack, "POST", f"/contacts/{contact}/handover", params=params)
+    policy = worker.reply_policy(stack.settings)
+    activities = ConversationActivities(
+        None,
+        stack.database,
+        stack.client,
+        None,
+        policy,  # type: ignore[arg-type]
+    )
+    told = await activities.send_reply(ReplyRequest(key=wamid))
+    assert told == answer["biz_opaque_callback_data"]
+    state = await call(stack, "GET", f"/contacts/{contact}", params=params)
+    assert [(u["rule_id"], u["count"]) for u in state["uses"]] == [("eco", 1)]
 
 
 async def test_contacts_are_their_tenants_alone(stack: Stack) -> None:
