@@ -24,6 +24,7 @@ from activities.pruning import PruneActivities
 from activities.receipts import ReceiptActivities
 from activities.record_outcome import RecordActivities
 from activities.schedules import ensure_schedules
+from activities.send_directly import DirectSendActivities
 from activities.send_message import SendActivities, SendPolicy
 from activities.snapshots import SnapshotActivities
 from activities.sweeping import sweeping
@@ -111,6 +112,7 @@ def build_workers(
         ),
     )
     record = RecordActivities(database, dispatcher)
+    directly = DirectSendActivities(send, record.record_outcome, settings.direct_sends)
     replays = ReplayActivities(database, dispatcher)
     steer = NumberActivities(database, client)
     snapshots = SnapshotActivities(api, database, dispatcher)
@@ -125,6 +127,8 @@ def build_workers(
             task_queue=temporal.WORKFLOW_QUEUE,
             workflows=WORKFLOWS,
             activities=[
+                directly.send_directly,
+                directly.withdraw,
                 record.record_outcome,
                 record.begin_redrive,
                 receipts.find_receipt,
@@ -144,6 +148,9 @@ def build_workers(
             interceptors=context,
             graceful_shutdown_timeout=grace,
             max_cached_workflows=2000,
+            # Beside the direct sends, which may wait for Meta, as many as Temporal's own default.
+            max_concurrent_workflow_tasks=100 + settings.direct_sends,
+            max_concurrent_local_activities=100 + settings.direct_sends,
         ),
         Worker(
             client,
@@ -242,6 +249,7 @@ def reply_policy(settings: Settings) -> ReplyPolicy:
         messages_per_second=settings.whatsapp_messages_per_second,
         call_timeout=settings.whatsapp_timeout_seconds,
         receipt_wait=settings.receipt_wait_seconds,
+        direct=settings.direct_sends > 0,
     )
 
 

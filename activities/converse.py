@@ -57,6 +57,8 @@ class ReplyPolicy:
     """Of a number that is not registered yet."""
     call_timeout: float
     receipt_wait: float
+    direct: bool
+    """Whether an answer may go out without passing the queue."""
 
 
 class ConversationActivities:
@@ -204,6 +206,7 @@ class ConversationActivities:
             expires_at=max(self._deadline(reply), at + timedelta(minutes=5)),
             reply_to=reply.reply_to if index == 0 else None,
             metadata={"rule_id": reply.rule_id or ""},
+            direct=self._policy.direct,
             messages_per_second=number.base_rate if number else self._policy.messages_per_second,
             send_timeout_seconds=self._policy.call_timeout,
             receipt_wait_seconds=self._policy.receipt_wait,

@@ -7,6 +7,7 @@ succeeded. A failure there would send twice.
 import asyncio
 import time
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,16 +20,18 @@ from temporalio.service import RPCError
 
 from activities.batching import Batcher
 from activities.number_control import follow_number
-from activities.pacing import SlidingWindow
+from activities.pacing import SlidingWindow, Slots
 from activities.receipts import ReceiptActivities
 from activities.template_categories import TemplateCategories
 from pytake.clock import now
 from pytake.contracts import EXPIRED, Problem, SendOutcome, SendRequest, SendResult
 from pytake.domain.content import build_payload, is_free_form
 from pytake.domain.errors import ErrorClass, rule_for
-from pytake.domain.limits import pair_wait, retry_wait
+from pytake.domain.limits import pair_wait, retry_wait, send_window
+from pytake.domain.priority import PRIORITY_KEY
 from pytake.domain.recipients import contact_key
-from pytake.storage import admission, messages, numbers
+from pytake.domain.status import Observation
+from pytake.storage import admission, direct_sends, messages, numbers
 from pytake.storage.admission import Admission, Candidate, NumberDefaults
 from pytake.storage.engine import UNAVAILABLE, Database
 from pytake.storage.tables import PhoneNumber
@@ -88,9 +91,10 @@ class SendActivities:
         self, api: CloudApi, database: Database, client: Client, policy: SendPolicy
     ) -> None:
         self._api = api
-        self._database = database
+        self.database = database
         self._client = client
         self._policy = policy
+        self._slots = Slots()
         self._window = SlidingWindow()
         self._categories = TemplateCategories(api, database, policy.defaults.portfolio_id)
         self._receipts = ReceiptActivities(database, policy.receipt_wait)
@@ -118,11 +122,13 @@ class SendActivities:
                 found = await self._receipts.look(request, spent)
                 if found.outcome is not SendOutcome.UNKNOWN:
                     return found.model_copy(update={"attempts_spent": attempt - 1})
-            admitted = await self._gate.submit(_candidate(request))
+            admitted = await self.gate(candidate(request, spent))
             if admitted.opted_out:
                 if await self._categories.is_marketing(request):
                     raise self._failure(_OPTED_OUT, "Permanent", spent, retry=False)
-                admitted = await self._gate.submit(_candidate(request, cleared=True))
+                admitted = await self.gate(candidate(request, spent, cleared=True))
+            if admitted.claimed_at is not None:
+                return await self.claimed(request, admitted.claimed_at)
         except SendError as error:
             delay = self._retry_delay(request, spent + 1, ErrorClass.TRANSIENT)
             problem = _problem(error).model_copy(update={"error_class": ErrorClass.TRANSIENT})
@@ -135,12 +141,34 @@ class SendActivities:
             )
             until = now() + _INFRASTRUCTURE_WAIT
             return self._wait(request, SendOutcome.DEFERRED, "database_unavailable", until)
+        return await self.pass_gate(request, admitted, spent, started + _MAX_START_DELAY)
+
+    async def pass_gate(
+        self, request: SendRequest, admitted: Admission, spent: int, post_by: float
+    ) -> SendResult:
+        """Do what the gate decided: send, at the slot it gave, or say what to wait for.
+
+        ``spent`` attempts went before; nothing is posted after ``post_by``, of the monotonic clock.
+        """
+        result = await self._pass(request, admitted, spent, post_by)
+        claimed = request.direct and spent == 0 and admitted.send_at is not None
+        if claimed and result.outcome is not SendOutcome.ACCEPTED:
+            # Not sent for now: the next try may claim it. If this fails, that one waits a while.
+            with suppress(*UNAVAILABLE):
+                await self.database.write(direct_sends.release, [request.message_id])
+        return result
+
+    async def _pass(
+        self, request: SendRequest, admitted: Admission, spent: int, post_by: float
+    ) -> SendResult:
         if admitted.send_at is None:
             outcome = SendOutcome.DEFERRED if admitted.until else SendOutcome.REQUEUE
             return self._wait(request, outcome, admitted.reason, admitted.until)
-        await asyncio.sleep(max(0.0, (admitted.send_at - now()).total_seconds()))
+        delay = (admitted.send_at - now()).total_seconds()
+        urgency = PRIORITY_KEY[request.priority]
+        await self._slots.turn(request.phone_number_id, delay, urgency)
         await self._window.wait(request.phone_number_id, admitted.rate)
-        if time.monotonic() - started > _MAX_START_DELAY:
+        if time.monotonic() > post_by:
             return self._wait(request, SendOutcome.REQUEUE, "worker_overloaded", None)
         accepted = await self._post(request)
         if isinstance(accepted, SendError):
@@ -156,12 +184,37 @@ class SendActivities:
             wa_id=accepted.wa_id,
             accepted_at=now(),
             reason=accepted.message_status or "",
-            attempts_spent=attempt,
+            attempts_spent=activity.info().attempt,
         )
+
+    async def claimed(self, request: SendRequest, since: datetime) -> SendResult:
+        """Another try at this message has begun: its outcome, if that is known already; else it is an
+        attempt whose outcome is unknown, and nothing is sent before it is over for certain.
+
+        Raises:
+            ApplicationError: the message was recorded as a dead letter.
+        """
+        row = await self.database.read(messages.get, request.message_id)
+        if row is not None and row.recorded and row.status == Observation.DEAD:
+            raise self._failure(messages.problem_of(row), "Permanent", row.attempts, retry=False)
+        found = await self._receipts.look(request, 1)
+        if found.outcome is SendOutcome.ACCEPTED:
+            return found.model_copy(update={"attempts_spent": 1})
+        over = since + send_window(self._policy.call_timeout, self._policy.receipt_wait)
+        return SendResult(
+            outcome=SendOutcome.DEFERRED,
+            reason="receipt_wait",
+            until=max(over, found.until or over),
+            attempts_spent=1,
+        )
+
+    async def gate(self, wants: Candidate) -> Admission:
+        """Ask the gate, together with whatever else asks right now."""
+        return await self._gate.submit(wants)
 
     async def _admit(self, batch: list[Candidate]) -> list[Admission]:
         lease = timedelta(seconds=self._policy.call_timeout + 10)
-        return await self._database.write(
+        return await self.database.write(
             admission.admit, batch, now(), lease, self._policy.defaults
         )
 
@@ -203,7 +256,7 @@ class SendActivities:
         try:
             if isinstance(error, RefusedError) and (wait := await self._waits(request, error)):
                 return wait
-            await self._database.write(
+            await self.database.write(
                 messages.log_attempt,
                 request,
                 spent + 1,
@@ -212,14 +265,14 @@ class SendActivities:
                 now() + delay if delay else None,
             )
             if admitted.counted_at is not None and not retry:
-                await self._database.write(
+                await self.database.write(
                     admission.uncount,
                     request.phone_number_id,
                     contact_key(request.recipient),
                     admitted.counted_at,
                 )
             if admitted.probe:
-                await self._database.write(numbers.end_probe, request.phone_number_id, now())
+                await self.database.write(numbers.end_probe, request.phone_number_id, now())
         except UNAVAILABLE as failure:
             # The log of the attempt is lost, not the attempt: it goes on as below.
             _log.warning(
@@ -259,9 +312,9 @@ class SendActivities:
         code = refusal.code or 0
         rule = rule_for(code, refusal.http_status)
         if rule.error_class is ErrorClass.THROTTLED_NUMBER and rule.wait_seconds == 0:
-            change = self._database.write(numbers.throttle, phone_number_id, now())
+            change = self.database.write(numbers.throttle, phone_number_id, now())
         else:
-            change = self._database.write(
+            change = self.database.write(
                 numbers.hold, phone_number_id, code, now(), rule.title, rule.wait_seconds
             )
         await self._follow(phone_number_id, await change)
@@ -269,7 +322,7 @@ class SendActivities:
     async def _release(self, phone_number_id: str) -> None:
         """A probe succeeded. If this fails, the next probe releases the number."""
         try:
-            number = await self._database.write(numbers.resume, phone_number_id, now())
+            number = await self.database.write(numbers.resume, phone_number_id, now())
             await self._follow(phone_number_id, number)
         except UNAVAILABLE as error:
             _log.warning(
@@ -315,13 +368,18 @@ class SendActivities:
         )
 
 
-def _candidate(request: SendRequest, *, cleared: bool = False) -> Candidate:
+def candidate(
+    request: SendRequest, spent: int = 0, *, cleared: bool = False, direct: bool = False
+) -> Candidate:
+    """The message as the gate sees it."""
     return Candidate(
         request.phone_number_id,
         request.tenant_id,
         contact_key(request.recipient),
         counts=not is_free_form(request.message_type),
         cleared=cleared,
+        claim=request.message_id if request.direct and spent == 0 else None,
+        direct=direct,
     )
 
 

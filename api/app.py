@@ -18,7 +18,6 @@ from activities.webhook_dispatch import Dispatcher
 from api.body_limit import BodyLimit
 from api.dependencies import Services
 from api.errors import install_error_handlers
-from api.request_rate import RequestRate
 from api.routes import (
     auto_responder,
     dashboard,
@@ -68,7 +67,6 @@ def create_app(settings: Settings) -> FastAPI:
             Dispatcher(client, database),
             Waker(client),
             ConversationStarter(client, database, settings.reply_debounce_seconds),
-            RequestRate(settings.requests_per_second),
         )
         process_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         async with beating(database, process_id, "api", dict):

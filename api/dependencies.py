@@ -17,7 +17,6 @@ from api.errors import (
     TooManyRequestsError,
     UnauthorizedError,
 )
-from api.request_rate import RequestRate
 from api.tiers import Waker
 from pytake.settings import Settings
 from pytake.storage import keys, numbers, opt_outs
@@ -25,6 +24,7 @@ from pytake.storage.engine import Database
 from pytake.storage.message_events import anyone_listens
 from pytake.storage.rules import Books
 from pytake.storage.tables import PhoneNumber
+from pytake.token_buckets import TokenBuckets
 
 DEFAULT_TENANT: Final = "default"
 _KEY_CACHE_SECONDS: Final = 3.0
@@ -70,8 +70,8 @@ class Services:
     dispatcher: Dispatcher
     waker: Waker
     conversations: ConversationStarter
-    request_rate: RequestRate
     books: Books = field(default_factory=Books)
+    buckets: TokenBuckets = field(default_factory=TokenBuckets)
     contact_hash_key: bytes | None = None
     _principals: dict[str, tuple[float, Principal | None]] = field(default_factory=dict)
     _key_count: tuple[float, int] | None = None
@@ -113,9 +113,10 @@ class Services:
             raise UnauthorizedError(
                 "the API key is not valid or was revoked", headers={"WWW-Authenticate": "Bearer"}
             )
-        if wait := self.request_rate.take(authorization):
+        rate = self.settings.requests_per_second
+        if rate and (wait := self.buckets.take(f"key {authorization}", rate, 2 * rate)):
             raise TooManyRequestsError(
-                f"the API key may make {self.settings.requests_per_second:g} requests a second",
+                f"the API key may make {rate:g} requests a second",
                 headers={"Retry-After": str(math.ceil(wait))},
             )
         return cached[1]
@@ -142,6 +143,14 @@ class Services:
                 "not a number of this tenant: add it with `pytake number add`, or leave it out",
             )
         return wanted, number.base_rate
+
+    def goes_directly(self, phone_number_id: str, rate: float) -> bool:
+        """Whether a message may try to go out without passing the queue: while no more of its number
+        come than that may send. What comes faster waits in the queue, and there is no use trying.
+        """
+        if not self.settings.direct_sends:
+            return False
+        return not self.buckets.take(f"number {phone_number_id}", rate, max(rate, 1.0))
 
     async def _number(self, phone_number_id: str) -> PhoneNumber | None:
         cached = self._numbers.get(phone_number_id)
@@ -177,7 +186,7 @@ class Services:
         return self._key_count[1] > 0
 
 
-def get_services(request: Request) -> Services:
+async def get_services(request: Request) -> Services:
     """The application's services."""
     services: Services = request.app.state.services
     return services

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
@@ -12,6 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.dependencies import Principal, Services, unknown_message
 from api.schemas import MessageError, MessageView, TimelineEntry
 from pytake.contracts import MessageMemo, Problem, Wait
+from pytake.domain.errors import rule_for
 from pytake.domain.status import PUBLIC, RANK, Observation, Status
 from pytake.storage import messages, numbers
 from pytake.storage.engine import UNAVAILABLE
@@ -118,12 +119,15 @@ async def in_flight(
     elif description.workflow_type == SCHEDULED_WORKFLOW:
         view.status = Status.SCHEDULED
     else:
-        await _live_status(services, view, description)
+        await _live_status(services, view, description, attempts if memo.direct else None)
     return view
 
 
 async def _live_status(
-    services: Services, view: MessageView, description: WorkflowExecutionDescription
+    services: Services,
+    view: MessageView,
+    description: WorkflowExecutionDescription,
+    direct: list[SendAttempt] | None,
 ) -> None:
     activity = next(
         (
@@ -139,6 +143,8 @@ async def _live_status(
             view.status = Status.HELD
             view.next_retry_at = description.typed_search_attributes.get(HOLD_UNTIL)
             view.error = MessageError(error_class="waiting", title=reason)
+        elif direct is not None:
+            _directly(view, description, direct)
         return
     started = activity.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
     begun = activity.attempt if started else activity.attempt - 1
@@ -161,6 +167,30 @@ async def _live_status(
             error_class="halt",
             title=stopped.reason or stopped.state,
             advice=stopped.advice or "",
+        )
+
+
+def _directly(
+    view: MessageView, description: WorkflowExecutionDescription, attempts: list[SendAttempt]
+) -> None:
+    """The status of a message with no queued activity: its workflow task may be sending it, or it
+    waits for its second attempt.
+    """
+    task = description.raw_description.pending_workflow_task
+    if task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED:
+        view.status = Status.PROCESSING
+        view.attempts = max(view.attempts, 1)
+    elif attempts and attempts[-1].next_retry_at is not None:
+        last = attempts[-1]
+        view.status = Status.RETRYING
+        view.attempts, view.last_attempt_at = last.attempt, last.at
+        view.next_retry_at = last.next_retry_at
+        view.error = MessageError(
+            code=last.error_code,
+            error_class=last.error_class,
+            title=last.error_title,
+            detail=last.error_detail,
+            advice=rule_for(last.error_code).advice if last.error_code is not None else "",
         )
 
 

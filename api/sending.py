@@ -59,6 +59,7 @@ async def prepare(
     message_id = (
         idempotent_message_id(tenant_id, idempotency_key) if idempotency_key else new_message_id()
     )
+    later = body.scheduled_for is not None and body.scheduled_for > at
     return MessageInput(
         message_id=message_id,
         tenant_id=tenant_id,
@@ -70,9 +71,7 @@ async def prepare(
         max_attempts=body.max_attempts,
         created_at=at,
         expires_at=body.expires_at or (body.scheduled_for or at) + VALIDITY,
-        scheduled_for=body.scheduled_for
-        if body.scheduled_for and body.scheduled_for > at
-        else None,
+        scheduled_for=body.scheduled_for if later else None,
         reply_to=body.reply_to,
         metadata=body.metadata,
         check_window=body.check_window,
@@ -80,6 +79,7 @@ async def prepare(
         send_timeout_seconds=settings.whatsapp_timeout_seconds,
         receipt_wait_seconds=settings.receipt_wait_seconds,
         fingerprint=_fingerprint(body) if idempotency_key else "",
+        direct=not later and services.goes_directly(phone_number_id, rate),
     )
 
 

@@ -65,6 +65,27 @@ class Wait(Contract):
     until: datetime | None = None
 
 
+class SendRequest(Contract):
+    """Input of activity ``send_message``: one try at one message."""
+
+    message_id: str
+    tenant_id: str
+    phone_number_id: str
+    recipient: str
+    message_type: MessageType
+    content: dict[str, Any]
+    priority: Priority
+    reply_to: str | None = None
+    expires_at: datetime
+    generation: int = 0
+    superseded_wamids: list[str] = Field(default_factory=list)
+    max_attempts: int
+    attempts_spent: int = 0
+    """Attempts of earlier activities of this message; more than 0 makes a look for receipts due."""
+    pair_deferrals: int = 0
+    direct: bool = False
+
+
 class MessageInput(Contract):
     """A message from acceptance to its end; the input of both message workflows."""
 
@@ -88,6 +109,8 @@ class MessageInput(Contract):
     receipt_wait_seconds: float
     """How long an ambiguous attempt waits for a receipt before the next one."""
     fingerprint: str = ""
+    direct: bool = False
+    """Whether the first attempt may be made by the first workflow task itself (``send_directly``)."""
     generation: int = 0
     """How often the message was redriven."""
     superseded_wamids: list[str] = Field(default_factory=list)
@@ -97,25 +120,11 @@ class MessageInput(Contract):
     waits: list[Wait] = Field(default_factory=list)
     """Waits so far (carried across continue-as-new), newest last."""
 
-
-class SendRequest(Contract):
-    """Input of activity ``send_message``: one try at one message."""
-
-    message_id: str
-    tenant_id: str
-    phone_number_id: str
-    recipient: str
-    message_type: MessageType
-    content: dict[str, Any]
-    priority: Priority
-    reply_to: str | None = None
-    expires_at: datetime
-    generation: int = 0
-    superseded_wamids: list[str] = Field(default_factory=list)
-    max_attempts: int
-    attempts_spent: int = 0
-    """Attempts of earlier activities of this message; more than 0 makes a look for receipts due."""
-    pair_deferrals: int = 0
+    def request(self) -> SendRequest:
+        """What a try at it has to know."""
+        return SendRequest.model_construct(
+            **{name: getattr(self, name) for name in SendRequest.model_fields}
+        )
 
 
 class SendOutcome(StrEnum):
@@ -126,6 +135,8 @@ class SendOutcome(StrEnum):
     """The number waits: queue the message again at once."""
     DEFERRED = "deferred"
     """This message waits until ``until``."""
+    RETRY = "retry"
+    """``send_directly``: the attempt failed; the next one is due at ``until``."""
     UNKNOWN = "unknown"
     """``find_receipt``: there is none."""
 
@@ -141,6 +152,8 @@ class SendResult(Contract):
     until: datetime | None = None
     attempts_spent: int = 0
     """Attempts this activity spent: the successful one included, the deferred one not."""
+    recorded: bool = False
+    """``send_directly``: the acceptance is in the database already."""
 
 
 class OutcomeRecord(Contract):
@@ -199,6 +212,7 @@ class MessageMemo(Contract):
     metadata: dict[str, str] = Field(default_factory=dict)
     reply_to: str | None = None
     fingerprint: str = ""
+    direct: bool = False
     generation: int = 0
 
     @classmethod

@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     max_concurrent_sends: int = Field(
         default=200, ge=1, le=10_000, validation_alias="PYTAKE_MAX_CONCURRENT_SENDS"
     )
+    direct_sends: int = Field(default=50, ge=0, le=5_000, validation_alias="PYTAKE_DIRECT_SENDS")
 
     auto_responder: bool = Field(default=True, validation_alias="PYTAKE_AUTO_RESPONDER")
     default_rules: bool = Field(default=True, validation_alias="PYTAKE_DEFAULT_RULES")

@@ -9,6 +9,7 @@ from temporalio.common import Priority
 from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
+    FailureError,
     TimeoutType,
     is_cancelled_exception,
 )
@@ -17,6 +18,7 @@ from temporalio.workflow import ActivityCancellationType, ActivityHandle
 with workflow.unsafe.imports_passed_through():
     from activities.receipts import ReceiptActivities
     from activities.record_outcome import RecordActivities
+    from activities.send_directly import DirectSendActivities
     from activities.send_message import SendActivities
     from pytake.contracts import (
         EXPIRED,
@@ -25,7 +27,6 @@ with workflow.unsafe.imports_passed_through():
         OutcomeRecord,
         Problem,
         SendOutcome,
-        SendRequest,
         SendResult,
         Wait,
     )
@@ -40,10 +41,18 @@ with workflow.unsafe.imports_passed_through():
         RECORD_LOCAL_THRESHOLD,
         RECORD_RETRY,
         RECORD_TIMEOUT,
+        SEND_DIRECTLY_RETRY,
         send_retry,
         send_timeout,
     )
 
+_KNOWN_FAILURES = ("Permanent", "Transient", "Ambiguous")
+_OUTCOME_UNKNOWN = Problem(
+    error_class=ErrorClass.AMBIGUOUS,
+    title="Outcome unknown",
+    detail="the worker was lost during the last attempt, and no receipt arrived",
+    advice="Meta may have accepted the message: ask the recipient before you retry it.",
+)
 _KEPT_WAITS = 20
 """Waits that a message remembers; one on a number on hold may be sent back hundreds of times."""
 
@@ -52,8 +61,9 @@ _KEPT_WAITS = 20
 class MessageWorkflow:
     """Executes ``send_message`` until the message is accepted or given up, then records that.
 
-    Happy path: one remote activity, one local activity. Waits spend no attempt. A dead letter ends
-    the workflow as Failed, so that the Web UI's Failed filter is the dead-letter queue.
+    Where nothing has to wait, one local activity sends and records (``send_directly``); otherwise one
+    queued activity sends and a local one records. Waits spend no attempt. A dead letter ends the
+    workflow as Failed, so that the Web UI's Failed filter is the dead-letter queue.
     """
 
     @workflow.init
@@ -62,6 +72,8 @@ class MessageWorkflow:
         self._cancelled = False
         self._resumed = False
         self._sending: ActivityHandle[SendResult] | None = None
+        self._direct = message.direct and message.attempts_spent == 0 and not message.waits
+        """Whether a direct send is still to be tried, or to be known."""
 
     @workflow.signal
     def cancel(self) -> None:
@@ -87,6 +99,8 @@ class MessageWorkflow:
             return await self._process()
         except asyncio.CancelledError:
             # Cancelled through the Web UI's own button: recorded like the signal, ended as Canceled.
+            if sent := await self._withdraw():
+                return await self._record(Observation.ACCEPTED, sent)
             await self._record(Observation.CANCELLED)
             raise
 
@@ -96,24 +110,57 @@ class MessageWorkflow:
             if workflow.now() >= message.expires_at:
                 return await self._dead_letter(EXPIRED)
             try:
-                result = await self._send()
-            except ActivityError as error:
+                result = await (self._send_directly() if self._direct else self._send())
+            except FailureError as error:
                 if is_cancelled_exception(error):
                     return await self._stopped(error)
-                message.attempts_spent = _attempts(error, message)
-                settled = await self._settle(error)
-                if settled is None:
-                    return await self._dead_letter(_problem(error))
-                result = settled
+                if self._direct and _unexpected(error):
+                    result = self._unknown()
+                else:
+                    message.attempts_spent = _attempts(error, message)
+                    settled = await self._settle(error)
+                    if settled is None:
+                        return await self._dead_letter(_problem(error))
+                    result = settled
             message.attempts_spent += result.attempts_spent
             if result.outcome is SendOutcome.ACCEPTED:
                 return await self._record(Observation.ACCEPTED, result)
+            if self._direct:
+                self._direct = False
+                if result.outcome is SendOutcome.REQUEUE:
+                    continue
             await self._wait(result)
+            if message.attempts_spent >= message.max_attempts:
+                found = await self._find_receipt()
+                if found is None:
+                    return await self._dead_letter(_OUTCOME_UNKNOWN)
+                return await self._record(Observation.ACCEPTED, found)
             if workflow.info().is_continue_as_new_suggested() and not self._cancelled:
                 workflow.continue_as_new(message)
+        if sent := await self._withdraw():
+            return await self._record(Observation.ACCEPTED, sent)
         return await self._record(Observation.CANCELLED)
 
-    async def _stopped(self, error: ActivityError) -> MessageResult:
+    async def _withdraw(self) -> SendResult | None:
+        """The acceptance of a message cancelled before its direct send was known to have run: that
+        may have run all the same, in a workflow task that was lost.
+        """
+        if not self._direct:
+            return None
+        self._direct = False
+        result = await workflow.execute_local_activity_method(
+            DirectSendActivities.withdraw,
+            self._message,
+            start_to_close_timeout=RECORD_TIMEOUT,
+            retry_policy=RECORD_RETRY,
+            local_retry_threshold=RECORD_LOCAL_THRESHOLD,
+        )
+        if result.outcome is SendOutcome.DEFERRED and result.until is not None:
+            await workflow.sleep(_until(result.until))
+            return await self._find_receipt()
+        return result if result.outcome is SendOutcome.ACCEPTED else None
+
+    async def _stopped(self, error: FailureError) -> MessageResult:
         """The send was cancelled before it reached Meta: by our signal, or by the whole workflow's
         cancellation, which goes on its way.
         """
@@ -121,11 +168,30 @@ class MessageWorkflow:
             raise asyncio.CancelledError from error
         return await self._record(Observation.CANCELLED)
 
+    async def _send_directly(self) -> SendResult:
+        return await workflow.execute_local_activity_method(
+            DirectSendActivities.send_directly,
+            self._message,
+            start_to_close_timeout=send_timeout(self._message),
+            retry_policy=SEND_DIRECTLY_RETRY,
+            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+
+    def _unknown(self) -> SendResult:
+        """A direct send of which nothing is known: one attempt, and time for its receipt."""
+        wait = timedelta(seconds=self._message.receipt_wait_seconds)
+        return SendResult(
+            outcome=SendOutcome.RETRY,
+            reason="outcome unknown",
+            until=workflow.now() + wait,
+            attempts_spent=1,
+        )
+
     async def _send(self) -> SendResult:
         message = self._message
         self._sending = workflow.start_activity_method(
             SendActivities.send_message,
-            self._request(),
+            message.request(),
             task_queue=SEND_QUEUE,
             start_to_close_timeout=send_timeout(message),
             schedule_to_close_timeout=_until(message.expires_at) + send_timeout(message),
@@ -142,38 +208,23 @@ class MessageWorkflow:
         finally:
             self._sending = None
 
-    def _request(self) -> SendRequest:
-        message = self._message
-        return SendRequest(
-            message_id=message.message_id,
-            tenant_id=message.tenant_id,
-            phone_number_id=message.phone_number_id,
-            recipient=message.recipient,
-            message_type=message.message_type,
-            content=message.content,
-            priority=message.priority,
-            reply_to=message.reply_to,
-            expires_at=message.expires_at,
-            generation=message.generation,
-            superseded_wamids=message.superseded_wamids,
-            max_attempts=message.max_attempts,
-            attempts_spent=message.attempts_spent,
-            pair_deferrals=message.pair_deferrals,
-        )
-
-    async def _settle(self, error: ActivityError) -> SendResult | None:
+    async def _settle(self, error: FailureError) -> SendResult | None:
         """The receipt of a message whose last attempt ended ambiguously, if one arrives in time."""
-        cause = error.cause
+        cause = _cause(error)
         timeout = cause.type if isinstance(cause, exceptions.TimeoutError) else None
         ambiguous = isinstance(cause, ApplicationError) and cause.type == "Ambiguous"
         if timeout is None and not ambiguous:
             return None
         if timeout is not TimeoutType.SCHEDULE_TO_CLOSE:
             await workflow.sleep(self._message.receipt_wait_seconds)
+        return await self._find_receipt()
+
+    async def _find_receipt(self) -> SendResult | None:
+        """The receipt of the message, once it would have come if there is one."""
         while True:
             found = await workflow.execute_activity_method(
                 ReceiptActivities.find_receipt,
-                self._request(),
+                self._message.request(),
                 start_to_close_timeout=FIND_RECEIPT_TIMEOUT,
                 retry_policy=FIND_RECEIPT_RETRY,
             )
@@ -185,6 +236,14 @@ class MessageWorkflow:
     async def _wait(self, result: SendResult) -> None:
         """Remember the wait, visibly; sleep if it is the message's own."""
         message = self._message
+        if result.outcome is SendOutcome.RETRY and result.until is not None:
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda: self._cancelled or self._resumed,
+                    timeout=_until(result.until),
+                    timeout_summary=f"next attempt, after: {result.reason}",
+                )
+            return
         message.waits.append(Wait(at=workflow.now(), reason=result.reason, until=result.until))
         del message.waits[:-_KEPT_WAITS]
         if result.outcome is not SendOutcome.DEFERRED or result.until is None:
@@ -230,12 +289,13 @@ class MessageWorkflow:
             attempts=message.attempts_spent,
             problem=problem,
         )
-        recording = asyncio.create_task(write_outcome(record))
-        try:
-            await asyncio.shield(recording)
-        except asyncio.CancelledError:
-            # A workflow cancelled now has already ended; only the record of it is missing.
-            await recording
+        if result is None or not result.recorded:
+            recording = asyncio.create_task(write_outcome(record))
+            try:
+                await asyncio.shield(recording)
+            except asyncio.CancelledError:
+                # A workflow cancelled now has already ended; only the record of it is missing.
+                await recording
         return MessageResult(
             message_id=message.message_id,
             status=observation,
@@ -268,9 +328,9 @@ async def write_outcome(record: OutcomeRecord) -> None:
     )
 
 
-def _attempts(error: ActivityError, message: MessageInput) -> int:
+def _attempts(error: FailureError, message: MessageInput) -> int:
     """Attempts spent when the activity gave up: it tells, unless its worker was lost."""
-    cause = error.cause
+    cause = _cause(error)
     if isinstance(cause, ApplicationError) and len(cause.details) > 1:
         return int(cause.details[1])
     if isinstance(cause, exceptions.TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_CLOSE:
@@ -278,24 +338,30 @@ def _attempts(error: ActivityError, message: MessageInput) -> int:
     return message.max_attempts
 
 
+def _cause(error: FailureError) -> BaseException | None:
+    """What the activity raised; only that of a queued one is wrapped."""
+    return error.cause if isinstance(error, ActivityError) else error
+
+
+def _unexpected(error: FailureError) -> bool:
+    """Whether a direct send failed in a way that says nothing about the message."""
+    cause = _cause(error)
+    return not (isinstance(cause, ApplicationError) and cause.type in _KNOWN_FAILURES)
+
+
 def _until(moment: datetime) -> timedelta:
     return max(moment - workflow.now(), timedelta(seconds=1))
 
 
-def _problem(error: ActivityError) -> Problem:
+def _problem(error: FailureError) -> Problem:
     """The problem that the activity's failure carries; a timeout has none of its own."""
-    cause = error.cause
+    cause = _cause(error)
     if isinstance(cause, ApplicationError) and cause.details:
         return Problem.model_validate(cause.details[0])
     if isinstance(cause, exceptions.TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_CLOSE:
         return EXPIRED
     if isinstance(cause, exceptions.TimeoutError):
-        return Problem(
-            error_class=ErrorClass.AMBIGUOUS,
-            title="Outcome unknown",
-            detail="the worker was lost during the last attempt, and no receipt arrived",
-            advice="Meta may have accepted the message: ask the recipient before you retry it.",
-        )
+        return _OUTCOME_UNKNOWN
     return Problem(
         error_class=ErrorClass.PERMANENT,
         title="Could not be sent",

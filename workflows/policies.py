@@ -6,20 +6,12 @@ from typing import Final
 from temporalio.common import RetryPolicy
 
 from pytake.contracts import DeliveryInput, MessageInput
-
-SEND_MARGIN: Final = timedelta(seconds=15)
-"""From the start of ``send_message`` to its POST at most 10 s pass (it posts no more after that);
-the rest is for the answer to travel."""
+from pytake.domain.limits import send_window
 
 
 def send_timeout(message: MessageInput) -> timedelta:
-    """One attempt at ``send_message``.
-
-    It covers the wait for a slot, the call, and the time a receipt takes: when an attempt times out
-    because its worker died, the next one may rely on a receipt having arrived if there is one.
-    """
-    call = timedelta(seconds=message.send_timeout_seconds)
-    return SEND_MARGIN + call + timedelta(seconds=message.receipt_wait_seconds)
+    """One attempt at ``send_message`` or ``send_directly``."""
+    return send_window(message.send_timeout_seconds, message.receipt_wait_seconds)
 
 
 def send_retry(message: MessageInput, spent: int) -> RetryPolicy:
@@ -31,6 +23,9 @@ def send_retry(message: MessageInput, spent: int) -> RetryPolicy:
         maximum_attempts=max(message.max_attempts - spent, 1),
     )
 
+
+SEND_DIRECTLY_RETRY: Final = RetryPolicy(maximum_attempts=1)
+"""A direct send is tried once; everything else is the queued activity's."""
 
 RECORD_TIMEOUT: Final = timedelta(seconds=30)
 """One transaction, behind others when the database is busy."""

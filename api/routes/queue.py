@@ -23,7 +23,7 @@ from api.schemas import Accepted, BatchBody, BatchItem, BatchResult, SendBody
 
 router = APIRouter(prefix="/api/v1/queue", tags=["queue"])
 
-_CONCURRENT_STARTS: Final = 32
+_CONCURRENT_STARTS: Final = 4
 
 IdempotencyKey = Annotated[
     Annotated[str, StringConstraints(min_length=1, max_length=255)] | None,

@@ -92,7 +92,7 @@ def _scope(principal: Principal, tenant_id: str | None) -> str | None:
     return principal.acting_for(tenant_id) if tenant_id is not None else principal.scope
 
 
-def wanted_deliveries(
+async def wanted_deliveries(
     principal: PrincipalDep,
     endpoint_id: str | None = None,
     event_type: str | None = None,

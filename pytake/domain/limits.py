@@ -125,6 +125,20 @@ def recovered_rate(current: float, base: float) -> float:
     return min(base, max(current * 1.25, current + base / 10))
 
 
+SEND_MARGIN: Final = timedelta(seconds=15)
+"""From the start of an attempt to its POST at most 10 s pass (it posts no more after that); the rest
+is for the answer to travel."""
+
+
+def send_window(call_timeout: float, receipt_wait: float) -> timedelta:
+    """From the start of an attempt until its outcome is known, whoever made it (seconds).
+
+    It covers the wait for a slot, the call, and the time a receipt takes: when an attempt ends because
+    its worker died, the next one may rely on a receipt having arrived if there is one.
+    """
+    return SEND_MARGIN + timedelta(seconds=call_timeout + receipt_wait)
+
+
 def probe_wait(probes: int) -> timedelta:
     """The wait after the n-th probe of a held number: 5 s doubled each time, at most 10 minutes."""
     return timedelta(seconds=min(5 * 2 ** min(probes, 7), 600))

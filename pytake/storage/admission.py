@@ -16,12 +16,16 @@ from sqlalchemy import delete, func, select, text
 from sqlmodel import Session, col
 
 from pytake.domain.limits import CUSTOMER_SERVICE_WINDOW, TIER_WINDOW, paced_rate
-from pytake.storage import numbers, opt_outs
+from pytake.storage import direct_sends, numbers, opt_outs
 from pytake.storage.messages import insert_into
 from pytake.storage.tables import Contact, PhoneNumber, WindowEntry
 
 MAX_PACE: Final = timedelta(seconds=5)
 """A slot further ahead goes back to the queue: its priority counts there, not here."""
+DIRECT_PACE: Final = timedelta(milliseconds=50)
+"""A direct send waits no longer than this for its slot: what has to wait, waits in the queue, where
+priorities count. A number with a backlog has its next slots taken, so that nothing overtakes it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,10 @@ class Candidate:
     templates do."""
     cleared: bool = False
     """It is known to be no marketing: an opt-out does not concern it."""
+    claim: str | None = None
+    """The id of a message whose first attempt this is and which several may try to send."""
+    direct: bool = False
+    """It wants to go out without passing the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,8 @@ class Admission:
     until: datetime | None = None
     opted_out: bool = False
     """The contact wants no marketing: only a message that is none may go."""
+    claimed_at: datetime | None = None
+    """Somebody else began to send this message then: it may be under way, or over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +108,23 @@ def admit(
         for index, decision in _admit_number(session, number, batch, indexes, now, probe_lease):
             decisions[index] = decision
         session.add(number)
-    return [decision for decision in decisions if decision is not None]
+    decided = [decision for decision in decisions if decision is not None]
+    _claim(session, batch, decided, now)
+    return decided
+
+
+def _claim(
+    session: Session, batch: list[Candidate], decided: list[Admission], now: datetime
+) -> None:
+    """Claim the messages that may go; those that somebody else has claimed may not."""
+    indexes = {
+        candidate.claim: index
+        for index, candidate in enumerate(batch)
+        if candidate.claim and decided[index].send_at is not None
+    }
+    claims = [(claim, batch[index].tenant_id) for claim, index in indexes.items()]
+    for claim, at in direct_sends.claim(session, claims, now).items():
+        decided[indexes[claim]] = Admission(reason="claimed", claimed_at=at)
 
 
 def _admit_number(
@@ -110,12 +136,16 @@ def _admit_number(
     probe_lease: timedelta,
 ) -> list[tuple[int, Admission]]:
     decided: list[tuple[int, Admission]] = []
+    if number.state != "active":
+        queued = Admission(reason=f"number {number.state}")
+        decided = [(index, queued) for index in indexes if batch[index].direct]
+        indexes = [index for index in indexes if not batch[index].direct]
     probe = False
     if number.state in numbers.STOPPED:
         stopped = Admission(reason=f"number {number.state}: {number.reason or 'by hand'}")
         if not _probe_due(number, now):
-            return [(index, stopped) for index in indexes]
-        decided = [(index, stopped) for index in indexes[1:]]
+            return decided + [(index, stopped) for index in indexes]
+        decided += [(index, stopped) for index in indexes[1:]]
         indexes, probe = indexes[:1], True
     full = _count_recipients(session, number, batch, indexes, now)
     for index in indexes:
@@ -124,7 +154,7 @@ def _admit_number(
             decided.append((index, verdict))
             continue
         slot = max(now, number.next_slot_at or now)
-        if slot - now > MAX_PACE:
+        if slot - now > (DIRECT_PACE if batch[index].direct else MAX_PACE):
             decided.append((index, Admission(reason="pace")))
             continue
         number.next_slot_at = slot + timedelta(seconds=1 / paced_rate(number.current_rate))

@@ -12,6 +12,7 @@ from pytake.contracts import OutcomeRecord, Problem, SendRequest
 from pytake.domain.errors import ErrorClass
 from pytake.domain.recipients import contact_key
 from pytake.domain.status import DEAD_LETTERS, RANK, Observation
+from pytake.storage import direct_sends
 from pytake.storage.tables import Message, SendAttempt
 
 _STATUS_COLUMNS = (
@@ -63,11 +64,14 @@ def record_outcomes(session: Session, records: list[OutcomeRecord]) -> None:
         shapes.setdefault(tuple(values), []).append(values)
     for names, rows in shapes.items():
         session.execute(_upsert(session, names), rows)
+    direct_sends.release(session, [r.message.message_id for r in records if r.message.direct])
     wamids = {r.wamid: r.message.message_id for r in records if r.wamid}
+    if not wamids:
+        return
     orphans = session.scalars(
         select(Message).where(col(Message.id).in_([orphan_id(wamid) for wamid in wamids]))
     )
-    for orphan in orphans.all() if wamids else []:
+    for orphan in orphans.all():
         _adopt_orphan(session, wamids[orphan.id.removeprefix(_ORPHAN)], orphan)
 
 
@@ -143,6 +147,17 @@ def _error_values(problem: Problem | None) -> dict[str, Any]:
         "error_detail": problem.detail,
         "error_advice": problem.advice,
     }
+
+
+def problem_of(row: Message) -> Problem:
+    """Why a dead letter was given up."""
+    return Problem(
+        code=row.error_code,
+        error_class=ErrorClass(row.error_class or ErrorClass.PERMANENT),
+        title=row.error_title or "",
+        detail=row.error_detail or "",
+        advice=row.error_advice or "",
+    )
 
 
 def _adopt_orphan(session: Session, message_id: str, orphan: Message) -> None:

@@ -14,7 +14,14 @@ from sqlmodel import Session, col
 from pytake.domain.delivery import DeliveryStatus
 from pytake.storage.metrics_tables import NumberChange
 from pytake.storage.responder_tables import AutoReply
-from pytake.storage.tables import Alert, CallbackUpdate, InboundMessage, Message, SendAttempt
+from pytake.storage.tables import (
+    Alert,
+    CallbackUpdate,
+    DirectSend,
+    InboundMessage,
+    Message,
+    SendAttempt,
+)
 from pytake.storage.webhook_tables import WebhookAttempt, WebhookDelivery, WebhookEvent
 
 BATCH: Final = 500
@@ -92,6 +99,7 @@ _OLD: Final[dict[str, tuple[Any, Callable[[datetime], list[Any]]]]] = {
     "webhook deliveries": (WebhookDelivery, _deliveries),
     "webhook events": (WebhookEvent, _events),
     "callback updates": (CallbackUpdate, lambda before: [col(CallbackUpdate.received_at) < before]),
+    "claims of direct sends": (DirectSend, lambda before: [col(DirectSend.claimed_at) < before]),
     "alerts": (Alert, lambda before: [col(Alert.ended_at) < before]),
     "changes of numbers": (NumberChange, lambda before: [col(NumberChange.at) < before]),
 }

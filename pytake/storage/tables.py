@@ -146,6 +146,18 @@ class SendAttempt(SQLModel, table=True):
     next_retry_at: datetime | None = time_column()
 
 
+class DirectSend(SQLModel, table=True):
+    """A message that a worker is about to send, or has sent, without a queued activity: no other
+    worker sends it while this row is here. The record of the outcome removes it.
+    """
+
+    __tablename__ = "direct_send"
+
+    message_id: str = Field(primary_key=True, max_length=80)
+    tenant_id: str
+    claimed_at: datetime = time_column(nullable=False, index=True)
+
+
 class PhoneNumber(SQLModel, table=True):
     """One of the numbers messages go out from, and how fast it may go right now."""
 

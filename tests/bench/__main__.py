@@ -26,6 +26,7 @@ ON_SITE: dict[str, Callable[[Site], AsyncIterator[Figure]]] = {
     "throughput": sending.throughput,
     "latency": sending.latency,
     "backlog": sending.backlog,
+    "rate": sending.rate,
     "statuses": inbound.statuses,
     "deliveries": inbound.deliveries,
     "scheduled": inbound.scheduled,

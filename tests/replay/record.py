@@ -264,13 +264,40 @@ async def pruned(stack: Stack) -> str:
     return "prune-recorded"
 
 
+async def sent_directly(stack: Stack) -> str:
+    return await sent(stack)
+
+
+async def retried_after_a_direct_try(stack: Stack) -> str:
+    await stack.fault("drop_before", count=1)
+    return await sent(stack)
+
+
+async def dead_after_a_direct_try(stack: Stack) -> str:
+    return await dead(stack)
+
+
+async def cancelled_while_it_is_sent_directly(stack: Stack) -> str:
+    await stack.fault("latency", seconds=1.5, count=1)
+    message_id: str = (await stack.send(to=fresh_recipient()))["message_id"]
+    await stack.until(message_id, "processing")
+    await stack.api.post(f"/api/v1/queue/message/{message_id}/cancel")
+    await stack.until(message_id, "read")
+    return message_id
+
+
+DIRECT: tuple[Callable[[Stack], Awaitable[str]], ...] = (
+    sent_directly, retried_after_a_direct_try, dead_after_a_direct_try,
+    cancelled_while_it_is_sent_directly,
+)  # fmt: skip
+"""Those whose messages may go out without passing the queue; the messages of the others do not."""
 SCENARIOS: tuple[Callable[[Stack], Awaitable[str]], ...] = (
     sent, retried, without_an_answer, settled_by_its_receipt, deferred, dead, redriven,
     cancelled_in_back_off, cancelled_by_the_web_ui, held_and_resumed, scheduled_moved_and_sent,
     scheduled_and_cancelled, number_throttled, webhook_delivered, webhook_dead,
     webhook_retried_by_hand, webhook_replay, conversation_answered,
     conversation_with_a_sequence_after_a_delay, conversation_without_an_answer,
-    snapshot_taken, pruned,
+    snapshot_taken, pruned, *DIRECT,
 )  # fmt: skip
 
 
@@ -293,17 +320,27 @@ async def main() -> None:
     """Run every scenario, or those that are named, and save its history."""
     HISTORIES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as directory, temporal_server(Path(directory)) as address:
-        settings = make_settings(Path(directory), auto_responder=True, default_rules=False)
-        async with running_stack(settings, address) as stack:
-            for scenario in SCENARIOS:
-                if sys.argv[1:] and scenario.__name__ not in sys.argv[1:]:
-                    continue
-                workflow_id, _, run_id = (await scenario(stack)).partition(" ")
-                handle = stack.client.get_workflow_handle(workflow_id, run_id=run_id or None)
-                history = await handle.fetch_history()
-                text = json.dumps(portable(json.loads(history.to_json())), indent=1)
-                (HISTORIES / f"{scenario.__name__}.json").write_text(text + "\n")
-                print(f"{scenario.__name__}: {len(history.events)} events", flush=True)
+        wanted = [s for s in SCENARIOS if not sys.argv[1:] or s.__name__ in sys.argv[1:]]
+        for direct in (False, True):
+            settings = make_settings(
+                Path(directory),
+                auto_responder=True,
+                default_rules=False,
+                direct_sends=50 if direct else 0,
+            )
+            async with running_stack(settings, address) as stack:
+                for scenario in wanted:
+                    if (scenario in DIRECT) is direct:
+                        await record(stack, scenario)
+
+
+async def record(stack: Stack, scenario: Callable[[Stack], Awaitable[str]]) -> None:
+    workflow_id, _, run_id = (await scenario(stack)).partition(" ")
+    handle = stack.client.get_workflow_handle(workflow_id, run_id=run_id or None)
+    history = await handle.fetch_history()
+    text = json.dumps(portable(json.loads(history.to_json())), indent=1)
+    (HISTORIES / f"{scenario.__name__}.json").write_text(text + "\n")
+    print(f"{scenario.__name__}: {len(history.events)} events", flush=True)
 
 
 if __name__ == "__main__":

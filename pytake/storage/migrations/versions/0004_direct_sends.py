@@ -1,0 +1,30 @@
+"""direct_sends."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from pytake.storage.tables import UtcDateTime
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "direct_send",
+        sa.Column("message_id", sa.String(length=80), nullable=False),
+        sa.Column("tenant_id", sa.String(), nullable=False),
+        sa.Column("claimed_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("message_id"),
+    )
+    with op.batch_alter_table("direct_send", schema=None) as batch_op:
+        batch_op.create_index("ix_direct_send_claimed_at", ["claimed_at"], unique=False)
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("direct_send", schema=None) as batch_op:
+        batch_op.drop_index("ix_direct_send_claimed_at")
+
+    op.drop_table("direct_send")
