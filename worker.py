@@ -33,6 +33,7 @@ from activities.webhook_replay import ReplayActivities
 from pytake import event_loop, telemetry, temporal
 from pytake.heartbeat import beating
 from pytake.logs import configure_logging
+from pytake.payload_codec import codec_of
 from pytake.settings import ConfigurationError, Settings, load_settings
 from pytake.storage import numbers
 from pytake.storage.admission import NumberDefaults
@@ -276,8 +277,11 @@ async def run(settings: Settings) -> None:
     database = Database(settings.sqlalchemy_url)
     measured = telemetry.start(settings, "worker")
     telemetry.serve(settings)
+    codec = codec_of(settings)
     client = await temporal.patiently(
-        lambda: temporal.connect(interceptors=measured.interceptors, runtime=measured.runtime)
+        lambda: temporal.connect(
+            codec=codec, interceptors=measured.interceptors, runtime=measured.runtime
+        )
     )
     async with running(settings, client, database):
         _log.info("worker ready", queue=temporal.WORKFLOW_QUEUE, send_queue=temporal.SEND_QUEUE)

@@ -16,10 +16,12 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from activities.conversation_start import ConversationStarter
 from activities.webhook_dispatch import Dispatcher
 from api.body_limit import BodyLimit
+from api.codec_cors import CodecCors
 from api.dependencies import Services
 from api.errors import install_error_handlers
 from api.routes import (
     auto_responder,
+    codec,
     dashboard,
     health,
     messages,
@@ -38,6 +40,7 @@ from api.tiers import Waker
 from pytake import __version__, event_loop, telemetry, temporal
 from pytake.heartbeat import beating
 from pytake.logs import configure_logging
+from pytake.payload_codec import codec_of
 from pytake.settings import ConfigurationError, Settings, load_settings
 from pytake.storage import keys
 from pytake.storage.engine import UNAVAILABLE, Database
@@ -53,12 +56,16 @@ Errors are problem details (RFC 9457): `errors` names each wrong field. Every an
 def create_app(settings: Settings) -> FastAPI:
     """The API, connected to the database and to Temporal while it runs."""
     measured = telemetry.start(settings, "api")
+    payload_codec = codec_of(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = Database(settings.sqlalchemy_url)
         client = await temporal.connect(
-            lazy=True, interceptors=measured.interceptors, runtime=measured.runtime
+            codec=payload_codec,
+            lazy=True,
+            interceptors=measured.interceptors,
+            runtime=measured.runtime,
         )
         app.state.services = Services(
             settings,
@@ -89,6 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
         )
     patch_fastapi(app)  # the docs page from our own server, not from a CDN
     app.add_middleware(BodyLimit)
+    app.add_middleware(CodecCors, ui_url=settings.temporal_ui_url)
     install_error_handlers(app)
     for module in (
         queue,
@@ -103,6 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
         responder_contacts,
         metrics,
         dashboard,
+        codec,
         prometheus,
         health,
     ):

@@ -7,10 +7,16 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import PROBLEM_JSON, TooLargeError
+from api.routes.codec import PREFIX
 from pytake.whatsapp.inbound import MAX_BYTES
 
 WEBHOOK_PATH: Final = "/api/v1/whatsapp/webhook"
 _DEFAULT: Final = 1024 * 1024
+_LIMITS: Final = {
+    WEBHOOK_PATH: MAX_BYTES,
+    # A page of a workflow's history, in Base64.
+    **dict.fromkeys((f"{PREFIX}/decode", f"{PREFIX}/encode"), 16 * _DEFAULT),
+}
 
 
 class _TooLargeError(Exception):
@@ -18,7 +24,9 @@ class _TooLargeError(Exception):
 
 
 class BodyLimit:
-    """Answers 413 to a body over 1 MB (3 MB for Meta's callback), declared or streamed."""
+    """Answers 413 to a body over 1 MB (3 MB for Meta's callback, 16 MB for the codec), declared or
+    streamed.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -28,7 +36,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        maximum = MAX_BYTES if scope["path"] == WEBHOOK_PATH else _DEFAULT
+        maximum = _LIMITS.get(scope["path"], _DEFAULT)
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > maximum:
             await self._refuse(maximum, scope, receive, send)

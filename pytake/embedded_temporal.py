@@ -33,9 +33,16 @@ def binary(name: str = "temporal") -> str:
 
 
 def command(
-    database: Path, *, port: int, ui_port: int | None, host: str = "127.0.0.1"
+    database: Path,
+    *,
+    port: int,
+    ui_port: int | None,
+    host: str = "127.0.0.1",
+    codec_endpoint: str | None = None,
 ) -> list[str]:
-    """The command line of the server; without ``ui_port`` it has no Web UI."""
+    """The command line of the server; without ``ui_port`` it has no Web UI, which otherwise decodes
+    payloads at ``codec_endpoint``.
+    """
     line = [
         binary(),
         "server",
@@ -56,6 +63,8 @@ def command(
         "synchronous=FULL",
     ]
     line += ["--headless"] if ui_port is None else ["--ui-port", str(ui_port)]
+    if codec_endpoint is not None:
+        line += ["--ui-codec-endpoint", codec_endpoint]
     for key, value in DYNAMIC_CONFIG.items():
         line += ["--dynamic-config-value", f"{key}={value}"]
     for attribute in SEARCH_ATTRIBUTES:

@@ -111,6 +111,7 @@ class Settings(BaseSettings):
     encryption_keys: SecretStr | None = Field(
         default=None, validation_alias="PYTAKE_ENCRYPTION_KEYS"
     )
+    encrypt_payloads: bool | None = Field(default=None, validation_alias="PYTAKE_ENCRYPT_PAYLOADS")
     webhook_allowed_networks: str = Field(
         default="", validation_alias="PYTAKE_WEBHOOK_ALLOWED_NETWORKS"
     )
@@ -164,6 +165,15 @@ class Settings(BaseSettings):
         if live and self.whatsapp_phone_number_id is None:
             raise ValueError("WHATSAPP_PHONE_NUMBER_ID is required with WHATSAPP_ACCESS_TOKEN")
         return self
+
+    @property
+    def encrypts_payloads(self) -> bool:
+        """Whether what Temporal stores is encrypted: with keys of one's own it is, unless said
+        otherwise.
+        """
+        if self.encrypt_payloads is None:
+            return self.encryption_keys is not None
+        return self.encrypt_payloads
 
     @property
     def tier(self) -> Tier:

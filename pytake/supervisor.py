@@ -142,6 +142,9 @@ class Supervisor:
             options.data_dir / "temporal.db",
             port=options.temporal_port,
             ui_port=options.temporal_ui_port,
+            codec_endpoint=f"http://{_reachable(options.host)}:{options.port}/api/v1/codec"
+            if self._settings.encrypts_payloads
+            else None,
         )
         own = [sys.executable, "-m", "pytake.cli"]
         parts = {"temporal": _Part("temporal", server, environment)}

@@ -1,6 +1,7 @@
 """The only ``Client.connect``; task queues, search-attribute keys and queue rate limits."""
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
@@ -17,6 +18,7 @@ from temporalio.api.workflowservice.v1 import UpdateTaskQueueConfigRequest
 from temporalio.client import Client, Interceptor, Plugin
 from temporalio.common import SearchAttributeKey
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import PayloadCodec
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
@@ -66,6 +68,7 @@ async def connect(
     *,
     target: str | None = None,
     namespace: str | None = None,
+    codec: PayloadCodec | None = None,
     plugins: Sequence[Plugin] = (),
     interceptors: Sequence[Interceptor] = (),
     runtime: Runtime | None = None,
@@ -86,7 +89,7 @@ async def connect(
         config["namespace"] = namespace
     return await Client.connect(
         **config,  # type: ignore[arg-type]  # TypedDict of connect's own arguments, widened by dict()
-        data_converter=pydantic_data_converter,
+        data_converter=dataclasses.replace(pydantic_data_converter, payload_codec=codec),
         plugins=plugins,
         interceptors=interceptors,
         runtime=runtime,

@@ -16,10 +16,12 @@ from typing import Any
 import httpx
 import uvicorn
 from temporalio.client import Client, Interceptor
+from temporalio.converter import PayloadCodec
 
 import worker
 from api.app import create_app
 from pytake import embedded_temporal, temporal
+from pytake.payload_codec import codec_of
 from pytake.sandbox.server import build_server
 from pytake.settings import Settings
 from pytake.storage import numbers
@@ -67,11 +69,13 @@ def temporal_server(directory: Path) -> Iterator[str]:
         process.wait(20)
 
 
-async def connect(address: str, interceptors: Sequence[Interceptor] = ()) -> Client:
+async def connect(
+    address: str, interceptors: Sequence[Interceptor] = (), codec: PayloadCodec | None = None
+) -> Client:
     deadline = time.monotonic() + 60
     while True:
         try:
-            client = await temporal.connect(target=address, interceptors=interceptors)
+            client = await temporal.connect(target=address, interceptors=interceptors, codec=codec)
             await temporal.ensure_search_attributes(client)
             await temporal.ensure_rate_limits(client)
         except RuntimeError:
@@ -95,6 +99,7 @@ def make_settings(directory: Path, database_url: str | None = None, **changes: A
         "whatsapp_app_secret": "app-secret",
         "webhook_allowed_networks": "127.0.0.0/8",
         "encryption_keys": ENCRYPTION_KEY,
+        "encrypt_payloads": False,
         "whatsapp_webhook_verify_token": "verify-me",
         "auto_responder": False,
         "snapshot_seconds": 0,
@@ -230,7 +235,7 @@ async def running_stack(
     os.environ["TEMPORAL_ADDRESS"] = address
     database = Database(settings.sqlalchemy_url)
     database.migrate()
-    client = await connect(address, interceptors)
+    client = await connect(address, interceptors, codec_of(settings))
     app = create_app(settings)
     server = uvicorn.Server(
         uvicorn.Config(

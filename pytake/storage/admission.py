@@ -136,10 +136,9 @@ def _admit_number(
     probe_lease: timedelta,
 ) -> list[tuple[int, Admission]]:
     decided: list[tuple[int, Admission]] = []
-    if number.state != "active":
-        queued = Admission(reason=f"number {number.state}")
-        decided = [(index, queued) for index in indexes if batch[index].direct]
-        indexes = [index for index in indexes if not batch[index].direct]
+    if queued := _not_direct(number, batch, indexes, now):
+        decided = [(index, Admission(reason="pace")) for index in sorted(queued)]
+        indexes = [index for index in indexes if index not in queued]
     probe = False
     if number.state in numbers.STOPPED:
         stopped = Admission(reason=f"number {number.state}: {number.reason or 'by hand'}")
@@ -154,7 +153,7 @@ def _admit_number(
             decided.append((index, verdict))
             continue
         slot = max(now, number.next_slot_at or now)
-        if slot - now > (DIRECT_PACE if batch[index].direct else MAX_PACE):
+        if slot - now > MAX_PACE:
             decided.append((index, Admission(reason="pace")))
             continue
         number.next_slot_at = slot + timedelta(seconds=1 / paced_rate(number.current_rate))
@@ -172,6 +171,23 @@ def _admit_number(
             )
         )
     return decided
+
+
+def _not_direct(
+    number: PhoneNumber, batch: list[Candidate], indexes: list[int], now: datetime
+) -> set[int]:
+    """The direct sends that have to wait for something; found before they count as recipients."""
+    direct = {index for index in indexes if batch[index].direct}
+    if not direct or number.state != "active":
+        return direct
+    spacing = timedelta(seconds=1 / paced_rate(number.current_rate))
+    slot, queued = max(now, number.next_slot_at or now), set()
+    for index in indexes:
+        if index in direct and slot - now > DIRECT_PACE:
+            queued.add(index)
+        else:
+            slot += spacing
+    return queued
 
 
 def _probe_due(number: PhoneNumber, now: datetime) -> bool:

@@ -4,6 +4,7 @@ Fernet (AES-128-CBC with HMAC-SHA256), from ``cryptography``. The first key encr
 key is put in front, ``pytake rotate-encryption`` re-encrypts, and the old one can go.
 """
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -30,19 +31,34 @@ class Vault:
         """Encrypt."""
         return self._fernet.encrypt(json.dumps(value).encode())
 
+    def seal_bytes(self, value: bytes) -> bytes:
+        """Encrypt bytes, to bytes that are no text."""
+        return base64.urlsafe_b64decode(self._fernet.encrypt(value))
+
+    def open_bytes(self, sealed: bytes) -> bytes:
+        """Decrypt what :meth:`seal_bytes` made.
+
+        Raises:
+            ConfigurationError: none of the keys fits.
+        """
+        return self._open(base64.urlsafe_b64encode(sealed))
+
     def open(self, sealed: bytes) -> dict[str, Any]:
         """Decrypt.
 
         Raises:
             ConfigurationError: none of the keys fits.
         """
+        value: dict[str, Any] = json.loads(self._open(sealed))
+        return value
+
+    def _open(self, token: bytes) -> bytes:
         try:
-            value: dict[str, Any] = json.loads(self._fernet.decrypt(sealed))
+            return self._fernet.decrypt(token)
         except InvalidToken:
             raise ConfigurationError(
                 "PYTAKE_ENCRYPTION_KEYS: none of the keys decrypts what is stored"
             ) from None
-        return value
 
 
 def open_vault(settings: Settings) -> Vault:

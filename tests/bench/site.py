@@ -33,18 +33,23 @@ class Site:
     sandbox: httpx.AsyncClient
     temporal: Client
 
-    async def queue(self, count: int, **changes: Any) -> list[str]:
-        """Queue messages in batches of 100; their ids."""
+    async def queue(self, count: int, requests: int = 4, **changes: Any) -> list[str]:
+        """Queue messages in batches of 100, ``requests`` of them at a time; their ids."""
         ids: list[str] = []
-        for start in range(0, count, 100):
-            messages = [
-                {**EXAMPLE, "to": fresh_recipient(), **changes}
-                for _ in range(min(100, count - start))
-            ]
-            response = await self.api.post("/api/v1/queue/send/batch", json={"messages": messages})
+        slots = asyncio.Semaphore(requests)
+
+        async def batch(size: int) -> None:
+            messages = [{**EXAMPLE, "to": fresh_recipient(), **changes} for _ in range(size)]
+            async with slots:
+                response = await self.api.post(
+                    "/api/v1/queue/send/batch", json={"messages": messages}
+                )
             result = response.json()
             assert result["rejected"] == 0, result
-            ids += [item["message_id"] for item in result["results"]]
+            ids.extend(item["message_id"] for item in result["results"])
+
+        sizes = (min(100, count - start) for start in range(0, count, 100))
+        await asyncio.gather(*(batch(size) for size in sizes))
         return ids
 
     def recorded(self, ids: list[str]) -> int:

@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import sqlite3
+import subprocess
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.chaos.postgres import Postgres
 from tests.up import Up
 
 
@@ -21,6 +23,7 @@ class Site:
 
     up: Up
     sandbox: httpx.AsyncClient
+    postgres: Postgres | None = None
 
     @property
     def database(self) -> Path:
@@ -105,6 +108,36 @@ async def _database_full(site: Site) -> None:
             continue
 
 
+def _postgres_gone(how: Callable[[Postgres], None]) -> Callable[[Site], Awaitable[None]]:
+    async def strike(site: Site) -> None:
+        assert site.postgres is not None
+        await asyncio.to_thread(how, site.postgres)
+        await asyncio.sleep(8)
+        for _ in range(20):
+            try:
+                await asyncio.to_thread(site.postgres.start)
+            except subprocess.SubprocessError:
+                await asyncio.sleep(1)
+                continue
+            return
+        raise AssertionError("PostgreSQL does not start any more")
+
+    return strike
+
+
+async def _postgres_locked(site: Site) -> None:
+    assert site.postgres is not None
+    connection = await asyncio.to_thread(site.postgres.lock)
+    await asyncio.sleep(14)
+    await asyncio.to_thread(connection.close)
+
+
+async def _postgres_gone_with_the_worker(site: Site) -> None:
+    """The worker comes back before its database does."""
+    site.kill("worker", "api")
+    await _postgres_gone(Postgres.kill)(site)
+
+
 FAULTS: dict[str, Callable[[Site], Awaitable[None]]] = {
     "kill -9 worker": _killing("worker"),
     "kill -9 api": _killing("api"),
@@ -125,4 +158,12 @@ FAULTS: dict[str, Callable[[Site], Awaitable[None]]] = {
     "statuses reversed": _sandbox(8, kind="status_reorder"),
     "statuses withheld": _sandbox(8, kind="status_withhold"),
 }
+ON_POSTGRES: dict[str, Callable[[Site], Awaitable[None]]] = {
+    "PostgreSQL stopped and started": _postgres_gone(Postgres.stop),
+    "PostgreSQL killed and started": _postgres_gone(Postgres.kill),
+    "PostgreSQL killed with worker and api": _postgres_gone_with_the_worker,
+    "PostgreSQL tables locked": _postgres_locked,
+    "kill -9 worker": FAULTS["kill -9 worker"],
+}
+"""Those of a run on PostgreSQL."""
 SHORT = ("kill -9 worker", "5 % of calls dropped after acceptance", "kill -9 worker and api")

@@ -14,9 +14,10 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from tests.chaos.driver import Driver
-from tests.chaos.faults import FAULTS, Site
+from tests.chaos.faults import FAULTS, ON_POSTGRES, Site
+from tests.chaos.postgres import Postgres
 from tests.receiver import Receiver, receiving
-from tests.stack import eventually
+from tests.stack import ENCRYPTION_KEY, eventually
 from tests.up import Up
 
 RATE = 10.0
@@ -44,10 +45,17 @@ class Report:
 
 
 async def run(
-    directory: Path, chance: random.Random, faults: list[str], *, talk: bool = False
+    directory: Path,
+    chance: random.Random,
+    faults: list[str],
+    *,
+    postgres: Postgres | None = None,
+    talk: bool = False,
 ) -> Report:
-    """Start ``pytake up``, strike, check."""
+    """Start ``pytake up`` on SQLite, or on ``postgres``; strike; check."""
     up = Up(directory)
+    if postgres is not None:
+        up.environment |= {"DATABASE_URL": postgres.url, "PYTAKE_ENCRYPTION_KEYS": ENCRYPTION_KEY}
     up.environment |= {
         "MESSAGE_TIER": "TIER_UNLIMITED", "PYTAKE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
         "PYTAKE_AUTO_RESPONDER": "false", "WHATSAPP_MESSAGES_PER_SECOND": str(RATE),
@@ -58,7 +66,7 @@ async def run(
                 await _subscribe(api, receiver)
                 number = "106540352242922"
                 driver = Driver(api, chance, number)
-                site = Site(up, sandbox)
+                site = Site(up, sandbox, postgres)
                 watching = asyncio.create_task(driver.watch())
                 load = asyncio.create_task(_strike(site, driver, faults, talk=talk))
                 await load
@@ -83,7 +91,7 @@ async def _strike(site: Site, driver: Driver, faults: list[str], *, talk: bool) 
     for name in faults:
         if talk:
             print(f"  {time.strftime('%H:%M:%S')} {name}", flush=True)
-        await FAULTS[name](site)
+        await (ON_POSTGRES if site.postgres else FAULTS)[name](site)
         await asyncio.sleep(_GAP)
     stop.set()
     await posting

@@ -148,7 +148,7 @@ async def test_one_trace_from_the_request_to_the_activity(
     await traced.until(message_id, "read")
     wanted = {
         "POST /api/v1/queue/send", "StartWorkflow:MessageWorkflow", "RunWorkflow:MessageWorkflow",
-        "StartActivity:send_message", "RunActivity:send_message",
+        "StartActivity:send_directly", "RunActivity:send_directly",
     }  # fmt: skip
     spans = collector[1]
 
@@ -181,7 +181,7 @@ async def test_log_lines_of_activities_say_whose_they_are(
     assert line["message_id"] == line["workflow_id"] == body["message_id"]
     assert (line["tenant_id"], line["activity"], line["level"]) == (
         "default",
-        "send_message",
+        "send_directly",
         "info",
     )
     assert recipient not in output

@@ -170,3 +170,48 @@ def test_calls_in_flight_together_halve_the_rate_once(database: Database) -> Non
         row = database.write_now(numbers.recover, number_id, at)
     assert row is not None
     assert (row.state, row.current_rate) == ("active", 80)
+
+
+def direct(database: Database, number_id: str, *claims: str) -> list[Admission]:
+    batch = [
+        Candidate(number_id, "t", fresh_recipient(), counts=True, claim=claim, direct=True)
+        for claim in claims
+    ]
+    return database.write_now(admission.admit, batch, NOW, LEASE, DEFAULTS)
+
+
+def test_a_direct_send_that_would_wait_is_refused_and_counts_nobody(database: Database) -> None:
+    number_id = number(database, tier="TIER_50", rate=10)
+    decisions = direct(database, number_id, *(fresh_recipient() for _ in range(3)))
+    assert [d.send_at is not None for d in decisions] == [True, False, False]
+    assert decisions[1].reason == "pace"
+    used = database.read_now(numbers.window_used, f"p{number_id}", NOW - timedelta(hours=24))
+    assert used == 1
+
+
+def test_only_one_of_many_claims_a_message(database: Database) -> None:
+    number_id = number(database, rate=1000)
+    message_id = f"msg-{fresh_recipient()}"
+    found: list[Admission] = []
+    lock = threading.Lock()
+
+    def work() -> None:
+        decisions = direct(database, number_id, message_id)
+        with lock:
+            found.extend(decisions)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([d for d in found if d.send_at is not None]) == 1
+    assert len([d for d in found if d.claimed_at == NOW]) == 7
+
+
+def test_a_number_on_hold_lets_no_direct_send_through(database: Database) -> None:
+    number_id = number(database)
+    database.write_now(numbers.pause, number_id, NOW, "by hand")
+    (decision,) = direct(database, number_id, fresh_recipient())
+    assert decision.send_at is None
+    assert decision.until is None
