@@ -7,6 +7,7 @@ part: none is missed.
 import asyncio
 import base64
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -23,7 +24,9 @@ from pytake.domain.priority import Priority
 from pytake.domain.recipients import InvalidRecipientError, contact_key, normalise
 from pytake.domain.status import PUBLIC, Status
 from pytake.storage import messages
+from pytake.storage.engine import UNAVAILABLE
 from pytake.storage.messages import MessageFilter
+from pytake.storage.tables import SendAttempt
 from pytake.temporal import CONTACT, MEMO_MESSAGE, PRIORITY, TENANT
 
 IN_FLIGHT: Final = frozenset(
@@ -118,7 +121,11 @@ async def _view(
     memo = MessageMemo.model_validate((await description.memo())[MEMO_MESSAGE])
     if not principal.sees(memo.tenant_id):
         return None
-    return await message_view.in_flight(services, description, memo, [])
+    attempts: list[SendAttempt] = []
+    if memo.direct:  # the wait for its second attempt is in no activity
+        with suppress(*UNAVAILABLE):
+            attempts = await services.database.read(messages.attempts_of, execution.id)
+    return await message_view.in_flight(services, description, memo, attempts)
 
 
 async def _query(

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Final
 
+from sqlmodel import Session
 from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
@@ -29,14 +30,21 @@ async def load(services: Services, principal: Principal, message_id: str) -> Mes
 
     Raises:
         NotFoundError: it is not there, or another tenant's.
+        DBAPIError: the database is away, and may know more of the message than Temporal.
     """
     description = await describe(services, message_id)
-    row, attempts = await _stored(services, message_id)
+    running = description is not None and description.status is WorkflowExecutionStatus.RUNNING
+    row: Message | None = None
+    attempts: list[SendAttempt] = []
     memo = await _memo(description) if description else None
+    try:
+        row, attempts = await services.database.read(_stored, message_id)
+    except UNAVAILABLE:
+        if not running or description is None or not _never_tried(description, memo):
+            raise
     owner = memo.tenant_id if memo else row.tenant_id if row and row.recorded else None
     if owner is None or not principal.sees(owner):
         raise unknown_message(message_id)
-    running = description is not None and description.status is WorkflowExecutionStatus.RUNNING
     evidence = (
         row is not None and row.status is not None and row.status_rank >= RANK[Observation.ACCEPTED]
     )
@@ -65,12 +73,24 @@ async def _memo(description: WorkflowExecutionDescription) -> MessageMemo | None
     return MessageMemo.model_validate(value) if value else None
 
 
-async def _stored(services: Services, message_id: str) -> tuple[Message | None, list[SendAttempt]]:
-    try:
-        row = await services.database.read(messages.get, message_id)
-        return row, await services.database.read(messages.attempts_of, message_id)
-    except UNAVAILABLE:
-        return None, []  # what is in flight is told by Temporal alone
+def _never_tried(description: WorkflowExecutionDescription, memo: MessageMemo | None) -> bool:
+    """Whether Temporal alone can tell that there is nothing to know but that the message waits."""
+    if description.workflow_type == SCHEDULED_WORKFLOW:
+        return True
+    waiting = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+    return (
+        memo is not None
+        and not memo.direct
+        and not description.typed_search_attributes.get(ATTEMPTS, 0)
+        and all(
+            pending.state == waiting and pending.attempt == 1
+            for pending in description.raw_description.pending_activities
+        )
+    )
+
+
+def _stored(session: Session, message_id: str) -> tuple[Message | None, list[SendAttempt]]:
+    return messages.get(session, message_id), messages.attempts_of(session, message_id)
 
 
 def _link(services: Services, message_id: str) -> dict[str, str]:

@@ -36,6 +36,7 @@ class Driver:
     seen: dict[str, list[str]] = field(default_factory=dict)
     """Message id -> statuses in the order they were seen, repeats left out."""
     cancelled: set[str] = field(default_factory=set)
+    regulars: list[str] = field(default_factory=list)
 
     async def run(self, seconds: float) -> None:
         """Post until the time is over; every request may fail, none may lie."""
@@ -82,7 +83,7 @@ class Driver:
         ]
         kind, content = self.chance.choice(kinds)
         body: dict[str, Any] = {
-            "to": fresh_recipient(), "message_type": kind, "content": content,
+            "to": self._recipient(), "message_type": kind, "content": content,
             "priority": self.chance.choice(PRIORITIES), "phone_number_id": self.number,
             "check_window": False, "max_attempts": 8,
         }  # fmt: skip
@@ -90,6 +91,14 @@ class Driver:
             wait = timedelta(seconds=self.chance.uniform(2, 30))
             body["scheduled_for"] = (now() + wait).isoformat()
         return body
+
+    def _recipient(self) -> str:
+        """Mostly somebody new; now and then one of a few, so that a broken pair limit shows."""
+        while len(self.regulars) < 8:
+            self.regulars.append(fresh_recipient())
+        return (
+            self.chance.choice(self.regulars) if self.chance.random() < 0.2 else fresh_recipient()
+        )
 
     async def _cancel(self, message_id: str) -> None:
         try:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.chaos.faults import SHORT
+from tests.chaos.postgres import postgres
 from tests.chaos.run import run
 from tests.stack import make_settings, running_stack
 
@@ -31,5 +32,17 @@ async def test_no_request_fails_on_our_side_or_is_answered_as_nowhere_documented
 
 async def test_promises_are_kept_under_a_few_faults(tmp_path: Path) -> None:
     report = await run(tmp_path, random.Random(7), list(SHORT))  # noqa: S311 - to be repeated
+    assert report.accepted > 50
+    assert report.broken == [], report.text()
+
+
+async def test_promises_are_kept_when_postgresql_goes_and_comes_back(tmp_path: Path) -> None:
+    with postgres() as server:
+        report = await run(
+            tmp_path,
+            random.Random(7),  # noqa: S311 - to be repeated
+            ["PostgreSQL stopped and started"],
+            postgres=server,
+        )
     assert report.accepted > 50
     assert report.broken == [], report.text()
