@@ -12,7 +12,13 @@ from uuid import uuid4
 
 import structlog
 from temporalio.client import Client
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import (
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkerDeploymentConfig,
+    WorkflowRunner,
+)
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.conversation_start import ConversationStarter
@@ -122,6 +128,7 @@ def build_workers(
     # Longer than any call: one cut off by a shutdown would have to wait for its receipt.
     grace = timedelta(seconds=settings.whatsapp_timeout_seconds + 15)
     context = [LogContext()]
+    deployment = deployment_of(settings)
     workers = [
         Worker(
             client,
@@ -148,6 +155,7 @@ def build_workers(
             workflow_runner=workflow_runner(sandboxed=settings.workflow_sandbox),
             interceptors=context,
             graceful_shutdown_timeout=grace,
+            deployment_config=deployment,
             max_cached_workflows=2000,
             # Beside the direct sends, which may wait for Meta, as many as Temporal's own default.
             max_concurrent_workflow_tasks=100 + settings.direct_sends,
@@ -160,6 +168,7 @@ def build_workers(
             max_concurrent_activities=settings.max_concurrent_sends,
             interceptors=context,
             graceful_shutdown_timeout=grace,
+            deployment_config=deployment,
         ),
         Worker(
             client,
@@ -168,9 +177,25 @@ def build_workers(
             max_concurrent_activities=20 * settings.webhook_concurrency,
             interceptors=context,
             graceful_shutdown_timeout=grace,
+            deployment_config=deployment,
         ),
     ]
     return workers, send
+
+
+def deployment_of(settings: Settings) -> WorkerDeploymentConfig | None:
+    """The version of this worker: of tasks it gets what Temporal is told to route to that version.
+
+    A message goes on with the version that is current at its next task: no worker has to be kept for a
+    message that is scheduled in a year. The replay tests are what makes that safe.
+    """
+    if not settings.build_id:
+        return None
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(temporal.DEPLOYMENT, settings.build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+    )
 
 
 def number_defaults(settings: Settings) -> NumberDefaults:

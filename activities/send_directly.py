@@ -24,7 +24,7 @@ from activities.send_message import SendActivities, candidate
 from pytake.clock import now
 from pytake.contracts import MessageInput, OutcomeRecord, Problem, SendOutcome, SendResult
 from pytake.domain.status import Observation
-from pytake.storage import direct_sends
+from pytake.storage import send_claims
 from pytake.storage.engine import UNAVAILABLE
 
 _log = structlog.get_logger()
@@ -81,7 +81,7 @@ class DirectSendActivities:
         what became of one that had begun: ACCEPTED, or DEFERRED until a receipt would be there.
         """
         claims = [(message.message_id, message.tenant_id)]
-        before = await self._send.database.write(direct_sends.claim, claims, now())
+        before = await self._send.database.write(send_claims.claim, claims, now())
         if message.message_id not in before:
             return SendResult(outcome=SendOutcome.UNKNOWN)
         try:

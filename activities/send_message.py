@@ -31,7 +31,7 @@ from pytake.domain.limits import pair_wait, retry_wait, send_window
 from pytake.domain.priority import PRIORITY_KEY
 from pytake.domain.recipients import contact_key
 from pytake.domain.status import Observation
-from pytake.storage import admission, direct_sends, messages, numbers
+from pytake.storage import admission, messages, numbers, send_claims
 from pytake.storage.admission import Admission, Candidate, NumberDefaults
 from pytake.storage.engine import UNAVAILABLE, Database
 from pytake.storage.tables import PhoneNumber
@@ -66,6 +66,12 @@ _OPTED_OUT = Problem(
     title=rule_for(131050).title,
     detail="the contact asked PyTake for no more marketing messages; nothing was sent",
     advice="Do not send marketing templates to this contact until they come back (VOLTAR).",
+)
+_CANCELLED = Problem(
+    error_class=ErrorClass.PERMANENT,
+    title="Cancelled before",
+    detail="the database has the message as cancelled: Temporal was restored to an earlier state",
+    advice="Nothing was sent; send the message anew if it is wanted after all.",
 )
 _AMBIGUOUS = Problem(
     error_class=ErrorClass.AMBIGUOUS,
@@ -151,11 +157,11 @@ class SendActivities:
         ``spent`` attempts went before; nothing is posted after ``post_by``, of the monotonic clock.
         """
         result = await self._pass(request, admitted, spent, post_by)
-        claimed = request.direct and spent == 0 and admitted.send_at is not None
+        claimed = _claims(request, spent) and admitted.send_at is not None
         if claimed and result.outcome is not SendOutcome.ACCEPTED:
             # Not sent for now: the next try may claim it. If this fails, that one waits a while.
             with suppress(*UNAVAILABLE):
-                await self.database.write(direct_sends.release, [request.message_id])
+                await self.database.write(send_claims.release, [request.message_id])
         return result
 
     async def _pass(
@@ -192,11 +198,15 @@ class SendActivities:
         attempt whose outcome is unknown, and nothing is sent before it is over for certain.
 
         Raises:
-            ApplicationError: the message was recorded as a dead letter.
+            ApplicationError: the message was recorded as a dead letter, or as cancelled.
         """
         row = await self.database.read(messages.get, request.message_id)
-        if row is not None and row.recorded and row.status == Observation.DEAD:
-            raise self._failure(messages.problem_of(row), "Permanent", row.attempts, retry=False)
+        if row is not None and row.recorded:
+            if row.status == Observation.DEAD:
+                problem = messages.problem_of(row)
+                raise self._failure(problem, "Permanent", row.attempts, retry=False)
+            if row.status == Observation.CANCELLED:
+                raise self._failure(_CANCELLED, "Permanent", row.attempts, retry=False)
         found = await self._receipts.look(request, 1)
         if found.outcome is SendOutcome.ACCEPTED:
             return found.model_copy(update={"attempts_spent": 1})
@@ -368,6 +378,13 @@ class SendActivities:
         )
 
 
+def _claims(request: SendRequest, spent: int) -> bool:
+    """Whether this try has to claim the message: the first of any. Later ones look for receipts, and
+    a redrive is told apart by the wamids that it replaces.
+    """
+    return spent == 0 and request.generation == 0
+
+
 def candidate(
     request: SendRequest, spent: int = 0, *, cleared: bool = False, direct: bool = False
 ) -> Candidate:
@@ -378,7 +395,7 @@ def candidate(
         contact_key(request.recipient),
         counts=not is_free_form(request.message_type),
         cleared=cleared,
-        claim=request.message_id if request.direct and spent == 0 else None,
+        claim=request.message_id if _claims(request, spent) else None,
         direct=direct,
     )
 

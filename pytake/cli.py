@@ -129,6 +129,26 @@ def migrate() -> None:
     _leave(code)
 
 
+@app.command("backup")
+def make_backup(
+    target: Annotated[Path, typer.Argument(help="A folder to make")],
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where `pytake up` keeps its state  [.pytake]")
+    ] = None,
+) -> None:
+    """Copy all state of `pytake up` while it runs. To restore: stop it, put the files back, start it."""
+    import sqlite3
+
+    from pytake.backup import BackupError, backup
+
+    try:
+        copies = backup(data_dir or _settings().data_dir, target)
+    except (BackupError, OSError, sqlite3.Error) as error:
+        _fail(f"no backup was made: {error}")
+    for copy in copies:
+        typer.echo(f"{copy}: {copy.stat().st_size:,} bytes")
+
+
 @app.command()
 def prune(
     older_than_days: float | None = typer.Option(

@@ -96,6 +96,9 @@ class Settings(BaseSettings):
         default=3600.0, gt=0, validation_alias="PYTAKE_LOOP_PAUSE_SECONDS"
     )
 
+    build_id: str = Field(
+        default="", pattern=r"^[\w.+-]{0,64}$", validation_alias="PYTAKE_BUILD_ID"
+    )
     workflow_sandbox: bool = Field(default=False, validation_alias="PYTAKE_WORKFLOW_SANDBOX")
     snapshot_seconds: int = Field(
         default=300, ge=0, le=86_400, validation_alias="PYTAKE_SNAPSHOT_SECONDS"

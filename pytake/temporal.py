@@ -36,6 +36,9 @@ DELIVERY_QUEUE: Final = "webhook-delivery"
 """``deliver_webhook``; one fairness key per endpoint, dispatched at that endpoint's rate."""
 RATE_LIMITED_QUEUES: Final = (SEND_QUEUE, DELIVERY_QUEUE)
 
+DEPLOYMENT: Final = "pytake"
+"""The worker deployment of workers with a build id (Temporal's worker versioning)."""
+
 TENANT: Final = SearchAttributeKey.for_keyword("PyTakeTenant")
 NUMBER: Final = SearchAttributeKey.for_keyword("PyTakeNumber")
 PRIORITY: Final = SearchAttributeKey.for_keyword("PyTakePriority")

@@ -16,7 +16,7 @@ from sqlalchemy import delete, func, select, text
 from sqlmodel import Session, col
 
 from pytake.domain.limits import CUSTOMER_SERVICE_WINDOW, TIER_WINDOW, paced_rate
-from pytake.storage import direct_sends, numbers, opt_outs
+from pytake.storage import numbers, opt_outs, send_claims
 from pytake.storage.messages import insert_into
 from pytake.storage.tables import Contact, PhoneNumber, WindowEntry
 
@@ -123,7 +123,7 @@ def _claim(
         if candidate.claim and decided[index].send_at is not None
     }
     claims = [(claim, batch[index].tenant_id) for claim, index in indexes.items()]
-    for claim, at in direct_sends.claim(session, claims, now).items():
+    for claim, at in send_claims.claim(session, claims, now).items():
         decided[indexes[claim]] = Admission(reason="claimed", claimed_at=at)
 
 

@@ -12,7 +12,7 @@ from pytake.contracts import OutcomeRecord, Problem, SendRequest
 from pytake.domain.errors import ErrorClass
 from pytake.domain.recipients import contact_key
 from pytake.domain.status import DEAD_LETTERS, RANK, Observation
-from pytake.storage import direct_sends
+from pytake.storage import send_claims
 from pytake.storage.tables import Message, SendAttempt
 
 _STATUS_COLUMNS = (
@@ -64,7 +64,8 @@ def record_outcomes(session: Session, records: list[OutcomeRecord]) -> None:
         shapes.setdefault(tuple(values), []).append(values)
     for names, rows in shapes.items():
         session.execute(_upsert(session, names), rows)
-    direct_sends.release(session, [r.message.message_id for r in records if r.message.direct])
+    claimed = [r.message.message_id for r in records if r.message.generation == 0]
+    send_claims.release(session, claimed)
     wamids = {r.wamid: r.message.message_id for r in records if r.wamid}
     if not wamids:
         return

@@ -17,10 +17,10 @@ from pytake.storage.responder_tables import AutoReply
 from pytake.storage.tables import (
     Alert,
     CallbackUpdate,
-    DirectSend,
     InboundMessage,
     Message,
     SendAttempt,
+    SendClaim,
 )
 from pytake.storage.webhook_tables import WebhookAttempt, WebhookDelivery, WebhookEvent
 
@@ -99,7 +99,7 @@ _OLD: Final[dict[str, tuple[Any, Callable[[datetime], list[Any]]]]] = {
     "webhook deliveries": (WebhookDelivery, _deliveries),
     "webhook events": (WebhookEvent, _events),
     "callback updates": (CallbackUpdate, lambda before: [col(CallbackUpdate.received_at) < before]),
-    "claims of direct sends": (DirectSend, lambda before: [col(DirectSend.claimed_at) < before]),
+    "claims of messages": (SendClaim, lambda before: [col(SendClaim.claimed_at) < before]),
     "alerts": (Alert, lambda before: [col(Alert.ended_at) < before]),
     "changes of numbers": (NumberChange, lambda before: [col(NumberChange.at) < before]),
 }

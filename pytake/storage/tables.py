@@ -146,12 +146,12 @@ class SendAttempt(SQLModel, table=True):
     next_retry_at: datetime | None = time_column()
 
 
-class DirectSend(SQLModel, table=True):
-    """A message that a worker is about to send, or has sent, without a queued activity: no other
-    worker sends it while this row is here. The record of the outcome removes it.
+class SendClaim(SQLModel, table=True):
+    """A message whose first attempt somebody makes, or has made: nobody else makes one while this row
+    is here. The record of the outcome removes it.
     """
 
-    __tablename__ = "direct_send"
+    __tablename__ = "send_claim"
 
     message_id: str = Field(primary_key=True, max_length=80)
     tenant_id: str

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import inbound, sending
+from tests.bench import inbound, scale, sending
 from tests.bench.measure import Figure
 from tests.bench.rules import rules
 from tests.bench.site import Site, site
@@ -25,6 +25,7 @@ from tests.bench.site import Site, site
 ON_SITE: dict[str, Callable[[Site], AsyncIterator[Figure]]] = {
     "throughput": sending.throughput,
     "latency": sending.latency,
+    "workers": scale.workers,
     "backlog": sending.backlog,
     "rate": sending.rate,
     "statuses": inbound.statuses,

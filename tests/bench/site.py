@@ -61,6 +61,14 @@ class Site:
             count: int = connection.execute(statement, ids).fetchone()[0]
         return count
 
+    def workers(self) -> int:
+        """How many workers have reported themselves."""
+        path = self.up.directory / "data" / "pytake.db"
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+            statement = "SELECT count(*) FROM process_heartbeat WHERE kind = 'worker'"
+            count: int = connection.execute(statement).fetchone()[0]
+        return count
+
     async def until_recorded(self, ids: list[str], seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while self.recorded(ids) < len(ids):

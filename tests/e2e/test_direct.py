@@ -9,7 +9,7 @@ import pytest
 
 from pytake.contracts import idempotent_message_id
 from pytake.domain import limits
-from pytake.storage import direct_sends
+from pytake.storage import send_claims
 from tests.stack import Stack, eventually, fresh_recipient, make_settings, running_stack
 
 _EXECUTED = ("MARKER_RECORDED", "ACTIVITY_TASK_SCHEDULED")
@@ -24,7 +24,7 @@ async def executed(stack: Stack, message_id: str) -> list[str]:
 
 
 async def claimed(stack: Stack, message_id: str, at: datetime) -> dict[str, datetime]:
-    return await stack.database.write(direct_sends.claim, [(message_id, "default")], at)
+    return await stack.database.write(send_claims.claim, [(message_id, "default")], at)
 
 
 async def test_a_free_number_sends_at_once_and_leaves_no_claim(stack: Stack) -> None:
@@ -34,7 +34,7 @@ async def test_a_free_number_sends_at_once_and_leaves_no_claim(stack: Stack) -> 
     await stack.accepted_once(sent["message_id"])
     view = await stack.message(sent["message_id"])
     assert (view["attempts"], view["wamid"] is not None) == (1, True)
-    await stack.database.write(direct_sends.release, [sent["message_id"]])
+    await stack.database.write(send_claims.release, [sent["message_id"]])
     again = await claimed(stack, sent["message_id"], datetime.now(UTC))
     assert list(again) == [sent["message_id"]], "what is recorded is never sent again"
 

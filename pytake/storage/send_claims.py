@@ -1,4 +1,8 @@
-"""Claims of direct sends: a message that is sent by its workflow task is sent by one of them only."""
+"""Claims: the first attempt at a message is made once, whatever Temporal says.
+
+A workflow task that sends may run again at any time, and a Temporal that was restored to an earlier
+state knows nothing of what was sent since. The database does.
+"""
 
 import json
 from datetime import datetime
@@ -7,7 +11,7 @@ from typing import Final
 from sqlalchemy import delete, select, text
 from sqlmodel import Session, col
 
-from pytake.storage.tables import DirectSend, iso
+from pytake.storage.tables import SendClaim, iso
 
 # ruff: noqa: S608 - built from constants of this module only
 _REST: Final = (
@@ -15,11 +19,11 @@ _REST: Final = (
     "ON CONFLICT DO NOTHING RETURNING message_id"
 )
 _CLAIM_SQLITE: Final = text(
-    "INSERT INTO direct_send (message_id, tenant_id, claimed_at) "
+    "INSERT INTO send_claim (message_id, tenant_id, claimed_at) "
     "SELECT value ->> 0, value ->> 1, :now FROM json_each(:claims) " + _REST
 )
 _CLAIM_POSTGRES: Final = text(
-    "INSERT INTO direct_send (message_id, tenant_id, claimed_at) "
+    "INSERT INTO send_claim (message_id, tenant_id, claimed_at) "
     "SELECT value ->> 0, value ->> 1, CAST(:now AS timestamptz) "
     "FROM jsonb_array_elements(CAST(:claims AS jsonb)) " + _REST
 )
@@ -37,11 +41,11 @@ def claim(session: Session, claims: list[tuple[str, str]], now: datetime) -> dic
     missed = {message_id for message_id, _ in claims} - set(made)
     if not missed:
         return {}
-    rows = session.scalars(select(DirectSend).where(col(DirectSend.message_id).in_(missed)))
+    rows = session.scalars(select(SendClaim).where(col(SendClaim.message_id).in_(missed)))
     return dict.fromkeys(missed, now) | {row.message_id: row.claimed_at for row in rows}
 
 
 def release(session: Session, message_ids: list[str]) -> None:
     """Remove the claims of messages whose outcome is recorded."""
     if message_ids:
-        session.execute(delete(DirectSend).where(col(DirectSend.message_id).in_(message_ids)))
+        session.execute(delete(SendClaim).where(col(SendClaim.message_id).in_(message_ids)))
