@@ -77,7 +77,7 @@ class DirectSendActivities:
 
     @activity.defn
     async def withdraw(self, message: MessageInput) -> SendResult:
-        """For a message that is cancelled: UNKNOWN, and no direct send of it can begin any more; or
+        """For a message that is given up: UNKNOWN, and no direct send of it can begin any more; or
         what became of one that had begun: ACCEPTED, or DEFERRED until a receipt would be there.
         """
         claims = [(message.message_id, message.tenant_id)]

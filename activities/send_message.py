@@ -121,13 +121,13 @@ class SendActivities:
         started = time.monotonic()
         attempt = activity.info().attempt
         spent = request.attempts_spent + attempt - 1
-        if now() >= request.expires_at:
-            raise self._failure(EXPIRED, "Permanent", spent, retry=False)
         try:
             if spent > 0:
                 found = await self._receipts.look(request, spent)
                 if found.outcome is not SendOutcome.UNKNOWN:
                     return found.model_copy(update={"attempts_spent": attempt - 1})
+            if now() >= request.expires_at:
+                raise self._failure(EXPIRED, "Permanent", spent, retry=False)
             admitted = await self.gate(candidate(request, spent))
             if admitted.opted_out:
                 if await self._categories.is_marketing(request):

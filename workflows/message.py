@@ -108,6 +108,8 @@ class MessageWorkflow:
         message = self._message
         while not self._cancelled:
             if workflow.now() >= message.expires_at:
+                if sent := await self._sent_before_expiry():
+                    return await self._record(Observation.ACCEPTED, sent)
                 return await self._dead_letter(EXPIRED)
             try:
                 result = await (self._send_directly() if self._direct else self._send())
@@ -141,9 +143,17 @@ class MessageWorkflow:
             return await self._record(Observation.ACCEPTED, sent)
         return await self._record(Observation.CANCELLED)
 
+    async def _sent_before_expiry(self) -> SendResult | None:
+        """The acceptance of a message whose last attempt may have reached Meta, whatever its age."""
+        if sent := await self._withdraw():
+            return sent
+        if self._message.attempts_spent and workflow.patched("look-before-expiry"):
+            return await self._find_receipt()
+        return None
+
     async def _withdraw(self) -> SendResult | None:
-        """The acceptance of a message cancelled before its direct send was known to have run: that
-        may have run all the same, in a workflow task that was lost.
+        """The acceptance of a message given up before its direct send was known to have run: that may
+        have run all the same, in a workflow task that was lost.
         """
         if not self._direct:
             return None

@@ -83,6 +83,16 @@ async def test_a_wait_of_meta_leaves_the_message_free_to_be_sent(stack: Stack) -
     assert not [e for e in view["timeline"] if e["detail"].startswith("receipt_wait")]
 
 
+async def test_a_message_that_expires_after_it_was_sent_is_sent(stack: Stack) -> None:
+    to = fresh_recipient()
+    await stack.fault("drop_after", to=to, count=1)
+    soon = (datetime.now(UTC) + timedelta(seconds=1.5)).isoformat()
+    sent = await stack.send(to=to, expires_at=soon)
+    result = await stack.client.get_workflow_handle(sent["message_id"]).result()
+    assert result["status"] == "accepted"
+    await stack.accepted_once(sent["message_id"])
+
+
 @pytest.fixture
 def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """An attempt is over for certain after five seconds: its call, and the time for a receipt."""

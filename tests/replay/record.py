@@ -286,9 +286,17 @@ async def cancelled_while_it_is_sent_directly(stack: Stack) -> str:
     return message_id
 
 
+async def expired_after_it_was_sent(stack: Stack) -> str:
+    await stack.fault("drop_after", count=1)
+    message_id: str = (await stack.send(to=fresh_recipient(), expires_at=_in(1.5)))["message_id"]
+    await stack.until(message_id, "read")
+    await stack.client.get_workflow_handle(message_id).result()
+    return message_id
+
+
 DIRECT: tuple[Callable[[Stack], Awaitable[str]], ...] = (
     sent_directly, retried_after_a_direct_try, dead_after_a_direct_try,
-    cancelled_while_it_is_sent_directly,
+    cancelled_while_it_is_sent_directly, expired_after_it_was_sent,
 )  # fmt: skip
 """Those whose messages may go out without passing the queue; the messages of the others do not."""
 SCENARIOS: tuple[Callable[[Stack], Awaitable[str]], ...] = (

@@ -5,7 +5,7 @@ from alembic.config import Config
 from sqlalchemy import text
 from sqlmodel import Session
 
-from pytake.storage import conversations, engine
+from pytake.storage import conversations, engine, send_claims
 from pytake.storage.callbacks import unsignalled
 from pytake.storage.engine import Database
 from pytake.storage.numbers import open_alerts
@@ -54,4 +54,6 @@ def test_a_filled_database_of_the_schema_before_is_upgraded(own_database_url: st
         (alert,) = open_alerts(session, "t")
         assert (alert.title, alert.detail) == ("Access token expired", "")
         assert conversations.get_reply(session, "w") is None
+        # A message that went out before there were claims is not sent again either.
+        assert list(send_claims.claim(session, [("m", "t"), ("new", "t")], NOW)) == ["m"]
     database.close()
