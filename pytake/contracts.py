@@ -218,7 +218,7 @@ class MessageMemo(Contract):
     @classmethod
     def of(cls, message: MessageInput) -> "MessageMemo":
         """The memo of a message about to start."""
-        return cls.model_validate(message.model_dump(include=set(cls.model_fields)))
+        return cls.model_construct(**{name: getattr(message, name) for name in cls.model_fields})
 
 
 class DeliveryInput(Contract):

@@ -4,7 +4,8 @@ import asyncio
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header
+from fastapi.responses import JSONResponse
 from pydantic import StringConstraints, ValidationError
 from temporalio.service import RPCError
 
@@ -35,6 +36,7 @@ IdempotencyKey = Annotated[
 
 @router.post(
     "/send",
+    response_model=Accepted,
     status_code=HTTPStatus.ACCEPTED,
     responses=documented(
         UnauthorizedError, ForbiddenError, TooLargeError, InvalidRequestError, UnavailableError
@@ -42,17 +44,21 @@ IdempotencyKey = Annotated[
 )
 async def send(
     body: SendBody,
-    response: Response,
     services: ServicesDep,
     principal: PrincipalDep,
     idempotency_key: IdempotencyKey = None,
-) -> Accepted:
+) -> JSONResponse:
     """Queue a message. 202: it is durable, and ends as sent, dead letter or cancelled."""
     message = await sending.prepare(services, principal, body, idempotency_key)
     status = await sending.start(services, message)
     await sending.announce(services, [message])
-    response.headers["Location"] = f"/api/v1/queue/message/{message.message_id}"
-    return Accepted.model_validate({"message_id": message.message_id, "status": status})
+    accepted = Accepted.model_validate({"message_id": message.message_id, "status": status})
+    # Made here: FastAPI would validate and serialise it once more.
+    return JSONResponse(
+        accepted.model_dump(mode="json"),
+        HTTPStatus.ACCEPTED,
+        {"Location": f"/api/v1/queue/message/{message.message_id}"},
+    )
 
 
 @router.post(

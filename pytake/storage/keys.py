@@ -76,7 +76,7 @@ def contact_hash_key(session: Session) -> bytes:
 
 def hash_contact(key: bytes, contact_key: str) -> str:
     """A contact as a search attribute shows it: equal for equal contacts, not to be guessed."""
-    return hmac.new(key, contact_key.encode(), hashlib.sha256).hexdigest()[:32]
+    return hmac.digest(key, contact_key.encode(), "sha256").hex()[:32]
 
 
 def _hash(secret: str) -> bytes:

@@ -5,6 +5,7 @@ Every part starts a ``pytake up`` of its own; the baseline runs on the same Temp
 
 import asyncio
 import json
+import logging
 import os
 import platform
 import sys
@@ -73,6 +74,8 @@ def main() -> None:
     wanted = sys.argv[1:] or list(ALL)
     if unknown := set(wanted) - set(ALL):
         sys.exit(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(ALL)}")
+    # A receiver that is told to hang is cut off at the end: no news.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     asyncio.run(run(wanted))
     sys.stdout.flush()
     os._exit(0)
