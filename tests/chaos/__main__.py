@@ -16,8 +16,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from tests.chaos.faults import FAULTS, ON_POSTGRES
-from tests.chaos.postgres import postgres
 from tests.chaos.run import Report, run
+from tests.postgres import postgres
 
 KINDS = {"sqlite": list(FAULTS), "postgresql": list(ON_POSTGRES)}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.chaos.postgres import Postgres
+from tests.postgres import Postgres
 from tests.up import Up
 
 

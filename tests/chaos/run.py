@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 
 from tests.chaos.driver import Driver
 from tests.chaos.faults import FAULTS, ON_POSTGRES, Site
-from tests.chaos.postgres import Postgres
+from tests.postgres import Postgres
 from tests.receiver import Receiver, receiving
 from tests.stack import ENCRYPTION_KEY, eventually
 from tests.up import Up

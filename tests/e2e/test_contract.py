@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from tests.chaos.faults import SHORT
-from tests.chaos.postgres import postgres
 from tests.chaos.run import run
+from tests.postgres import postgres
 from tests.stack import make_settings, running_stack
 
 

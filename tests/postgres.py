@@ -12,7 +12,7 @@ import psycopg
 
 
 class Postgres:
-    """The server of one run."""
+    """A server."""
 
     def __init__(self, server: Any) -> None:
         self._server = server
@@ -38,7 +38,9 @@ class Postgres:
 
 @contextmanager
 def postgres() -> Iterator[Postgres]:
-    """A new server, in a folder that its own user can enter."""
+    """A new server, in a folder that its own user can enter: not below pytest's, which another pytest
+    that starts closes to that user.
+    """
     with warnings.catch_warnings():
         # It looks for a runtime folder when it is imported, and warns where there is none.
         warnings.simplefilter("ignore")
