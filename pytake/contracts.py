@@ -83,7 +83,6 @@ class SendRequest(Contract):
     attempts_spent: int = 0
     """Attempts of earlier activities of this message; more than 0 makes a look for receipts due."""
     pair_deferrals: int = 0
-    direct: bool = False
 
 
 class MessageInput(Contract):

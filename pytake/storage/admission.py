@@ -116,12 +116,17 @@ def admit(
 def _claim(
     session: Session, batch: list[Candidate], decided: list[Admission], now: datetime
 ) -> None:
-    """Claim the messages that may go; those that somebody else has claimed may not."""
-    indexes = {
-        candidate.claim: index
-        for index, candidate in enumerate(batch)
-        if candidate.claim and decided[index].send_at is not None
-    }
+    """Claim the messages that may go; those that somebody else has claimed may not, nor may a second
+    try at the same message in this very batch.
+    """
+    indexes: dict[str, int] = {}
+    for index, candidate in enumerate(batch):
+        if candidate.claim is None or decided[index].send_at is None:
+            continue
+        if candidate.claim in indexes:
+            decided[index] = Admission(reason="claimed", claimed_at=now)
+        else:
+            indexes[candidate.claim] = index
     claims = [(claim, batch[index].tenant_id) for claim, index in indexes.items()]
     for claim, at in send_claims.claim(session, claims, now).items():
         decided[indexes[claim]] = Admission(reason="claimed", claimed_at=at)

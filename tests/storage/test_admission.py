@@ -209,6 +209,13 @@ def test_only_one_of_many_claims_a_message(database: Database) -> None:
     assert len([d for d in found if d.claimed_at == NOW]) == 7
 
 
+def test_a_message_that_is_twice_in_a_batch_is_claimed_once(database: Database) -> None:
+    number_id, message_id = number(database, rate=1000), f"msg-{fresh_recipient()}"
+    decisions = direct(database, number_id, message_id, message_id)
+    assert [d.send_at is not None for d in decisions] == [True, False]
+    assert decisions[1].claimed_at == NOW
+
+
 def test_a_number_on_hold_lets_no_direct_send_through(database: Database) -> None:
     number_id = number(database)
     database.write_now(numbers.pause, number_id, NOW, "by hand")
