@@ -109,6 +109,7 @@ class Settings(BaseSettings):
         default=100.0, ge=0, validation_alias="PYTAKE_REQUESTS_PER_SECOND"
     )
     metrics_port: int = Field(default=9464, ge=0, le=65535, validation_alias="PYTAKE_METRICS_PORT")
+    metrics_host: str = Field(default="127.0.0.1", validation_alias="PYTAKE_METRICS_HOST")
     otel_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
 
     encryption_keys: SecretStr | None = Field(

@@ -21,6 +21,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from pytake import embedded_temporal, temporal
+from pytake.cookies import NoCookies
 from pytake.settings import SANDBOX_TOKEN, Settings
 from pytake.storage.engine import Database
 
@@ -221,7 +222,7 @@ class Supervisor:
     async def _api_answers(self) -> bool:
         url = f"http://{_reachable(self._options.host)}:{self._options.port}/health/ready"
         try:
-            async with httpx.AsyncClient(trust_env=False, timeout=3) as client:
+            async with httpx.AsyncClient(cookies=NoCookies(), trust_env=False, timeout=3) as client:
                 return (await client.get(url)).status_code == 200
         except httpx.HTTPError:
             return False

@@ -126,14 +126,19 @@ def tracing(settings: Settings, service: str) -> Telemetry:
 
 
 def serve(settings: Settings) -> None:
-    """Serve ``/metrics`` of a worker; a taken port is no reason not to work."""
+    """Serve ``/metrics`` of a worker, on this machine only unless told otherwise; a taken port is no
+    reason not to work.
+    """
     if settings.metrics_port == 0:
         return
     try:
-        start_http_server(settings.metrics_port, settings.host)
+        start_http_server(settings.metrics_port, settings.metrics_host)
     except OSError as error:
         _log.warning(
-            "no /metrics: set PYTAKE_METRICS_PORT", port=settings.metrics_port, error=str(error)
+            "no /metrics: set PYTAKE_METRICS_PORT or PYTAKE_METRICS_HOST",
+            port=settings.metrics_port,
+            host=settings.metrics_host,
+            error=str(error),
         )
 
 

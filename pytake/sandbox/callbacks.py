@@ -14,6 +14,7 @@ from typing import Any, Final
 import httpx
 import structlog
 
+from pytake.cookies import NoCookies
 from pytake.domain.errors import rule_for
 from pytake.sandbox.faults import Fault, FaultKind
 from pytake.sandbox.state import AcceptedMessage, SandboxState
@@ -49,7 +50,7 @@ class CallbackSender:
         self._queue: list[_Item] = []
         self._sequence = itertools.count()
         self._withheld: list[tuple[AcceptedMessage, Fault | None]] = []
-        self._client = httpx.AsyncClient(timeout=10, trust_env=False)
+        self._client = httpx.AsyncClient(cookies=NoCookies(), timeout=10, trust_env=False)
 
     def schedule(self, message: AcceptedMessage, fault: Fault | None, now: float) -> None:
         """Queue the statuses of an accepted message."""

@@ -24,6 +24,10 @@ _DENIED: Final = tuple(
         "ff00::/8",
     )
 )  # fmt: skip
+_IPV6_UNICAST: Final = ipaddress.ip_network("2000::/3")
+"""All that IANA has given out as global unicast (its IPv6 Address Space registry): what lies outside is
+not public, whatever ``is_global`` says of it.
+"""
 
 FORBIDDEN_HEADERS: Final = re.compile(
     r"(host|connection|transfer-encoding|user-agent|te|trailer|upgrade|expect|keep-alive"
@@ -86,6 +90,8 @@ def check_address(text: str, allowed: Sequence[Network] = ()) -> None:
         address = address.ipv4_mapped
     if any(address.version == network.version and address in network for network in allowed):
         return
-    denied = any(address.version == n.version and address in n for n in _DENIED)
+    denied = any(address.version == n.version and address in n for n in _DENIED) or (
+        address.version == 6 and address not in _IPV6_UNICAST
+    )
     if denied or not address.is_global or address.is_multicast:
         raise BlockedUrlError(f"resolves to {address}, which is not a public address")

@@ -13,6 +13,7 @@ from typing import Any, Final
 import httpcore
 import httpx
 
+from pytake.cookies import NoCookies
 from pytake.webhooks.guard import BlockedUrlError, Network, check_address, check_url
 
 KEPT_BODY: Final = 16 * 1024
@@ -112,6 +113,7 @@ class GuardedClient:
     def _make(self, context: ssl.SSLContext) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             transport=_GuardedTransport(self._allowed, context),
+            cookies=NoCookies(),
             trust_env=False,
             follow_redirects=False,
             timeout=None,  # noqa: S113 - one deadline over everything, in post()

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import httpx
 
+from pytake.cookies import NoCookies
 from pytake.domain.errors import ErrorRule, rule_for
 
 _NO_CODE = -1
@@ -65,6 +66,7 @@ class CloudApi:
             timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             http2=not self._plain,
+            cookies=NoCookies(),
             trust_env=True,
             follow_redirects=False,
         )

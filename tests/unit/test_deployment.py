@@ -10,7 +10,7 @@ import yaml
 
 from pytake.cli import app
 from pytake.embedded_temporal import DYNAMIC_CONFIG
-from pytake.settings import Settings
+from pytake.settings import Settings, is_loopback
 from pytake.temporal import RATE_LIMITED_QUEUES
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +30,13 @@ def test_every_service_of_the_issue_is_there() -> None:
 def test_every_variable_of_ours_is_one_that_the_code_reads() -> None:
     for name in ("migrate", "api", "worker"):
         assert set(SERVICES[name]["environment"]) <= KNOWN, name
+
+
+def test_metrics_of_the_worker_leave_its_machine_only_where_that_is_said() -> None:
+    assert is_loopback(Settings(_env_file=None, host="0.0.0.0").metrics_host)
+    worker = SERVICES["worker"]["environment"]
+    assert not is_loopback(worker["PYTAKE_METRICS_HOST"]), "a container's loopback is nobody's"
+    assert "PYTAKE_HOST" not in worker, "a worker serves nothing else"
 
 
 def test_required_secrets_have_no_default() -> None:
