@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from temporalio.service import RPCError, RPCStatusCode
 
 from pytake.storage.engine import UNAVAILABLE
@@ -220,6 +221,11 @@ def install_error_handlers(app: FastAPI) -> None:
             return _answer(request, InvalidRequestError("the body is not valid JSON in UTF-8"))
         headers = dict(error.headers) if error.headers else None
         return _answer(request, _HttpError(error.status_code, str(error.detail), headers))
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> JSONResponse:
+        """Whoever asked has gone: there is nobody to answer, and nothing to report."""
+        return _answer(request, InvalidRequestError("the body broke off"))
 
     @app.exception_handler(RPCError)
     async def temporal_error(request: Request, error: RPCError) -> JSONResponse:

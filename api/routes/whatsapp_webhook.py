@@ -13,6 +13,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 from sqlmodel import Session
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from api import sending, tiers
 from api.body_limit import WEBHOOK_PATH
@@ -94,6 +95,9 @@ async def receive(
         return received
     except ApiError as error:
         status = error.slug
+        raise
+    except ClientDisconnect:
+        status = "disconnected"
         raise
     finally:
         CALLBACK_SECONDS.labels(status).observe(time.monotonic() - started)

@@ -114,13 +114,16 @@ def _postgres_engine(url: str, threads: int) -> Engine:
         max_overflow=0,
         pool_timeout=10,
         pool_pre_ping=True,
+        hide_parameters=True,
         connect_args={"connect_timeout": 5, "options": "-c statement_timeout=15000"},
     )
 
 
 def _sqlite_engine(url: str) -> Engine:
     engine = create_engine(
-        url, connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000}
+        url,
+        hide_parameters=True,  # texts of messages: errors would quote them
+        connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000},
     )
 
     @event.listens_for(engine, "connect")
