@@ -6,12 +6,15 @@ At least once: a receiver recognises a repeat by ``webhook-id``.
 import asyncio
 import random
 import time
+import traceback
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
+import structlog
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
@@ -27,15 +30,19 @@ from pytake.domain.delivery import (
     parse_retry_after,
     succeeded,
 )
+from pytake.settings import ConfigurationError
 from pytake.storage import deliveries
 from pytake.storage.deliveries import Attempt, DisableRule, Loaded
 from pytake.storage.engine import UNAVAILABLE, Database
 from pytake.storage.vault import Vault
 from pytake.storage.webhook_tables import WebhookEndpoint
 from pytake.telemetry import DELIVERIES, DELIVERY_SECONDS
+from pytake.webhooks.client_certificates import ClientCertificate
 from pytake.webhooks.guard import BlockedUrlError
 from pytake.webhooks.signing import signature_headers, signing_key
-from pytake.webhooks.transport import Answer, ClientCertificate, DeliveryError, GuardedClient
+from pytake.webhooks.transport import Answer, DeliveryError, GuardedClient
+
+_log = structlog.get_logger()
 
 _HEARTBEAT_SECONDS: Final = 5.0
 _ORDER_WAIT: Final = 30.0
@@ -126,8 +133,17 @@ class WebhookActivities:
             answer = await self._post(loaded, endpoint)
         except BlockedUrlError as problem:
             error, blocked = f"blocked: {problem}", True
-        except (DeliveryError, AuthError) as problem:
+        except (DeliveryError, AuthError, ConfigurationError) as problem:
             error = str(problem)
+        except Exception as problem:
+            # Nobody foresaw it: an attempt all the same, and never without an entry in the log of it.
+            error = f"PyTake could not make the request ({type(problem).__name__}): see the worker's log"
+            _log.error(
+                "a delivery's attempt failed in an unforeseen way",
+                delivery_id=request.delivery_id,
+                error=type(problem).__name__,
+                where=_where(problem),
+            )
         duration = (time.monotonic() - started) * 1000
         ok = answer is not None and succeeded(answer.status)
         DELIVERIES.labels("delivered" if ok else "failed").inc()
@@ -247,6 +263,12 @@ def _failure(text: str, *, retry: bool, delay: timedelta | None = None) -> Appli
         text[:500], type="Failed" if retry else "Permanent", non_retryable=not retry,
         next_retry_delay=delay, category=ApplicationErrorCategory.BENIGN,
     )  # fmt: skip
+
+
+def _where(problem: BaseException) -> str:
+    """The way to where it was raised, innermost last. No text of it: that may quote a secret."""
+    frames = traceback.extract_tb(problem.__traceback__)[-6:]
+    return " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
 
 
 async def _heartbeats() -> None:

@@ -1,13 +1,24 @@
 """How PyTake shows an endpoint who it is."""
 
 import base64
+import hashlib
 import json
+import math
 import time
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from pytake.storage.webhook_tables import WebhookEndpoint
+from pytake.webhooks.headers import value_problem
 from pytake.webhooks.transport import GuardedClient
+
+_LIFETIME: Final = 300.0
+"""Seconds that a token is taken to be good for when its answer does not say."""
+_LONGEST: Final = 24 * 3600.0
+"""Seconds that a token is kept at most, whatever its answer says."""
+_EARLY: Final = 30.0
+"""Seconds before its end that a token is replaced."""
+_CACHED: Final = 1000
 
 
 class AuthError(Exception):
@@ -19,7 +30,7 @@ class Authenticator:
 
     def __init__(self, http: GuardedClient) -> None:
         self._http = http
-        self._tokens: dict[tuple[str, str], tuple[float, str]] = {}
+        self._tokens: dict[bytes, tuple[float, str]] = {}
 
     async def headers(
         self, endpoint: WebhookEndpoint, sealed: dict[str, Any], *, fresh: bool
@@ -44,7 +55,8 @@ class Authenticator:
     async def _token(
         self, endpoint: WebhookEndpoint, client: dict[str, Any], *, fresh: bool
     ) -> str:
-        key = (endpoint.id, json.dumps(client, sort_keys=True))
+        parts = json.dumps([endpoint.tenant_id, endpoint.id, client], sort_keys=True)
+        key = hashlib.sha256(parts.encode()).digest()
         cached = self._tokens.get(key)
         if cached is not None and not fresh and cached[0] > time.monotonic():
             return cached[1]
@@ -64,10 +76,35 @@ class Authenticator:
         )
         if answer.status != 200:
             raise AuthError(f"the token endpoint answered HTTP {answer.status}")
-        try:
-            body = json.loads(answer.body)
-            token, lifetime = str(body["access_token"]), float(body.get("expires_in") or 300)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise AuthError("the token endpoint answered without an access_token") from None
-        self._tokens[key] = (time.monotonic() + max(lifetime - 30, 0), token)
+        token, lifetime = parse_token(answer.body)
+        if len(self._tokens) >= _CACHED:
+            self._tokens.pop(next(iter(self._tokens)))
+        self._tokens[key] = (time.monotonic() + max(lifetime - _EARLY, 0), token)
         return token
+
+
+def parse_token(text: str) -> tuple[str, float]:
+    """The token of a token endpoint's answer (RFC 6749, 5.1), and the seconds that it is good for.
+
+    Raises:
+        AuthError: there is no token in it that an ``Authorization`` header can carry.
+    """
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        raise AuthError("the token endpoint's answer is not JSON") from None
+    token = body.get("access_token") if isinstance(body, dict) else None
+    if not isinstance(token, str) or not token:
+        raise AuthError("the token endpoint answered without an access_token")
+    if value_problem(token) is not None:
+        raise AuthError("the token endpoint's access_token cannot be sent in a header")
+    return token, _seconds(body.get("expires_in"))
+
+
+def _seconds(expires_in: Any) -> float:
+    """A number by the RFC; some endpoints send it as text."""
+    try:
+        seconds = float(expires_in)
+    except (TypeError, ValueError, OverflowError):
+        return _LIFETIME
+    return min(max(seconds, 0.0), _LONGEST) if math.isfinite(seconds) else _LIFETIME

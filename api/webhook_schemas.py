@@ -3,20 +3,50 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+)
 
 from api.schemas import CleanText, IsoDatetime, Name
 from pytake.domain.events import EVENT_NAME, SUBSCRIPTION
 from pytake.webhooks.guard import FORBIDDEN_HEADERS
+from pytake.webhooks.headers import HEADER_VALUE, value_problem
 
-HeaderValue = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[\x20-\x7e\x80-\xff]*$")]
+
+def _sendable(value: str) -> str:
+    if (problem := value_problem(value)) is not None:
+        raise ValueError(problem)
+    return value
+
+
+def _without_blanks_around(value: str) -> str:
+    if value != value.strip():
+        raise ValueError("begins or ends with a blank or a line break: remove it")
+    return value
+
+
+HeaderValue = Annotated[
+    str,
+    AfterValidator(_sendable),
+    WithJsonSchema({"type": "string", "maxLength": 2000, "pattern": f"^{HEADER_VALUE}$"}),
+    StringConstraints(max_length=2000),
+]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600, allow_inf_nan=False)]
 EventName = Annotated[str, StringConstraints(pattern=rf"^({EVENT_NAME.pattern})$", max_length=100)]
 Subscription = Annotated[
     str, StringConstraints(pattern=rf"^({SUBSCRIPTION.pattern})$", max_length=100)
 ]
-Secret = Annotated[str, StringConstraints(min_length=8, max_length=500)]
+Secret = Annotated[
+    str, StringConstraints(min_length=8, max_length=500), AfterValidator(_without_blanks_around)
+]
 
 
 def _allowed_headers(value: Any) -> Any:
@@ -71,9 +101,9 @@ class EndpointFields(CleanText):
 
     description: Annotated[str, StringConstraints(max_length=500)] | None = None
     auth_type: AuthType | None = None
-    auth_value: HeaderValue | None = Field(
-        default=None, description="Token, `user:password`, or API key"
-    )
+    auth_value: (
+        Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00-\x1F\x7F]*$")] | None
+    ) = Field(default=None, description="Token, `user:password`, or API key")
     auth_header: HeaderName | None = Field(default=None, description="The header of an ApiKey")
     oauth2: OAuth2Client | None = None
     client_certificate: Annotated[str, StringConstraints(max_length=50_000)] | None = None

@@ -4,6 +4,11 @@ import itertools
 import time
 from typing import Any
 
+from sqlalchemy import select
+from sqlmodel import Session, col
+
+from pytake.storage.vault import open_vault
+from pytake.storage.webhook_tables import WebhookEndpoint
 from tests.stack import Stack, eventually
 
 CONFIGURE = {
@@ -65,3 +70,19 @@ async def until(stack: Stack, delivery_id: str, status: str, seconds: float = 30
 
     await eventually(reached, seconds, lambda: f"not {status}: {view}")
     return view
+
+
+async def store(stack: Stack, endpoint_id: str, sealed: dict[str, Any], **columns: Any) -> None:
+    """Write into an endpoint's row what the API would refuse, as an earlier version may have left it."""
+    vault = open_vault(stack.settings)
+
+    def write(session: Session) -> None:
+        row = session.scalars(
+            select(WebhookEndpoint).where(col(WebhookEndpoint.id) == endpoint_id)
+        ).one()
+        row.sealed = vault.seal({**vault.open(row.sealed), **sealed})
+        for name, value in columns.items():
+            setattr(row, name, value)
+        session.add(row)
+
+    await stack.database.write(write)

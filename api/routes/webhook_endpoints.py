@@ -37,7 +37,13 @@ from pytake.storage import deliveries, endpoints, events
 from pytake.storage.events import NewEvent
 from pytake.storage.vault import Vault, open_vault
 from pytake.storage.webhook_tables import WebhookEndpoint
+from pytake.webhooks.client_certificates import (
+    CertificateError,
+    ClientCertificate,
+    check_certificate,
+)
 from pytake.webhooks.guard import BlockedUrlError, check_address, check_url, parse_networks
+from pytake.webhooks.headers import value_problem
 from pytake.webhooks.signing import SECRET_PREFIX, new_secret
 
 router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"])
@@ -172,12 +178,16 @@ def _apply(
         if body.active:
             endpoint.failures, endpoint.failing_since = 0, None
     endpoint.updated_at = now()
-    _check_auth(endpoint.auth_type, sealed)
+    if body.model_fields_set & _OF_AUTHENTICATION:
+        _check_auth(endpoint.auth_type, sealed)
 
 
 _NEEDED = {
     "BearerToken": ("auth_value",), "BasicAuth": ("auth_value",), "ApiKey": ("auth_header", "auth_value"),
     "OAuth2": ("oauth2",), "mTLS": ("client_certificate", "client_key"),
+}  # fmt: skip
+_OF_AUTHENTICATION = {
+    "auth_type", "auth_value", "auth_header", "oauth2", "client_certificate", "client_key",
 }  # fmt: skip
 
 
@@ -187,6 +197,13 @@ def _check_auth(auth_type: str, sealed: dict[str, Any]) -> None:
             raise InvalidRequestError.of(name, f"is required with auth_type {auth_type}")
     if auth_type == "BasicAuth" and ":" not in sealed["auth_value"]:
         raise InvalidRequestError.of("auth_value", "must be user:password with auth_type BasicAuth")
+    if auth_type in ("BearerToken", "ApiKey") and (problem := value_problem(sealed["auth_value"])):
+        raise InvalidRequestError.of("auth_value", problem)
+    if auth_type == "mTLS":
+        try:
+            check_certificate(ClientCertificate(sealed["client_certificate"], sealed["client_key"]))
+        except CertificateError as error:
+            raise InvalidRequestError.of(error.field, str(error)) from None
 
 
 async def _follow_rate(services: Services, endpoint: WebhookEndpoint) -> None:

@@ -59,7 +59,9 @@ def check_url(url: str, ports: frozenset[int] = frozenset()) -> None:
     if len(url) > 2048 or re.search(r"[\x00-\x20\x7f\\]", url):
         raise BlockedUrlError("must be an address without spaces or control characters")
     try:
-        httpx.URL(url)  # what will parse it in the end: no disagreement about the host
+        # What will parse it in the end: no disagreement about the host. It reads ``xn--`` names when the
+        # request is built, not before.
+        _ = httpx.URL(url).host
         parts = urlsplit(url)
         port = parts.port
     except (ValueError, httpx.InvalidURL):

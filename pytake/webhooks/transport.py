@@ -1,10 +1,8 @@
 """HTTP to a URL that a stranger chose: the address that is connected to is the one that is checked."""
 
 import asyncio
-import os
 import socket
 import ssl
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,9 @@ import httpcore
 import httpx
 
 from pytake.cookies import NoCookies
+from pytake.webhooks.client_certificates import CertificateError, ClientCertificate, Contexts
 from pytake.webhooks.guard import BlockedUrlError, Network, check_address, check_url
+from pytake.webhooks.headers import unsendable
 
 KEPT_BODY: Final = 16 * 1024
 """Bytes of an answer that are read and kept."""
@@ -32,14 +32,6 @@ class Answer:
 
 class DeliveryError(Exception):
     """No answer: the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientCertificate:
-    """PEM texts for mutual TLS."""
-
-    certificate: str
-    key: str
 
 
 class _GuardedBackend(httpcore.AsyncNetworkBackend):
@@ -109,6 +101,7 @@ class GuardedClient:
         self._allowed = allowed
         self._ports = ports
         self._client = self._make(ssl.create_default_context())
+        self._contexts = Contexts()
 
     def _make(self, context: ssl.SSLContext) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -136,19 +129,27 @@ class GuardedClient:
 
         Raises:
             BlockedUrlError: the URL or its address may not be reached.
-            DeliveryError: no answer came.
+            DeliveryError: no answer came, or the request cannot be sent.
         """
         check_url(url, self._ports)
+        if (problem := unsendable(headers)) is not None:
+            raise DeliveryError(problem)
         started = time.monotonic()
         try:
             async with asyncio.timeout(deadline):
                 if certificate is None:
                     answer = await self._exchange(self._client, url, headers, body)
                 else:
-                    async with self._make(_context_with(certificate)) as client:
+                    context = await asyncio.to_thread(self._contexts.of, certificate)
+                    async with self._make(context) as client:
                         answer = await self._exchange(client, url, headers, body)
         except TimeoutError:
             raise DeliveryError(f"no complete answer within {deadline:g} s") from None
+        except CertificateError as error:
+            raise DeliveryError(str(error)) from None
+        except httpx.LocalProtocolError:
+            # Its text quotes what cannot be sent, a secret in a header for one.
+            raise DeliveryError("HTTP cannot carry the request as it is configured") from None
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
             raise DeliveryError(f"{type(error).__name__}: {error}"[:500]) from error
         return answer, time.monotonic() - started
@@ -166,22 +167,3 @@ class GuardedClient:
             items = list(response.headers.items())[:_KEPT_HEADERS]
             text = bytes(kept[:KEPT_BODY]).decode("utf-8", "replace").replace("\0", "\ufffd")
             return Answer(response.status_code, {k: v[:1000] for k, v in items}, text)
-
-
-def _context_with(certificate: ClientCertificate) -> ssl.SSLContext:
-    """A TLS context with the client's certificate; OpenSSL takes it from a file only.
-
-    Raises:
-        DeliveryError: the certificate or key is not valid.
-    """
-    context = ssl.create_default_context()
-    descriptor, path = tempfile.mkstemp(prefix="pytake-mtls-")  # 0600
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"{certificate.certificate}\n{certificate.key}\n")
-        context.load_cert_chain(path)
-    except ssl.SSLError as error:
-        raise DeliveryError("the client certificate or its key is not valid") from error
-    finally:
-        os.unlink(path)
-    return context

@@ -9,10 +9,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+)
 from standardwebhooks import Webhook
 
-from pytake.storage import endpoints
-from tests.hooks import configure, delivery, send, tenant, until
+from tests.hooks import configure, delivery, send, store, tenant, until
 from tests.receiver import Receiver
 from tests.stack import Stack, eventually, fresh_recipient
 
@@ -191,10 +196,7 @@ async def test_failing_long_and_often_disables_once(stack: Stack, receiver: Rece
         return bool(state["active"])
 
     assert all([await fail(number) for number in range(2, 8)]), "often, but not for long"
-    row = await stack.database.read(endpoints.get, made["id"])
-    assert row is not None
-    row.failing_since = now() - timedelta(hours=121)
-    await stack.database.write(endpoints.save, row)
+    await store(stack, made["id"], {}, failing_since=now() - timedelta(hours=121))
     assert not await fail(8)
     assert not await fail(9)
 
@@ -305,3 +307,37 @@ async def test_pending_deliveries_of_a_deleted_endpoint_are_dead_letters(
     assert (await stack.api.delete(f"/api/v1/webhooks/config/{made['id']}")).status_code == 204
     await until(stack, sent["deliveries"][0], "dead_letter")
     assert len(receiver.received[f"/{tenant_id}"]) <= 2
+
+
+async def test_what_cannot_be_sent_is_an_attempt_with_its_reason_and_no_secret(
+    stack: Stack, receiver: Receiver
+) -> None:
+    """Endpoints that an earlier version stored: each dead letter has its one attempt."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    locked = key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"passphrase")
+    ).decode()
+    secret = "s3cr3t-of-mine"
+    sealed_in: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+        ({"auth_value": f"{secret} "}, {"auth_type": "BearerToken"}, "header Authorization begins or ends"),
+        ({"custom_headers": {"X-Key": f"{secret}é"}}, {}, "header X-Key must be printable ASCII"),
+        ({}, {"url": "http://xn--127.0.0.1/"}, "blocked: is not a valid address"),
+        ({"client_certificate": "no", "client_key": locked}, {"auth_type": "mTLS"}, "is encrypted"),
+        ({"oauth2": secret}, {"auth_type": "OAuth2"}, "see the worker's log"),
+        ({}, {}, "HTTP 503"),
+    ]  # fmt: skip
+    sent = []
+    for sealed, columns, _ in sealed_in:
+        tenant_id = tenant()
+        url = receiver.script(f"/{tenant_id}", (503, {"Retry-After": "²"}, b""))
+        made = await configure(stack, tenant_id, url, max_retries=0)
+        await store(stack, made["id"], sealed, **columns)
+        sent.append((await send(stack, tenant_id))["deliveries"][0])
+    for delivery_id, (_, _, reason) in zip(sent, sealed_in, strict=True):
+        view = await until(stack, delivery_id, "dead_letter")
+        assert [reason in item["error"] for item in view["attempt_log"]] == [True], view
+        assert secret not in json.dumps(view)
+        workflow_id = view["links"]["temporal_ui"].rsplit("/", 1)[1]
+        history = await stack.client.get_workflow_handle(workflow_id).fetch_history()
+        assert secret not in history.to_json()
+        assert reason in history.to_json()

@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from pytake.storage import endpoints
-from tests.hooks import CONFIGURE, configure, send, tenant, until
+from tests.hooks import CONFIGURE, configure, send, store, tenant, until
 from tests.receiver import Receiver
 from tests.stack import Stack, eventually, fresh_recipient
 
@@ -265,6 +265,8 @@ async def test_bad_endpoints_are_refused_by_field(stack: Stack) -> None:
         ({"auth_type": "Magic"}, "auth_type"), ({"auth_type": "ApiKey", "auth_value": "x"}, "auth_header"),
         ({"auth_type": "BasicAuth", "auth_value": "nocolon"}, "auth_value"), ({"custom_headers": {"Host": "x"}}, "custom_headers"),
         ({"custom_headers": {"webhook-id": "x"}}, "custom_headers"), ({"custom_headers": {"X-A": "a\r\nB: c"}}, "custom_headers.X-A"),
+        ({"auth_value": "seu-token "}, "auth_value"), ({"auth_value": "seu-tokén"}, "auth_value"), ({"custom_headers": {"X-A": "é"}}, "custom_headers.X-A"),
+        ({"custom_headers": {"X-A": " a"}}, "custom_headers.X-A"), ({"secret": "seu-secret-seguro "}, "secret"), ({"url": "http://xn--127.0.0.1/"}, "url"),
         ({"max_retries": 51}, "max_retries"), ({"timeout_seconds": 0}, "timeout_seconds"), ({"surprise": 1}, "surprise"),
         ({"secret": "short"}, "secret"), ({"retry_schedule": [-1]}, "retry_schedule[0]"), ({"backoff": {"jitter": 2}}, "backoff.jitter"),
     ]  # fmt: skip
@@ -275,6 +277,8 @@ async def test_bad_endpoints_are_refused_by_field(stack: Stack) -> None:
             changes,
             response.text,
         )
+        assert "seu-tok" not in response.text
+        assert "seu-secret" not in response.text
 
 
 async def test_null_characters_are_refused_not_a_server_error(stack: Stack) -> None:
@@ -326,15 +330,15 @@ async def test_mutual_tls(stack: Stack, tmp_path: Path, monkeypatch: pytest.Monk
     await configure(stack, without, url, max_retries=0)
     made = await configure(stack, with_it, url, auth_type="mTLS", max_retries=0, **pem)
     assert "PRIVATE KEY" not in json.dumps(made)
-    await configure(
-        stack,
-        broken,
-        url,
-        auth_type="mTLS",
-        max_retries=0,
-        client_certificate="no",
-        client_key="no",
+    kept = await configure(stack, broken, url, max_retries=0)
+    unread = {"client_certificate": "no", "client_key": "no"}
+    path = f"/api/v1/webhooks/config/{kept['id']}"
+    refused = await stack.api.patch(path, json={"auth_type": "mTLS", **unread})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (
+        422,
+        "client_certificate",
     )
+    await store(stack, kept["id"], unread, auth_type="mTLS")
     await until(stack, (await send(stack, without))["deliveries"][0], "dead_letter")
     await until(stack, (await send(stack, with_it))["deliveries"][0], "delivered")
     view = await until(stack, (await send(stack, broken))["deliveries"][0], "dead_letter")
