@@ -31,10 +31,10 @@ from api.errors import (
 from api.routes.messages import redriven
 from api.tiers import LimitChange
 from pytake.clock import now
-from pytake.domain.autoresponder.said import unanswerable
+from pytake.domain.autoresponder.said import read_said, unanswerable
 from pytake.domain.errors import ERRORS, ErrorClass
 from pytake.settings import Settings
-from pytake.storage import callbacks, events, numbers, receipts
+from pytake.storage import callbacks, events, numbers, receipts, wishes
 from pytake.storage.callbacks import Inbound, Update, Waiting
 from pytake.storage.engine import UNAVAILABLE
 from pytake.storage.events import Dispatch
@@ -173,12 +173,12 @@ def _store(session: Session, callback: Callback, settings: Settings) -> _Stored:
                 type=item.type,
                 payload=_storable(item.payload),
                 sent_at=min(item.at, at),
-                answerable=settings.auto_responder
-                and unanswerable(item.type, item.payload) is None,
+                answerable=unanswerable(item.type, item.payload) is None,
             )
             for item in callback.messages
         ],
         at,
+        answered=settings.auto_responder,
     )
     callbacks.store_updates(
         session,
@@ -198,6 +198,11 @@ def _store(session: Session, callback: Callback, settings: Settings) -> _Stored:
         if before := numbers.report_tier(session, number, settings.business_account_id, tier):
             limits.append(LimitChange(number, before, tier))
     raised = raise_for(session, changed, at) if changed else []
+    if not settings.auto_responder:
+        # Who leaves has left, also where no conversation is told of it.
+        said = {item.wamid: read_said(item.type, item.payload) for item in callback.messages}
+        raised += wishes.overhear(session, [(w.party, said[w.wamid]) for w in waiting], at)
+        waiting = []
     raised += events.emit(session, list(callback_events(callback, limits, owners, at)), at)
     raised += apply_updates(session, callback, owners, settings, at)
     return _Stored(changed, raised, limits, waiting)

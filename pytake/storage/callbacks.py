@@ -31,7 +31,7 @@ class Inbound:
     payload: dict[str, Any]
     sent_at: datetime
     answerable: bool = False
-    """Whether the auto-responder is to hear of it."""
+    """Whether it is of a kind that the auto-responder may answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,14 @@ def owners(session: Session, phone_number_ids: set[str]) -> dict[str, str]:
     return {str(number): str(tenant) for number, tenant in rows}
 
 
-def store_inbound(session: Session, messages: list[Inbound], now: datetime) -> list[Waiting]:
+def store_inbound(
+    session: Session, messages: list[Inbound], now: datetime, *, answered: bool = True
+) -> list[Waiting]:
     """Keep inbound messages once, and open their contacts' customer service windows.
 
     Returns:
-        The new ones that conversations are to be told of, in order.
+        The new ones that are answerable, in order: conversations are to be told of them, unless
+        ``answered`` says that the auto-responder is off.
     """
     if not messages:
         return []
@@ -80,7 +83,7 @@ def store_inbound(session: Session, messages: list[Inbound], now: datetime) -> l
             "payload": m.payload,
             "sent_at": m.sent_at,
             "received_at": now,
-            "signalled_at": None if m.answerable else now,
+            "signalled_at": None if m.answerable and answered else now,
         }
         for m in messages
     }

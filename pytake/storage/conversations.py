@@ -16,7 +16,7 @@ from pytake.domain.autoresponder.said import Said, read_said
 from pytake.domain.autoresponder.triggers import OptTrigger
 from pytake.domain.autoresponder.values import values
 from pytake.settings import Settings
-from pytake.storage import opt_outs, rules
+from pytake.storage import rules, wishes
 from pytake.storage.conversation_state import Party, end_handover, hand_over, lock, menu_of, uses
 from pytake.storage.events import Dispatch
 from pytake.storage.responder_tables import AutoReply, Conversation
@@ -33,6 +33,8 @@ class Policy:
     """A hand-over ends after this long without a sign of life."""
     loop: LoopBreaker
     install_defaults: bool
+    answers: bool = True
+    """Whether the auto-responder is on."""
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -44,6 +46,7 @@ def policy_of(settings: Settings) -> Policy:
             settings.loop_exchanges, settings.loop_seconds, settings.loop_pause_seconds
         ),
         install_defaults=settings.default_rules,
+        answers=settings.auto_responder,
     )
 
 
@@ -104,6 +107,11 @@ def decide(
     for row in rows:
         row.handled_by = key
         session.add(row)
+    if not policy.answers:  # switched off since they came
+        raised = wishes.overhear(session, [(party, item.said) for item in heard], now)
+        reply = _silent(party, key, now, "the auto-responder is switched off")
+        session.add(reply)
+        return Verdict(reply, raised=raised)
     first, silence = _history(session, party, [row.wamid for row in rows], rows[0].sent_at)
     verdict = respond(
         session, conversation, party, key, heard, book, policy, now, first=first, silence=silence
@@ -188,17 +196,7 @@ def _wishes(
         wanted = None if said.reply_id and not item.said.reply_id else wish(item.said.text)
         if wanted is None:
             continue
-        record = opt_outs.leave if wanted is Wish.LEAVE else None
-        if record is not None:
-            done = record(
-                session, party.tenant_id, party.contact_key, now,
-                phone_number_id=party.phone_number_id, source="message", detail=item.said.text[:100],
-            )  # fmt: skip
-        else:
-            done = opt_outs.come_back(
-                session, party.tenant_id, party.contact_key, now,
-                phone_number_id=party.phone_number_id, detail=item.said.text[:100],
-            )  # fmt: skip
+        done = wishes.record(session, party, wanted, item.said.text, now)
         if done is not None:
             raised += done
             wished = _Wished(_confirmation(book, wanted, party))

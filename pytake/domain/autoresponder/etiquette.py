@@ -17,6 +17,9 @@ OPT_OUT_WORDS: Final = frozenset(
 )  # fmt: skip
 """A message that is one of these, and nothing else, leaves."""
 OPT_IN_WORDS: Final = frozenset({"voltar", "retornar", "start", "quero receber"})
+_PUNCTUATION: Final = " .!?,;:\"'*_-"
+_LONGEST_WISH: Final = 200
+"""Characters, many times those of the longest word: what is longer says more than that."""
 
 
 class Wish(StrEnum):
@@ -28,7 +31,10 @@ class Wish(StrEnum):
 
 def wish(text: str) -> Wish | None:
     """Whether a message is an opt-out or a return word, whatever its case, accents and dots."""
-    words = fold(text).strip(" .!?,;:\"'*_-")
+    short = " ".join(text.split())
+    if len(short) > _LONGEST_WISH:
+        return None
+    words = fold(short).strip(_PUNCTUATION)
     if words in OPT_OUT_WORDS:
         return Wish.LEAVE
     if words in OPT_IN_WORDS:
