@@ -54,6 +54,8 @@ time out, and the one after it must be able to rely on this one's silence."""
 
 _RETRIED: Final = {ErrorClass.TRANSIENT: "Transient", ErrorClass.AMBIGUOUS: "Ambiguous"}
 """Classes that spend an attempt and are tried again, with the type of their failure."""
+_NUMBERS_OWN: Final = (ErrorClass.THROTTLED_NUMBER, ErrorClass.HALT)
+"""Classes of answers about the number: they say nothing of the message, which waits."""
 
 _UNREACHABLE = Problem(
     error_class=ErrorClass.TRANSIENT,
@@ -265,6 +267,8 @@ class SendActivities:
         delay = self._retry_delay(request, spent + 1, problem.error_class) if retry else None
         try:
             if isinstance(error, RefusedError) and (wait := await self._waits(request, error)):
+                with suppress(*UNAVAILABLE):  # the probe's lease runs out by itself
+                    await self._end_probe(request, admitted, problem)
                 return wait
             await self.database.write(
                 messages.log_attempt,
@@ -281,14 +285,13 @@ class SendActivities:
                     contact_key(request.recipient),
                     admitted.counted_at,
                 )
-            if admitted.probe:
-                await self.database.write(numbers.end_probe, request.phone_number_id, now())
+            await self._end_probe(request, admitted, problem)
         except UNAVAILABLE as failure:
             # The log of the attempt is lost, not the attempt: it goes on as below.
             _log.warning(
                 "attempt not logged", message_id=request.message_id, error=type(failure).__name__
             )
-            if problem.error_class in (ErrorClass.THROTTLED_NUMBER, ErrorClass.HALT):
+            if problem.error_class in _NUMBERS_OWN:
                 until = now() + _INFRASTRUCTURE_WAIT
                 return self._wait(request, SendOutcome.DEFERRED, "database_unavailable", until)
         kind = _RETRIED.get(problem.error_class, "Permanent")
@@ -301,13 +304,23 @@ class SendActivities:
         if error_class is ErrorClass.THROTTLED_RECIPIENT:
             until = now() + pair_wait(request.pair_deferrals)
             return self._wait(request, SendOutcome.DEFERRED, "pair_limit", until)
-        if error_class in (ErrorClass.THROTTLED_NUMBER, ErrorClass.HALT):
+        if error_class in _NUMBERS_OWN:
             await self._number_waits(request.phone_number_id, refusal)
             return self._wait(request, SendOutcome.REQUEUE, reason, None)
         if error_class is ErrorClass.WAIT and self._policy.redrive_wait_codes:
             until = now() + timedelta(seconds=seconds)
             return self._wait(request, SendOutcome.DEFERRED, reason, until)
         return None
+
+    async def _end_probe(self, request: SendRequest, admitted: Admission, problem: Problem) -> None:
+        """A probe that was not accepted: one that met the message's own fault gives way at once to
+        another message; one that met nothing (Meta was down) is not repeated before its time. An
+        answer about the number has ended it already.
+        """
+        if not admitted.probe or problem.error_class in _NUMBERS_OWN:
+            return
+        again = problem.error_class not in _RETRIED
+        await self.database.write(numbers.end_probe, request.phone_number_id, now(), again=again)
 
     def _retry_delay(self, request: SendRequest, failed: int, kind: ErrorClass) -> timedelta | None:
         """The wait before the next attempt; ``None`` after the last."""
@@ -319,14 +332,11 @@ class SendActivities:
         return delay
 
     async def _number_waits(self, phone_number_id: str, refusal: RefusedError) -> None:
-        code = refusal.code or 0
-        rule = rule_for(code, refusal.http_status)
+        rule = refusal.rule
         if rule.error_class is ErrorClass.THROTTLED_NUMBER and rule.wait_seconds == 0:
-            change = self.database.write(numbers.throttle, phone_number_id, now())
+            change = self.database.write(numbers.throttle, phone_number_id, now(), rule)
         else:
-            change = self.database.write(
-                numbers.hold, phone_number_id, code, now(), rule.title, rule.wait_seconds
-            )
+            change = self.database.write(numbers.hold, phone_number_id, rule, now())
         await self._follow(phone_number_id, await change)
 
     async def _release(self, phone_number_id: str) -> None:

@@ -144,6 +144,14 @@ class Services:
             )
         return wanted, number.base_rate
 
+    async def rate_of(self, phone_number_id: str) -> float:
+        """Messages a second of a number; of one that is not known here, the installation's."""
+        rate = self.settings.whatsapp_messages_per_second
+        if phone_number_id == self.settings.phone_number_id:
+            return rate
+        number = await self._number(phone_number_id)
+        return number.base_rate if number is not None else rate
+
     def goes_directly(self, phone_number_id: str, rate: float) -> bool:
         """Whether a message may try to go out without passing the queue: while no more of its number
         come than that may send. What comes faster waits in the queue, and there is no use trying.

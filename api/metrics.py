@@ -13,7 +13,7 @@ from api.errors import NotFoundError, UnavailableError
 from api.metrics_schemas import AlertItem, DataAge, Factor, OwnCounts, Problem, Rates
 from pytake.clock import now
 from pytake.contracts import SnapshotInput
-from pytake.domain.errors import rule_for
+from pytake.domain.errors import hold_rule, rule_for
 from pytake.domain.errors_pt import advice_in
 from pytake.domain.health import NumberHealth
 from pytake.domain.texts import Language, say
@@ -236,7 +236,7 @@ def risk_factors(
 def alert_item(alert: Alert, language: Language) -> AlertItem:
     """A stored alert in the caller's language."""
     if alert.kind == "number_held":
-        rule = rule_for(alert.code or 0)
+        rule = hold_rule(alert.code or 0)
         title = say("number_held", language, value=alert.title)
         advice = advice_in(rule, language)
     else:

@@ -203,16 +203,19 @@ async def retry(
     if row.status is None or Observation(row.status) not in DEAD_LETTERS:
         status = PUBLIC[Observation(row.status)] if row.status else "in flight"
         raise ConflictError(f"only a dead letter can be retried: this message is {status}")
-    await sending.redrive(services, redriven(services, row, now()))
+    await sending.redrive(services, await redriven(services, row, now()))
     response.headers["Location"] = f"/api/v1/queue/message/{message_id}"
     return Accepted(message_id=message_id, status="queued")
 
 
-def redriven(
+async def redriven(
     services: Services, row: Message, at: datetime, delay: timedelta = timedelta(0)
 ) -> MessageInput:
-    """The input of a dead letter's next run; receipts of its earlier wamids count no more."""
+    """The input of a dead letter's next run, at its number's rate of today; receipts of its earlier
+    wamids count no more.
+    """
     settings = services.settings
+    rate = await services.rate_of(row.phone_number_id)
     earlier = row.superseded_wamids.split()
     superseded = [*earlier, row.wamid] if row.wamid else earlier
     return MessageInput.model_validate(
@@ -231,7 +234,7 @@ def redriven(
             "reply_to": row.reply_to,
             "metadata": row.labels or {},
             "check_window": row.check_window,
-            "messages_per_second": settings.whatsapp_messages_per_second,
+            "messages_per_second": rate,
             "send_timeout_seconds": settings.whatsapp_timeout_seconds,
             "receipt_wait_seconds": settings.receipt_wait_seconds,
             "fingerprint": row.fingerprint,

@@ -37,7 +37,7 @@ from api.metrics_schemas import (
 )
 from api.routes.auto_responder import NumberQuery
 from pytake.clock import now
-from pytake.domain.errors import rule_for
+from pytake.domain.errors import hold_rule, rule_for
 from pytake.domain.errors_pt import advice_in
 from pytake.domain.health import Deduction, NumberHealth, score
 from pytake.domain.limits import Tier, next_tier, parse_tier
@@ -363,7 +363,7 @@ def _throttling(number: PhoneNumber, language: Language) -> Throttling | None:
         advice = say("number_paused.advice", language, number=number.id)
     else:
         title = say("number_held", language, value=number.reason)
-        advice = advice_in(rule_for(number.reason_code or 0), language)
+        advice = advice_in(hold_rule(number.reason_code or 0), language)
     values: dict[str, Any] = {"state": number.state, "since": number.state_since}
     return Throttling(**values, title=title, advice=advice, next_probe_at=number.next_probe_at)
 

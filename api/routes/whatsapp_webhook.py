@@ -240,7 +240,7 @@ async def _redrive(services: Services, changed: list[str]) -> None:
     for row in rows:
         wait = timedelta(seconds=ERRORS[row.error_code or 0].wait_seconds)
         try:
-            await sending.redrive(services, redriven(services, row, now(), wait))
+            await sending.redrive(services, await redriven(services, row, now(), wait))
         except ConflictError:
             continue  # a repeat of this request has done it
 

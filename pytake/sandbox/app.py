@@ -245,7 +245,13 @@ def create_sandbox(
         if fault is not None and fault.kind is FaultKind.DROP_BEFORE:
             return _drop(request, reset=True)
         if fault is not None and fault.kind is FaultKind.ERROR:
-            raise GraphError(fault.code or 0, "A fault of the sandbox", "switched on by a test")
+            raise GraphError(
+                fault.code or 0,
+                "A fault of the sandbox",
+                "switched on by a test",
+                subcode=fault.subcode,
+                is_transient=fault.is_transient,
+            )
         if fault is not None and fault.kind is FaultKind.LATENCY:
             await asyncio.sleep(fault.seconds)
         state.admit(phone_number_id, recipient, kind != "template", time.time())

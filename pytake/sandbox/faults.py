@@ -51,6 +51,10 @@ class Fault(BaseModel):
     kind: FaultKind
     code: int | None = None
     """Meta's error code, for ``error`` and ``status_failed``."""
+    subcode: int | None = None
+    """Meta's ``error_subcode``, for ``error``."""
+    is_transient: bool | None = None
+    """Meta's word on whether another try may help, for ``error``."""
     count: Annotated[int, Field(ge=1)] | None = None
     """How many messages it strikes; ``null``: all until it is cleared."""
     to: str | None = None

@@ -13,11 +13,20 @@ class GraphError(Exception):
     """An error as the Graph API answers it."""
 
     def __init__(
-        self, code: int, message: str, details: str = "", http_status: int | None = None
+        self,
+        code: int,
+        message: str,
+        details: str = "",
+        http_status: int | None = None,
+        *,
+        subcode: int | None = None,
+        is_transient: bool | None = None,
     ) -> None:
         self.code = code
         self.message = message
         self.details = details
+        self.subcode = subcode
+        self.is_transient = is_transient
         self.http_status = http_status or HTTP_STATUS.get(code, 400)
         super().__init__(message)
 
@@ -29,6 +38,10 @@ class GraphError(Exception):
             "code": self.code,
             "fbtrace_id": trace,
         }
+        if self.subcode is not None:
+            error["error_subcode"] = self.subcode
+        if self.is_transient is not None:
+            error["is_transient"] = self.is_transient
         if self.details:
             error["error_data"] = {"messaging_product": "whatsapp", "details": self.details}
         return {"error": error}

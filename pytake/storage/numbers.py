@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import func, select
 from sqlmodel import Session, col
 
-from pytake.domain.errors import rule_for
+from pytake.domain.errors import ErrorRule, rule_for
 from pytake.domain.events import EventType, NumberEvent
 from pytake.domain.limits import (
     dispatch_rate,
@@ -32,6 +32,7 @@ THROTTLE_ONCE_IN: Final = timedelta(seconds=2)
 RECOVER_EVERY: Final = timedelta(seconds=10)
 """Time without a further 130429 before each step back up."""
 STOPPED: Final = ("held", "paused")
+_RATE_HIT: Final = rule_for(130429)
 
 
 def weight(number: PhoneNumber) -> float:
@@ -91,10 +92,17 @@ def visible(session: Session, tenant_id: str | None) -> list[PhoneNumber]:
     return list(session.scalars(statement))
 
 
-def throttle(session: Session, phone_number_id: str, now: datetime) -> PhoneNumber | None:
-    """Halve the number's rate; once for all calls that were in flight together."""
+def throttle(
+    session: Session, phone_number_id: str, now: datetime, rule: ErrorRule = _RATE_HIT
+) -> PhoneNumber | None:
+    """Halve the number's rate; once for all calls that were in flight together. A probe of a held
+    number that is answered so is over, and the next one waits its time.
+    """
     number = lock(session, phone_number_id)
-    if number is None or number.state in STOPPED:
+    if number is None:
+        return None
+    if number.state in STOPPED:
+        _back_off(number, now)
         return number
     if number.rate_changed_at and now - number.rate_changed_at < THROTTLE_ONCE_IN:
         return number
@@ -102,7 +110,6 @@ def throttle(session: Session, phone_number_id: str, now: datetime) -> PhoneNumb
         number.state, number.state_since = "throttled", now
     number.current_rate = throttled_rate(number.current_rate, number.base_rate)
     number.rate_changed_at = now
-    rule = rule_for(130429)
     number.reason_code, number.reason, number.advice = rule.code, rule.title, rule.advice
     session.add(number)
     return number
@@ -124,30 +131,25 @@ def recover(session: Session, phone_number_id: str, now: datetime) -> PhoneNumbe
 
 
 def hold(
-    session: Session,
-    phone_number_id: str,
-    code: int,
-    now: datetime,
-    title: str = "",
-    wait: float = 0,
+    session: Session, phone_number_id: str, rule: ErrorRule, now: datetime
 ) -> PhoneNumber | None:
     """Stop the number for an account-level failure; a further failure backs the probes off.
 
-    ``wait``: seconds before the first probe, where Meta names a time.
+    The first probe waits for ``rule.wait_seconds`` where Meta names a time.
     """
     number = lock(session, phone_number_id)
     if number is None or number.state == "paused":
         return number
-    rule = rule_for(code)
     if number.state != "held":
         number.state, number.state_since, number.probes = "held", now, 0
-        _raise_alert(session, number, "number_held", code, title or rule.title, rule.advice, now)
-        _emit(session, number, EventType.NUMBER_HELD, now, code, title or rule.title, rule.advice)
+        _raise_alert(session, number, "number_held", rule.code, rule.title, rule.advice, now)
+        _emit(session, number, EventType.NUMBER_HELD, now, rule.code, rule.title, rule.advice)
     elif number.probe_lease_until is not None:
         number.probes += 1
-    number.reason_code, number.reason, number.advice = code, title or rule.title, rule.advice
+    number.reason_code, number.reason, number.advice = rule.code, rule.title, rule.advice
     number.probe_lease_until = None
-    number.next_probe_at = now + max(probe_wait(number.probes), timedelta(seconds=wait))
+    wait = max(probe_wait(number.probes), timedelta(seconds=rule.wait_seconds))
+    number.next_probe_at = now + wait
     session.add(number)
     return number
 
@@ -190,14 +192,18 @@ def resume(session: Session, phone_number_id: str, now: datetime) -> PhoneNumber
     return number
 
 
-def end_probe(session: Session, phone_number_id: str, now: datetime) -> None:
-    """A probe told nothing about the hold (Meta was down): the next one may come after its wait."""
+def end_probe(session: Session, phone_number_id: str, now: datetime, *, again: bool) -> None:
+    """A probe told nothing about the hold. ``again``: another message may probe at once, for this
+    one's own fault was in the way; else (Meta was down) the next one waits its time.
+    """
     number = lock(session, phone_number_id)
-    if number is not None and number.state == "held":
-        number.probes += 1
-        number.probe_lease_until = None
-        number.next_probe_at = now + probe_wait(number.probes)
+    if number is None or number.state != "held":
+        return
+    if again:
+        number.probe_lease_until, number.next_probe_at = None, now
         session.add(number)
+    else:
+        _back_off(number, now)
 
 
 def report_tier(
@@ -269,6 +275,15 @@ def _emit(
     key = f"{number.id}:{now.isoformat()}"
     event = NewEvent(number.tenant_id, kind.value, key, data.model_dump(mode="json"), now)
     emit(session, [event], now)
+
+
+def _back_off(number: PhoneNumber, now: datetime) -> None:
+    """A probe under way is over without having helped: the next one waits longer."""
+    if number.state != "held" or number.probe_lease_until is None:
+        return
+    number.probes += 1
+    number.probe_lease_until = None
+    number.next_probe_at = now + probe_wait(number.probes)
 
 
 def _activate(number: PhoneNumber, now: datetime) -> None:

@@ -42,9 +42,21 @@ class AmbiguousError(SendError):
 class RefusedError(SendError):
     """Meta answered with an error; ``rule`` says what to do about its code."""
 
-    def __init__(self, code: int, http_status: int, message: str, details: str, trace: str) -> None:
+    def __init__(
+        self,
+        code: int,
+        http_status: int,
+        message: str,
+        details: str,
+        trace: str,
+        *,
+        subcode: int | None = None,
+        is_transient: bool | None = None,
+    ) -> None:
         self.code = None if code == _NO_CODE else code
-        self.rule: ErrorRule = rule_for(code, http_status)
+        self.rule: ErrorRule = rule_for(
+            code, http_status, subcode=subcode, is_transient=is_transient
+        )
         self.http_status = http_status
         self.message = message
         self.details = details
@@ -180,11 +192,20 @@ def _refusal(response: httpx.Response) -> SendError:
         details = str(data.get("details") or "") if isinstance(data, dict) else ""
         code, message = int(error.get("code", _NO_CODE)), str(error.get("message") or "")
         trace = str(error.get("fbtrace_id") or "")
+        subcode, transient = error.get("error_subcode"), error.get("is_transient")
     except (ValueError, LookupError, TypeError, AttributeError):
         if response.status_code >= 500:
             return AmbiguousError(f"HTTP {response.status_code} without an error of Meta's")
-        code, message, details, trace = _NO_CODE, "", "", ""
-    return RefusedError(code, response.status_code, message[:500], details[:500], trace[:100])
+        code, message, details, trace, subcode, transient = _NO_CODE, "", "", "", None, None
+    return RefusedError(
+        code,
+        response.status_code,
+        message[:500],
+        details[:500],
+        trace[:100],
+        subcode=subcode if isinstance(subcode, int) else None,
+        is_transient=transient if isinstance(transient, bool) else None,
+    )
 
 
 def _was_reset(error: BaseException) -> bool:

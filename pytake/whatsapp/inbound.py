@@ -163,7 +163,12 @@ def _status_error(errors: Any) -> tuple[ErrorRule, str]:
     first = errors[0] if isinstance(errors, list) and errors else None
     first = first if isinstance(first, dict) else {}
     code = first.get("code")
-    rule = rule_for(code if isinstance(code, int) and abs(code) < 2**31 else -1)
+    subcode, transient = first.get("error_subcode"), first.get("is_transient")
+    rule = rule_for(
+        code if isinstance(code, int) and abs(code) < 2**31 else -1,
+        subcode=subcode if isinstance(subcode, int) else None,
+        is_transient=transient if isinstance(transient, bool) else None,
+    )
     data = first.get("error_data")
     detail = data.get("details") if isinstance(data, dict) else None
     return rule, str(detail or first.get("message") or first.get("title") or "")[:500]

@@ -66,6 +66,35 @@ async def test_an_expired_token_holds_the_number_and_nothing_is_lost(stack: Stac
     assert [a for a in alerts if a["phone_number_id"] == number] == []
 
 
+async def test_a_number_that_is_gone_is_held_and_no_message_fails(stack: Stack) -> None:
+    number = await stack.register()
+    await stack.fault("error", code=100, subcode=33)
+    sent = await stack.send(to=fresh_recipient(), phone_number_id=number, max_attempts=1)
+    await eventually(lambda: _is(stack, number, state="held", reason_code=100), 10)
+    alerts = (await stack.api.get("/api/v1/whatsapp/alerts")).json()
+    (alert,) = [a for a in alerts if a["phone_number_id"] == number]
+    assert "access" in alert["title"]
+    assert (await stack.until(sent["message_id"], "held"))["attempts"] == 0
+    await stack.clear_faults()
+    await stack.api.post(f"/api/v1/whatsapp/numbers/{number}/resume")
+    await stack.until(sent["message_id"], "sent", "delivered", "read", seconds=40)
+
+
+async def test_a_probe_with_a_fault_of_its_own_fails_alone_and_another_releases_the_number(
+    stack: Stack,
+) -> None:
+    number, bad = await stack.register(), fresh_recipient()
+    await stack.fault("error", code=190, count=1)
+    first = await stack.send(to=bad, phone_number_id=number, priority="Critical", max_attempts=1)
+    await eventually(lambda: _is(stack, number, state="held"), 10)
+    await stack.fault("error", code=130497, to=bad)
+    good = await stack.send(to=fresh_recipient(), phone_number_id=number, priority="Low")
+    view = await stack.until(first["message_id"], "failed", seconds=30)
+    assert (view["error"]["code"], view["attempts"]) == (130497, 1)
+    await stack.until(good["message_id"], "sent", "delivered", "read", seconds=30)
+    assert await _is(stack, number, state="active")
+
+
 async def test_a_probe_that_succeeds_releases_the_number(stack: Stack) -> None:
     number = await stack.register()
     await stack.fault("error", code=131042, count=1)

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pytake.contracts import MessageInput
 from tests.stack import EXAMPLE, Stack, eventually, fresh_recipient
 
 
@@ -226,3 +227,17 @@ async def test_the_figures_count_each_message_once(stack: Stack) -> None:
 async def test_health_names_what_fails(stack: Stack) -> None:
     assert (await stack.api.get("/health/live")).json() == {"status": "live"}
     assert (await stack.api.get("/health/ready")).json() == {"status": "ready", "failing": {}}
+
+
+async def test_a_redriven_message_has_the_rate_of_its_number(stack: Stack) -> None:
+    number = await stack.register(rate=7)
+    await stack.fault("error", code=131026, count=1)
+    message_id = (await stack.send(to=fresh_recipient(), phone_number_id=number))["message_id"]
+    await stack.until(message_id, "failed")
+    response = await stack.api.post(f"/api/v1/queue/message/{message_id}/retry")
+    assert response.status_code == 202
+    await stack.until(message_id, "sent", "delivered", "read")
+    history = await stack.client.get_workflow_handle(message_id).fetch_history()
+    begun = history.events[0].workflow_execution_started_event_attributes.input.payloads
+    (message,) = await stack.client.data_converter.decode(begun, [MessageInput])
+    assert (message.generation, message.messages_per_second) == (1, 7)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pytake.domain.errors import ERRORS
 from pytake.storage import admission, callbacks, numbers
 from pytake.storage.admission import Admission, Candidate, NumberDefaults
 from pytake.storage.callbacks import Inbound
@@ -135,19 +136,46 @@ def test_a_refused_recipient_is_uncounted_unless_another_message_counts(database
 
 def test_a_held_number_lets_one_probe_through_at_a_time(database: Database) -> None:
     number_id = number(database)
-    database.write_now(numbers.hold, number_id, 190, NOW)
+    database.write_now(numbers.hold, number_id, ERRORS[190], NOW)
     assert [d.send_at for d in admit(database, number_id, "a", "b")] == [None, None]
     due = NOW + timedelta(seconds=6)
     decisions = admit(database, number_id, "a", "b", now=due)
     assert [(d.send_at is not None, d.probe) for d in decisions].count((True, True)) == 1
     assert admit(database, number_id, "c", now=due)[0].send_at is None
-    database.write_now(numbers.hold, number_id, 190, due)
+    database.write_now(numbers.hold, number_id, ERRORS[190], due)
     assert admit(database, number_id, "c", now=due + timedelta(seconds=6))[0].send_at is None, (
         "backed off"
     )
     assert admit(database, number_id, "c", now=due + timedelta(seconds=11))[0].probe
     lost = due + timedelta(seconds=11) + LEASE
     assert admit(database, number_id, "d", now=lost)[0].probe, "the probe's worker died"
+
+
+def test_a_probe_that_met_the_messages_own_fault_makes_way_for_another_at_once(
+    database: Database,
+) -> None:
+    number_id, due = number(database), NOW + timedelta(seconds=6)
+    database.write_now(numbers.hold, number_id, ERRORS[190], NOW)
+    assert admit(database, number_id, "a", now=due)[0].probe
+    assert not admit(database, number_id, "b", now=due)[0].probe
+    database.write_now(numbers.end_probe, number_id, due, again=True)
+    assert admit(database, number_id, "b", now=due)[0].probe
+    database.write_now(numbers.end_probe, number_id, due, again=False)
+    assert not admit(database, number_id, "c", now=due + timedelta(seconds=9))[0].probe
+    assert admit(database, number_id, "c", now=due + timedelta(seconds=11))[0].probe
+
+
+def test_a_probe_answered_with_a_throttle_is_over_and_the_number_stays_held(
+    database: Database,
+) -> None:
+    number_id, due = number(database), NOW + timedelta(seconds=6)
+    database.write_now(numbers.hold, number_id, ERRORS[190], NOW)
+    assert admit(database, number_id, "a", now=due)[0].probe
+    row = database.write_now(numbers.throttle, number_id, due)
+    assert row is not None
+    assert (row.state, row.current_rate, row.reason_code) == ("held", 80, 190)
+    assert not admit(database, number_id, "b", now=due + timedelta(seconds=9))[0].probe
+    assert admit(database, number_id, "b", now=due + timedelta(seconds=11))[0].probe
 
 
 def test_calls_in_flight_together_halve_the_rate_once(database: Database) -> None:
