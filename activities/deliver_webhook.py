@@ -40,7 +40,7 @@ from pytake.telemetry import DELIVERIES, DELIVERY_SECONDS
 from pytake.webhooks.client_certificates import ClientCertificate
 from pytake.webhooks.guard import BlockedUrlError
 from pytake.webhooks.signing import signature_headers, signing_key
-from pytake.webhooks.transport import Answer, DeliveryError, GuardedClient
+from pytake.webhooks.transport import Answer, BusyError, DeliveryError, GuardedClient
 
 _log = structlog.get_logger()
 
@@ -131,6 +131,9 @@ class WebhookActivities:
         blocked = False
         try:
             answer = await self._post(loaded, endpoint)
+        except BusyError:
+            waited = activity.info().attempt - 1
+            return _defer("busy", _BUSY_WAIT * (1 + random.random()), waited)  # noqa: S311 - jitter
         except BlockedUrlError as problem:
             error, blocked = f"blocked: {problem}", True
         except (DeliveryError, AuthError, ConfigurationError) as problem:
@@ -215,6 +218,7 @@ class WebhookActivities:
         answer, _ = await self._http.post(
             endpoint.url, headers=headers, body=loaded.event.body.encode(),
             deadline=endpoint.timeout_seconds, certificate=certificate,
+            owner=endpoint.tenant_id,
         )  # fmt: skip
         return answer
 

@@ -73,6 +73,7 @@ class Authenticator:
             },
             body=urlencode(form).encode(),
             deadline=endpoint.timeout_seconds,
+            owner=endpoint.tenant_id,
         )
         if answer.status != 200:
             raise AuthError(f"the token endpoint answered HTTP {answer.status}")

@@ -1,10 +1,10 @@
 """HTTP to a URL that a stranger chose: the address that is connected to is the one that is checked."""
 
 import asyncio
-import socket
 import ssl
 import time
 from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,10 +15,13 @@ from pytake.cookies import NoCookies
 from pytake.webhooks.client_certificates import CertificateError, ClientCertificate, Contexts
 from pytake.webhooks.guard import BlockedUrlError, Network, check_address, check_url
 from pytake.webhooks.headers import unsendable
+from pytake.webhooks.resolver import ResolutionError, Resolver, ResolverBusyError, ResolverLimits
 
 KEPT_BODY: Final = 16 * 1024
 """Bytes of an answer that are read and kept."""
 _KEPT_HEADERS: Final = 50
+_OWNER: Final[ContextVar[str]] = ContextVar("owner", default="")
+"""Whose request is under way: httpcore tells a backend of the host only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,16 @@ class DeliveryError(Exception):
     """No answer: the text says why."""
 
 
+class BusyError(Exception):
+    """There was no room for the request here: nothing was sent, and nothing is the endpoint's fault."""
+
+
 class _GuardedBackend(httpcore.AsyncNetworkBackend):
     """Resolves, checks every address, and dials a checked one; TLS still verifies the host's name."""
 
-    def __init__(self, allowed: Sequence[Network]) -> None:
+    def __init__(self, allowed: Sequence[Network], resolver: Resolver) -> None:
         self._allowed = allowed
+        self._resolver = resolver
         self._inner = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -51,12 +59,9 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Connect to the first address that answers, if all of the host's may be reached."""
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(
-                host, port, type=socket.SOCK_STREAM
-            )
-        except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError(f"{host} cannot be resolved") from error
-        addresses = list(dict.fromkeys(str(item[4][0]) for item in found))
+            addresses = await self._resolver.addresses(host, _OWNER.get())
+        except ResolutionError as error:
+            raise httpcore.ConnectError(str(error)) from error
         for address in addresses:
             check_address(address, self._allowed)
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
@@ -81,14 +86,16 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
 
 
 class _GuardedTransport(httpx.AsyncHTTPTransport):
-    def __init__(self, allowed: Sequence[Network], context: ssl.SSLContext) -> None:
+    def __init__(
+        self, allowed: Sequence[Network], context: ssl.SSLContext, resolver: Resolver
+    ) -> None:
         super().__init__(verify=context, trust_env=False)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=context,
             max_connections=None,
             max_keepalive_connections=100,
             keepalive_expiry=30,
-            network_backend=_GuardedBackend(allowed),
+            network_backend=_GuardedBackend(allowed, resolver),
         )
 
 
@@ -96,16 +103,20 @@ class GuardedClient:
     """A pooled client whose every connection passes the guard. Follows no redirect."""
 
     def __init__(
-        self, allowed: Sequence[Network] = (), ports: frozenset[int] = frozenset()
+        self,
+        allowed: Sequence[Network] = (),
+        ports: frozenset[int] = frozenset(),
+        limits: ResolverLimits | None = None,
     ) -> None:
         self._allowed = allowed
         self._ports = ports
+        self._resolver = Resolver(limits)
         self._client = self._make(ssl.create_default_context())
         self._contexts = Contexts()
 
     def _make(self, context: ssl.SSLContext) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            transport=_GuardedTransport(self._allowed, context),
+            transport=_GuardedTransport(self._allowed, context, self._resolver),
             cookies=NoCookies(),
             trust_env=False,
             follow_redirects=False,
@@ -115,6 +126,7 @@ class GuardedClient:
     async def aclose(self) -> None:
         """Close every connection."""
         await self._client.aclose()
+        self._resolver.close()
 
     async def post(
         self,
@@ -124,16 +136,21 @@ class GuardedClient:
         body: bytes,
         deadline: float,
         certificate: ClientCertificate | None = None,
+        owner: str = "",
     ) -> tuple[Answer, float]:
         """POST within ``deadline`` seconds over connect, headers and body; returns the duration too.
+
+        ``owner`` is the tenant that chose the URL: look-ups of one owner's names have a bound.
 
         Raises:
             BlockedUrlError: the URL or its address may not be reached.
             DeliveryError: no answer came, or the request cannot be sent.
+            BusyError: nothing was sent, for there was no room to look its name up.
         """
         check_url(url, self._ports)
         if (problem := unsendable(headers)) is not None:
             raise DeliveryError(problem)
+        _OWNER.set(owner)
         started = time.monotonic()
         try:
             async with asyncio.timeout(deadline):
@@ -147,6 +164,8 @@ class GuardedClient:
             raise DeliveryError(f"no complete answer within {deadline:g} s") from None
         except CertificateError as error:
             raise DeliveryError(str(error)) from None
+        except ResolverBusyError as error:
+            raise BusyError(str(error)) from error
         except httpx.LocalProtocolError:
             # Its text quotes what cannot be sent, a secret in a header for one.
             raise DeliveryError("HTTP cannot carry the request as it is configured") from None

@@ -79,13 +79,13 @@ async def test_addresses_that_are_not_public_are_refused(
         check_address(address)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
-    async def resolve(*_args: Any, **_kwargs: Any) -> list[Any]:
+    def resolve(*_args: Any, **_kwargs: Any) -> list[Any]:
         return [
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", 80)),
             (family, socket.SOCK_STREAM, 6, "", (address, 80)),
         ]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     with pytest.raises(BlockedUrlError, match="not a public address"):
         await client.post("http://tenant.example/", headers={}, body=b"{}", deadline=2)
 
@@ -110,10 +110,10 @@ async def test_rebinding_between_look_up_and_connection_changes_nothing(
     port, heard = listener
     answers = iter([[("1.1.1.1", port)], [("127.0.0.1", port)]])
 
-    async def resolve(*_args: Any, **_kwargs: Any) -> list[Any]:
+    def resolve(*_args: Any, **_kwargs: Any) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", item) for item in next(answers)]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     dialled: list[str] = []
 
     async def dial(self: Any, host: str, *args: Any, **kwargs: Any) -> Any:
