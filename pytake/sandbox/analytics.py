@@ -19,8 +19,8 @@ _SECONDS: Final = {
     "MONTH": 30 * 86400,
     "MONTHLY": 30 * 86400,
 }
-_FIELD: Final = re.compile(r"(\w+)((?:\.\w+\([^)]*\))*)")
-_ARGUMENT: Final = re.compile(r"\.(\w+)\(([^)]*)\)")
+_FIELD: Final = re.compile(r"(\w+)((?:\.\w+\([^()]*\))*)")
+_ARGUMENT: Final = re.compile(r"\.(\w+)\(([^()]*)\)")
 
 
 def node_id(name: str) -> str:

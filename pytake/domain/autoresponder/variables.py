@@ -29,8 +29,12 @@ _ALIASES: Final = {
 }  # fmt: skip
 """The same in Portuguese."""
 
-_PLACEHOLDER: Final = re.compile(r"\{\{\s*([^{}|]*?)\s*(?:\|([^{}]*))?\}\}")
-_DANGLING: Final = re.compile(r",?[ ]?\{\{\s*([^{}|]*?)\s*\}\}")
+# Possessive (``*+``): what was read is not tried again in other lengths, so that the time is linear
+# in the text whatever it holds. Spaces are cut off the name afterwards, for the same reason.
+_PLACEHOLDER: Final = re.compile(r"\{\{([^{}|]*+)(?:\|([^{}]*+))?\}\}")
+_DANGLING: Final = re.compile(r",?[ ]?\{\{([^{}|]*+)\}\}")
+_SHOWN: Final = 60
+"""Characters of a wrong name that the answer repeats."""
 
 
 def check(text: str) -> None:
@@ -40,9 +44,10 @@ def check(text: str) -> None:
         ValueError: names the variable and those that exist.
     """
     for match in _PLACEHOLDER.finditer(text):
-        if _ALIASES.get(match[1], match[1]) not in LONGEST:
+        name = match[1].strip()
+        if _ALIASES.get(name, name) not in LONGEST:
             known = ", ".join(LONGEST)
-            raise ValueError(f"{{{{{match[1]}}}}} is not a variable: use one of {known}")
+            raise ValueError(f"{{{{{name[:_SHOWN]}}}}} is not a variable: use one of {known}")
 
 
 def longest(text: str) -> str:
@@ -54,7 +59,7 @@ def render(text: str, values: Mapping[str, str]) -> str:
     """Fill the variables in; one without a value and a fallback goes, with the comma before it."""
 
     def known(name: str) -> str:
-        key = _ALIASES.get(name, name)
+        key = _ALIASES.get(name.strip(), name.strip())
         return values.get(key, "")[: LONGEST.get(key, 0)]
 
     def fill(match: re.Match[str]) -> str:
