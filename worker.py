@@ -42,7 +42,6 @@ from pytake.logs import configure_logging
 from pytake.payload_codec import codec_of
 from pytake.settings import ConfigurationError, Settings, load_settings
 from pytake.storage import numbers
-from pytake.storage.admission import NumberDefaults
 from pytake.storage.conversations import policy_of
 from pytake.storage.deliveries import DisableRule
 from pytake.storage.engine import Database
@@ -112,7 +111,7 @@ def build_workers(
         database,
         client,
         SendPolicy(
-            defaults=number_defaults(settings),
+            portfolio_id=settings.business_account_id,
             call_timeout=settings.whatsapp_timeout_seconds,
             receipt_wait=settings.receipt_wait_seconds,
             redrive_wait_codes=settings.wait_codes == "redrive",
@@ -198,28 +197,16 @@ def deployment_of(settings: Settings) -> WorkerDeploymentConfig | None:
     )
 
 
-def number_defaults(settings: Settings) -> NumberDefaults:
-    """What a number starts with."""
-    return NumberDefaults(
-        portfolio_id=settings.business_account_id,
-        rate=settings.whatsapp_messages_per_second,
-        tier=settings.tier.name,
-    )
-
-
 @asynccontextmanager
 async def running(settings: Settings, client: Client, database: Database) -> AsyncIterator[None]:
     """Workers that run while the context is open, and finish their calls when it closes."""
     await temporal.patiently(lambda: temporal.ensure_rate_limits(client))
-    defaults = number_defaults(settings)
     number = await database.write(
-        numbers.register,
+        numbers.register_configured,
         settings.phone_number_id,
-        tenant_id="default",
-        shared=True,
-        portfolio_id=defaults.portfolio_id,
-        rate=defaults.rate,
-        tier=defaults.tier,
+        portfolio_id=settings.business_account_id,
+        rate=settings.whatsapp_messages_per_second,
+        tier=settings.tier.name,
     )
     await temporal.patiently(lambda: follow_number(client, number))
     await temporal.patiently(

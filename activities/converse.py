@@ -31,7 +31,7 @@ from pytake.domain.content import MessageType
 from pytake.domain.priority import Priority
 from pytake.storage import conversation_state, conversations, keys, rules
 from pytake.storage.conversation_state import Party
-from pytake.storage.conversations import Policy, Verdict
+from pytake.storage.conversations import MovedError, Policy, Verdict
 from pytake.storage.engine import Database
 from pytake.storage.events import Dispatch
 from pytake.storage.message_events import anyone_listens, raise_queued
@@ -83,8 +83,23 @@ class ConversationActivities:
     @activity.defn
     async def decide_reply(self, request: DecideRequest) -> Decision:
         """Decide what the messages are answered; a repeat finds the decision made."""
+        try:
+            verdict = await self._decide(request, request.tenant_id)
+        except MovedError as moved:
+            verdict = await self._decide(request, moved.tenant_id)
+        self._dispatcher.soon(verdict.raised)
+        reply = verdict.reply
+        answered = reply.status == "answered"
+        REPLIES.labels(reply.status).inc()
+        return Decision(
+            key=request.key,
+            messages=len(reply.messages) if answered else 0,
+            delay_seconds=reply.delay_seconds if answered else 0,
+            reason=reply.reason,
+        )
+
+    async def _decide(self, request: DecideRequest, tenant_id: str) -> Verdict:
         at, policy = now(), self._policy.deciding
-        tenant_id = request.tenant_id
         if not await self._database.read(rules.installed, tenant_id):
             await self._database.write(
                 rules.install, tenant_id, at, defaults=policy.install_defaults
@@ -99,16 +114,7 @@ class ConversationActivities:
             policy,
             at,
         )
-        self._dispatcher.soon(verdict.raised)
-        reply = verdict.reply
-        answered = reply.status == "answered"
-        REPLIES.labels(reply.status).inc()
-        return Decision(
-            key=request.key,
-            messages=len(reply.messages) if answered else 0,
-            delay_seconds=reply.delay_seconds if answered else 0,
-            reason=reply.reason,
-        )
+        return verdict
 
     @activity.defn
     async def mark_read(self, request: ReplyRequest) -> None:

@@ -32,7 +32,7 @@ from pytake.domain.priority import PRIORITY_KEY
 from pytake.domain.recipients import contact_key
 from pytake.domain.status import Observation
 from pytake.storage import admission, messages, numbers, send_claims
-from pytake.storage.admission import Admission, Candidate, NumberDefaults
+from pytake.storage.admission import Admission, Candidate
 from pytake.storage.engine import UNAVAILABLE, Database
 from pytake.storage.tables import PhoneNumber
 from pytake.telemetry import ATTEMPTS, DEFERRALS, SEND_SECONDS, deferral
@@ -69,6 +69,12 @@ _OPTED_OUT = Problem(
     detail="the contact asked PyTake for no more marketing messages; nothing was sent",
     advice="Do not send marketing templates to this contact until they come back (VOLTAR).",
 )
+_UNREGISTERED = Problem(
+    error_class=ErrorClass.PERMANENT,
+    title="The number is not registered",
+    detail="it was removed, or never added; nothing was sent",
+    advice="Add the number with `pytake number add` and retry, or send anew from another number.",
+)
 _CANCELLED = Problem(
     error_class=ErrorClass.PERMANENT,
     title="Cancelled before",
@@ -86,7 +92,8 @@ _AMBIGUOUS = Problem(
 class SendPolicy:
     """What the worker's settings say about sending."""
 
-    defaults: NumberDefaults
+    portfolio_id: str
+    """Of the configured number."""
     call_timeout: float
     receipt_wait: float
     redrive_wait_codes: bool
@@ -104,7 +111,7 @@ class SendActivities:
         self._policy = policy
         self._slots = Slots()
         self._window = SlidingWindow()
-        self._categories = TemplateCategories(api, database, policy.defaults.portfolio_id)
+        self._categories = TemplateCategories(api, database, policy.portfolio_id)
         self._receipts = ReceiptActivities(database, policy.receipt_wait)
         self._releases: set[asyncio.Task[None]] = set()
         self._gate: Batcher[Candidate, Admission] = Batcher(self._admit)
@@ -131,6 +138,8 @@ class SendActivities:
             if now() >= request.expires_at:
                 raise self._failure(EXPIRED, "Permanent", spent, retry=False)
             admitted = await self.gate(candidate(request, spent))
+            if admitted.unregistered:
+                raise self._failure(_UNREGISTERED, "Permanent", spent, retry=False)
             if admitted.opted_out:
                 if await self._categories.is_marketing(request):
                     raise self._failure(_OPTED_OUT, "Permanent", spent, retry=False)
@@ -226,9 +235,7 @@ class SendActivities:
 
     async def _admit(self, batch: list[Candidate]) -> list[Admission]:
         lease = timedelta(seconds=self._policy.call_timeout + 10)
-        return await self.database.write(
-            admission.admit, batch, now(), lease, self._policy.defaults
-        )
+        return await self.database.write(admission.admit, batch, now(), lease)
 
     async def _post(self, request: SendRequest) -> Accepted | SendError:
         """The call. Its error is returned: raised on from there, its chain of causes would outgrow

@@ -12,23 +12,21 @@ from activities.conversation_start import ConversationStarter
 from activities.webhook_dispatch import Dispatcher
 from api.errors import (
     ForbiddenError,
-    InvalidRequestError,
     NotFoundError,
     TooManyRequestsError,
     UnauthorizedError,
 )
+from api.number_choice import NumberChoice
 from api.tiers import Waker
 from pytake.settings import Settings
-from pytake.storage import keys, numbers, opt_outs
+from pytake.storage import keys, opt_outs
 from pytake.storage.engine import Database
 from pytake.storage.message_events import anyone_listens
 from pytake.storage.rules import Books
-from pytake.storage.tables import PhoneNumber
 from pytake.token_buckets import TokenBuckets
 
 DEFAULT_TENANT: Final = "default"
 _KEY_CACHE_SECONDS: Final = 3.0
-_NUMBER_CACHE_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +35,8 @@ class Principal:
 
     tenant_id: str
     admin: bool
+    keyless: bool = False
+    """Nobody has a key: whoever reaches the API is its only user."""
 
     def acting_for(self, tenant_id: str | None) -> str:
         """The tenant a request is for.
@@ -77,7 +77,13 @@ class Services:
     _key_count: tuple[float, int] | None = None
     _listening: dict[str, tuple[float, bool]] = field(default_factory=dict)
     _opted_out: dict[str, tuple[float, bool]] = field(default_factory=dict)
-    _numbers: dict[str, tuple[float, PhoneNumber]] = field(default_factory=dict)
+    numbers: NumberChoice = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self.numbers = NumberChoice(
+            self.database, settings.phone_number_id, settings.whatsapp_messages_per_second
+        )
 
     async def contact_hash(self, contact_key: str) -> str:
         """The contact as search attributes show it."""
@@ -98,7 +104,7 @@ class Services:
                     "send an API key: Authorization: Bearer ptk_...",
                     headers={"WWW-Authenticate": "Bearer"},
                 )
-            return Principal(DEFAULT_TENANT, admin=True)
+            return Principal(DEFAULT_TENANT, admin=True, keyless=True)
         cached = self._principals.get(authorization)
         if cached is None or cached[0] < time.monotonic():
             scheme, _, text = authorization.partition(" ")
@@ -127,30 +133,17 @@ class Services:
         """The id and messages a second of the number that a tenant sends from.
 
         Raises:
-            InvalidRequestError: the tenant may not use the number.
+            InvalidRequestError: the tenant may not use the number, or has several and names none.
         """
-        wanted = phone_number_id or self.settings.phone_number_id
-        if wanted == self.settings.phone_number_id:
-            return wanted, self.settings.whatsapp_messages_per_second
-        number = await self._number(wanted)
-        if number is None and principal.admin:
-            return wanted, self.settings.whatsapp_messages_per_second
-        if number is None or not (
-            number.shared or number.tenant_id == tenant_id or principal.admin
-        ):
-            raise InvalidRequestError.of(
-                "phone_number_id",
-                "not a number of this tenant: add it with `pytake number add`, or leave it out",
-            )
-        return wanted, number.base_rate
+        if phone_number_id is None:
+            sender = await self.numbers.default(tenant_id, unshared=principal.keyless)
+        else:
+            sender = await self.numbers.named(tenant_id, phone_number_id, any_owner=principal.admin)
+        return sender.phone_number_id, sender.messages_per_second
 
     async def rate_of(self, phone_number_id: str) -> float:
         """Messages a second of a number; of one that is not known here, the installation's."""
-        rate = self.settings.whatsapp_messages_per_second
-        if phone_number_id == self.settings.phone_number_id:
-            return rate
-        number = await self._number(phone_number_id)
-        return number.base_rate if number is not None else rate
+        return await self.numbers.rate_of(phone_number_id)
 
     def goes_directly(self, phone_number_id: str, rate: float) -> bool:
         """Whether a message may try to go out without passing the queue: while no more of its number
@@ -159,15 +152,6 @@ class Services:
         if not self.settings.direct_sends:
             return False
         return not self.buckets.take(f"number {phone_number_id}", rate, max(rate, 1.0))
-
-    async def _number(self, phone_number_id: str) -> PhoneNumber | None:
-        cached = self._numbers.get(phone_number_id)
-        if cached is not None and cached[0] > time.monotonic():
-            return cached[1]
-        for number in await self.database.read(numbers.visible, None):
-            self._numbers[number.id] = (time.monotonic() + _NUMBER_CACHE_SECONDS, number)
-        cached = self._numbers.get(phone_number_id)
-        return cached[1] if cached is not None and cached[0] > time.monotonic() else None
 
     async def listens(self, tenant_id: str) -> bool:
         """Whether the tenant has any endpoint; known for a few seconds."""

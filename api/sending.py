@@ -53,7 +53,7 @@ async def prepare(
     check_times(body.scheduled_for, body.expires_at, at)
     phone_number_id, rate = await services.number_for(principal, tenant_id, body.phone_number_id)
     if body.check_window and is_free_form(body.message_type) and body.scheduled_for is None:
-        await _check_window(services, phone_number_id, recipient, at)
+        await _check_window(services, principal, phone_number_id, recipient, at)
     if body.message_type is MessageType.TEMPLATE:
         await _check_opt_out(services, tenant_id, recipient, str(body.content.get("name")))
     message_id = (
@@ -158,11 +158,14 @@ async def _start(services: Services, message: MessageInput, reuse: WorkflowIDReu
 
 
 async def _check_window(
-    services: Services, phone_number_id: str, recipient: str, at: datetime
+    services: Services, principal: Principal, phone_number_id: str, recipient: str, at: datetime
 ) -> None:
+    """Refuse free-form messages outside the window, as the asker knows it: what a contact wrote to
+    another tenant on a shared number opens none here, or the answer would tell of it.
+    """
     try:
         last = await services.database.read(
-            callbacks.last_inbound_at, phone_number_id, contact_key(recipient)
+            callbacks.last_inbound_at, phone_number_id, contact_key(recipient), principal.scope
         )
     except UNAVAILABLE:
         return  # Meta decides: it refuses with 131047 what is outside the window
@@ -170,8 +173,8 @@ async def _check_window(
         rule = rule_for(131047)
         raise InvalidRequestError.of(
             "message_type",
-            "the customer service window is closed (the recipient has not written in the last 24 "
-            'hours): send a template, or set "check_window": false to try anyway',
+            "the customer service window is closed (the recipient has not written to this tenant in the "
+            'last 24 hours): send a template, or set "check_window": false to try anyway',
             code=rule.code,
         )
 

@@ -2,19 +2,20 @@
 
 import asyncio
 import os
-import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from pytake.settings import ConfigurationError, Settings, load_settings
-
-if TYPE_CHECKING:
-    from pytake.storage.engine import Database
+from pytake.commands import numbers
+from pytake.commands.terminal import console as _console
+from pytake.commands.terminal import fail as _fail
+from pytake.commands.terminal import leave as _leave
+from pytake.commands.terminal import open_database as _database
+from pytake.commands.terminal import read_settings as _settings
+from pytake.settings import ConfigurationError
 
 app = typer.Typer(
     help="PyTake: a WhatsApp Business messaging backend, durable on Temporal.",
@@ -22,23 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 key_app = typer.Typer(help="API keys.", no_args_is_help=True)
-number_app = typer.Typer(help="Phone numbers of tenants.", no_args_is_help=True)
 app.add_typer(key_app, name="key")
-app.add_typer(number_app, name="number")
-
-_console = Console(soft_wrap=True)
-
-
-def _settings() -> Settings:
-    try:
-        return load_settings()
-    except ConfigurationError as error:
-        _fail(f"configuration: {error}")
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(1)
+app.add_typer(numbers.app, name="number")
 
 
 @app.command()
@@ -269,59 +255,6 @@ def key_revoke(key_id: Annotated[str, typer.Argument(help="The id that `key list
     if not _database().write_now(keys.revoke, key_id, now()):
         _fail(f"no active key {key_id!r}")
     typer.echo("revoked")
-
-
-@number_app.command("add")
-def number_add(
-    phone_number_id: Annotated[str, typer.Argument(help="Meta's phone number id")],
-    tenant: Annotated[str, typer.Option(help="The tenant that owns it")] = "default",
-    messages_per_second: Annotated[float | None, typer.Option(help="Its throughput")] = None,
-    portfolio: Annotated[
-        str | None, typer.Option(help="Numbers of one portfolio share a messaging limit")
-    ] = None,
-    tier: Annotated[str | None, typer.Option(help="Its messaging limit")] = None,
-) -> None:
-    """Register a number for a tenant, or change its throughput and tier."""
-    from pytake.domain.limits import parse_tier
-    from pytake.storage import numbers
-
-    settings = _settings()
-    try:
-        tier_name = parse_tier(tier or settings.message_tier).name
-    except ValueError as error:
-        _fail(f"--tier: {error}")
-    if messages_per_second is not None and not 0 < messages_per_second <= 1000:
-        _fail("--messages-per-second: must be above 0 and at most 1000")
-    if not phone_number_id.isdigit():
-        _fail("PHONE_NUMBER_ID: digits only")
-    row = _database().write_now(
-        numbers.register,
-        phone_number_id,
-        tenant_id=tenant,
-        tier=tier_name,
-        portfolio_id=portfolio or settings.business_account_id,
-        rate=messages_per_second or settings.whatsapp_messages_per_second,
-    )
-    if row.tenant_id != tenant:
-        _fail(f"the number belongs to tenant {row.tenant_id!r}")
-    typer.echo(f"{row.id}: tenant {row.tenant_id}, {row.base_rate:g} messages/s, {row.tier}")
-
-
-def _database() -> "Database":
-    from pytake.storage.engine import Database
-
-    database = Database(_settings().sqlalchemy_url, threads=1)
-    database.migrate()
-    return database
-
-
-def _leave(code: int) -> None:
-    """Leave at once: the Temporal client's native threads can abort an ordinary exit
-    (temporalio/sdk-python#300).
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def main() -> None:

@@ -21,10 +21,11 @@ from temporalio.converter import PayloadCodec
 import worker
 from api.app import create_app
 from pytake import embedded_temporal, temporal
+from pytake.domain.senders import INSTALLATION
 from pytake.payload_codec import codec_of
 from pytake.sandbox.server import build_server
 from pytake.settings import Settings
-from pytake.storage import numbers
+from pytake.storage import number_owners, numbers
 from pytake.storage.engine import Database
 
 EXAMPLE = {
@@ -205,6 +206,10 @@ class Stack:
             tier=tier,
         )
         return number
+
+    async def share(self, tenant: str) -> None:
+        """Let a tenant send from the installation's number."""
+        await self.database.write(number_owners.share, INSTALLATION, tenant)
 
     async def inbound(self, sender: str, text: str = "oi", number: str | None = None) -> str:
         body = {"from": sender, "text": text, "phone_number_id": number}

@@ -203,6 +203,7 @@ async def retry(
     if row.status is None or Observation(row.status) not in DEAD_LETTERS:
         status = PUBLIC[Observation(row.status)] if row.status else "in flight"
         raise ConflictError(f"only a dead letter can be retried: this message is {status}")
+    await services.number_for(principal, row.tenant_id, row.phone_number_id)
     await sending.redrive(services, await redriven(services, row, now()))
     response.headers["Location"] = f"/api/v1/queue/message/{message_id}"
     return Accepted(message_id=message_id, status="queued")

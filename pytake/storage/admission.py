@@ -63,25 +63,14 @@ class Admission:
     until: datetime | None = None
     opted_out: bool = False
     """The contact wants no marketing: only a message that is none may go."""
+    unregistered: bool = False
+    """The number is not there: it was removed, or never added."""
     claimed_at: datetime | None = None
     """Somebody else began to send this message then: it may be under way, or over."""
 
 
-@dataclass(frozen=True, slots=True)
-class NumberDefaults:
-    """What a number that is used for the first time is registered with."""
-
-    portfolio_id: str
-    rate: float
-    tier: str
-
-
 def admit(
-    session: Session,
-    batch: list[Candidate],
-    now: datetime,
-    probe_lease: timedelta,
-    defaults: NumberDefaults,
+    session: Session, batch: list[Candidate], now: datetime, probe_lease: timedelta
 ) -> list[Admission]:
     """Decide for each candidate, in order."""
     decisions: list[Admission | None] = [None] * len(batch)
@@ -97,14 +86,11 @@ def admit(
             by_number[candidate.phone_number_id].append(index)
     for number_id in sorted(by_number):  # one order for all: no deadlocks
         indexes = by_number[number_id]
-        number = numbers.lock(session, number_id) or numbers.register(
-            session,
-            number_id,
-            tenant_id=batch[indexes[0]].tenant_id,
-            portfolio_id=defaults.portfolio_id,
-            rate=defaults.rate,
-            tier=defaults.tier,
-        )
+        number = numbers.lock(session, number_id)
+        if number is None:
+            for index in indexes:
+                decisions[index] = Admission(unregistered=True)
+            continue
         for index, decision in _admit_number(session, number, batch, indexes, now, probe_lease):
             decisions[index] = decision
         session.add(number)
@@ -286,7 +272,9 @@ def _next_free(session: Session, portfolio_id: str, since: datetime, now: dateti
 
 def uncount(session: Session, phone_number_id: str, contact_key: str, counted_at: datetime) -> None:
     """Take back the count of a recipient whose message Meta refused, unless another one counts."""
-    number = session.get_one(PhoneNumber, phone_number_id)
+    number = session.get(PhoneNumber, phone_number_id)
+    if number is None:  # removed meanwhile: the count is its portfolio's, and stays
+        return
     session.execute(
         delete(WindowEntry).where(
             col(WindowEntry.portfolio_id) == number.portfolio_id,

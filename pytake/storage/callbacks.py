@@ -110,16 +110,21 @@ def store_inbound(
         }
     statement = insert_into(session, Contact)
     new = statement.excluded
+    # Of a number that was moved: its new owner learns nothing of before.
+    moved = new.tenant_id != Contact.tenant_id
     statement = statement.on_conflict_do_update(
         index_elements=["phone_number_id", "contact_key"],
         set_={
+            "tenant_id": new.tenant_id,
+            "first_inbound_at": case((moved, new.first_inbound_at), else_=Contact.first_inbound_at),
             "last_inbound_at": case(
+                (moved, new.last_inbound_at),
                 (new.last_inbound_at > Contact.last_inbound_at, new.last_inbound_at),
                 else_=Contact.last_inbound_at,
             ),
             "wa_id": func.coalesce(new.wa_id, Contact.wa_id),
             "user_id": func.coalesce(new.user_id, Contact.user_id),
-            "name": func.coalesce(new.name, Contact.name),
+            "name": case((moved, new.name), else_=func.coalesce(new.name, Contact.name)),
         },
     )
     session.execute(statement, [contacts[key] for key in sorted(contacts)])
@@ -175,10 +180,14 @@ def store_updates(session: Session, updates: list[Update], now: datetime) -> Non
         )
 
 
-def last_inbound_at(session: Session, phone_number_id: str, contact_key: str) -> datetime | None:
-    """When the contact last wrote to the number."""
+def last_inbound_at(
+    session: Session, phone_number_id: str, contact_key: str, tenant_id: str | None
+) -> datetime | None:
+    """When the contact last wrote to the number, as far as it wrote to the tenant (``None``: to any)."""
     contact = session.get(Contact, (phone_number_id, contact_key))
-    return contact.last_inbound_at if contact else None
+    if contact is None or tenant_id not in (None, contact.tenant_id):
+        return None
+    return contact.last_inbound_at
 
 
 def list_updates(

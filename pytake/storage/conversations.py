@@ -61,6 +61,14 @@ class Heard:
     name: str | None = None
 
 
+class MovedError(Exception):
+    """Messages belong to another tenant than the conversation began with."""
+
+    def __init__(self, tenant_id: str) -> None:
+        super().__init__(tenant_id)
+        self.tenant_id = tenant_id
+
+
 @dataclass(slots=True)
 class Verdict:
     """What was decided; ``raised`` are events to dispatch after the commit."""
@@ -79,7 +87,11 @@ def decide(
     policy: Policy,
     now: datetime,
 ) -> Verdict:
-    """Decide about inbound messages that are not decided about yet, and remember it."""
+    """Decide about inbound messages that are not decided about yet, and remember it.
+
+    Raises:
+        MovedError: the number was moved: they were written to another tenant.
+    """
     earlier = session.get(AutoReply, key)
     if earlier is not None:
         return Verdict(earlier)
@@ -93,6 +105,8 @@ def decide(
     rows = sorted(found, key=lambda row: (row.sent_at, row.received_at, place[row.wamid]))
     if not rows:
         return Verdict(_silent(party, key, now, "every message was answered before"))
+    if rows[-1].tenant_id != party.tenant_id:
+        raise MovedError(rows[-1].tenant_id)
     contact = session.get(Contact, (party.phone_number_id, party.contact_key))
     heard = [
         Heard(
@@ -100,9 +114,10 @@ def decide(
             at=row.sent_at,
             wamid=row.wamid,
             recipient=_address(row, party),
-            name=contact.name if contact else None,
+            name=contact.name if contact and contact.tenant_id == party.tenant_id else None,
         )
         for row in rows
+        if row.tenant_id == party.tenant_id
     ]
     for row in rows:
         row.handled_by = key
@@ -331,7 +346,9 @@ def _history(
     if before is not None:
         return False, start - before
     contact = session.get(Contact, (party.phone_number_id, party.contact_key))
-    return contact is None or contact.first_inbound_at >= start, None
+    if contact is None or contact.tenant_id != party.tenant_id:
+        return True, None
+    return contact.first_inbound_at >= start, None
 
 
 def history(session: Session, party: Party, now: datetime) -> tuple[bool, timedelta | None]:

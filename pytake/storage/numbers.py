@@ -7,7 +7,7 @@ The row is the truth about a number's rate; Temporal's weight override follows i
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select, update
 from sqlmodel import Session, col
 
 from pytake.domain.errors import ErrorRule, rule_for
@@ -19,9 +19,10 @@ from pytake.domain.limits import (
     recovered_rate,
     throttled_rate,
 )
+from pytake.domain.senders import INSTALLATION
 from pytake.storage.events import NewEvent, emit
 from pytake.storage.messages import insert_into
-from pytake.storage.tables import Alert, PhoneNumber, WindowEntry
+from pytake.storage.tables import Alert, NumberShare, PhoneNumber, WindowEntry
 
 HELD_WEIGHT: Final = 0.2
 """Dispatches a second of a number on hold: the trickle that keeps its queue alive.
@@ -32,6 +33,8 @@ THROTTLE_ONCE_IN: Final = timedelta(seconds=2)
 RECOVER_EVERY: Final = timedelta(seconds=10)
 """Time without a further 130429 before each step back up."""
 STOPPED: Final = ("held", "paused")
+CONFIGURED_OWNER: Final = "default"
+"""The tenant that the configured number belongs to unless it is moved."""
 _RATE_HIT: Final = rule_for(130429)
 
 
@@ -73,21 +76,53 @@ def register(
     )
     number = lock(session, phone_number_id)
     assert number is not None  # noqa: S101 - inserted above in this transaction
+    set_rate(number, rate)
+    number.tier, number.portfolio_id = tier, portfolio_id
+    session.add(number)
+    return number
+
+
+def register_configured(
+    session: Session, phone_number_id: str, *, portfolio_id: str, rate: float, tier: str
+) -> PhoneNumber:
+    """Register the installation's number: from now on it, and no other, is the shared one."""
+    number = register(
+        session,
+        phone_number_id,
+        tenant_id=CONFIGURED_OWNER,
+        portfolio_id=portfolio_id,
+        rate=rate,
+        tier=tier,
+        shared=True,
+    )
+    number.shared = True
+    session.execute(
+        update(PhoneNumber)
+        .where(col(PhoneNumber.shared).is_(True), col(PhoneNumber.id) != phone_number_id)
+        .values(shared=False)
+    )
+    return number
+
+
+def set_rate(number: PhoneNumber, rate: float) -> None:
+    """Change the number's throughput; one that is throttled stays as slow as it is."""
     if number.base_rate != rate:
         if number.state != "throttled" or number.current_rate > rate:
             number.current_rate = rate
         number.base_rate = rate
-    number.tier, number.portfolio_id = tier, portfolio_id
-    session.add(number)
-    return number
 
 
 def visible(session: Session, tenant_id: str | None) -> list[PhoneNumber]:
     """The numbers a tenant may use (``None``: all), in order of id."""
     statement = select(PhoneNumber).order_by(col(PhoneNumber.id))
     if tenant_id is not None:
+        shares = select(col(NumberShare.phone_number_id)).where(
+            col(NumberShare.tenant_id) == tenant_id
+        )
         statement = statement.where(
-            (col(PhoneNumber.tenant_id) == tenant_id) | col(PhoneNumber.shared).is_(True)
+            (col(PhoneNumber.tenant_id) == tenant_id)
+            | col(PhoneNumber.id).in_(shares)
+            | (col(PhoneNumber.shared).is_(True) & literal(INSTALLATION).in_(shares))
         )
     return list(session.scalars(statement))
 

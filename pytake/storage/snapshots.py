@@ -44,7 +44,9 @@ def save(
     Returns:
         Events to dispatch, and whether the messaging limit changed.
     """
-    number = session.get_one(PhoneNumber, phone_number_id)
+    number = session.get(PhoneNumber, phone_number_id)
+    if number is None:  # removed while Meta was asked
+        return [], False
     row = _row(session, number, now)
     before = NumberHealth.model_validate(row.body) if row.body else None
     row.body = health.model_dump(mode="json")
@@ -83,14 +85,19 @@ def fail(
     blocked_until: datetime | None = None,
 ) -> None:
     """Note that Meta could not be asked; what was known stays."""
-    row = _row(session, session.get_one(PhoneNumber, phone_number_id), now)
+    number = session.get(PhoneNumber, phone_number_id)
+    if number is None:
+        return
+    row = _row(session, number, now)
     row.attempted_at, row.problem, row.blocked_until = now, problem, blocked_until
     session.add(row)
 
 
 def save_days(session: Session, phone_number_id: str, days: dict[date, Day], now: datetime) -> None:
     """Keep Meta's daily counts; a later answer about a day replaces the earlier."""
-    number = session.get_one(PhoneNumber, phone_number_id)
+    number = session.get(PhoneNumber, phone_number_id)
+    if number is None:
+        return
     for day, counts in sorted(days.items()):
         values = {
             "tenant_id": number.tenant_id, "sent": counts.sent, "delivered": counts.delivered,

@@ -165,8 +165,10 @@ class PhoneNumber(SQLModel, table=True):
 
     id: str = Field(primary_key=True, max_length=64)
     tenant_id: str = Field(index=True)
+    owned_since: datetime | None = time_column()
+    """When it was moved to its tenant; ``None`` if it never was another's."""
     shared: bool = False
-    """The configured number: every tenant may send from it."""
+    """The configured number: tenants with a share of the installation's may send from it."""
     portfolio_id: str
     """Numbers of one portfolio (by default: of one WABA) share the messaging limit."""
     state: str = "active"
@@ -185,6 +187,16 @@ class PhoneNumber(SQLModel, table=True):
     probes: int = 0
     next_probe_at: datetime | None = time_column()
     probe_lease_until: datetime | None = time_column()
+
+
+class NumberShare(SQLModel, table=True):
+    """A tenant that may send from a number of another one."""
+
+    __tablename__ = "number_share"
+
+    tenant_id: str = Field(primary_key=True)
+    phone_number_id: str = Field(primary_key=True, max_length=64)
+    """``""`` is the configured number, whichever that is."""
 
 
 class WindowEntry(SQLModel, table=True):

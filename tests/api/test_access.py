@@ -32,6 +32,8 @@ async def guarded(
             )
             if name == "revoked":
                 await stack.database.write(keys.revoke, key.id, now())
+        for tenant in ("tenant-a", "tenant-b"):
+            await stack.share(tenant)
         yield stack, texts
 
 

@@ -8,14 +8,13 @@ import pytest
 
 from pytake.domain.errors import ERRORS
 from pytake.storage import admission, callbacks, numbers
-from pytake.storage.admission import Admission, Candidate, NumberDefaults
+from pytake.storage.admission import Admission, Candidate
 from pytake.storage.callbacks import Inbound
 from pytake.storage.engine import Database
 from tests.stack import fresh_number, fresh_recipient
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LEASE = timedelta(seconds=30)
-DEFAULTS = NumberDefaults(portfolio_id="p", rate=80, tier="TIER_UNLIMITED")
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def admit(
     database: Database, number_id: str, *contacts: str, now: datetime = NOW, counts: bool = True
 ) -> list[Admission]:
     batch = [Candidate(number_id, "t", contact, counts) for contact in contacts]
-    return database.write_now(admission.admit, batch, now, LEASE, DEFAULTS)
+    return database.write_now(admission.admit, batch, now, LEASE)
 
 
 def test_eight_workers_at_once_never_exceed_the_tier(database: Database) -> None:
@@ -205,7 +204,7 @@ def direct(database: Database, number_id: str, *claims: str) -> list[Admission]:
         Candidate(number_id, "t", fresh_recipient(), counts=True, claim=claim, direct=True)
         for claim in claims
     ]
-    return database.write_now(admission.admit, batch, NOW, LEASE, DEFAULTS)
+    return database.write_now(admission.admit, batch, NOW, LEASE)
 
 
 def test_a_direct_send_that_would_wait_is_refused_and_counts_nobody(database: Database) -> None:

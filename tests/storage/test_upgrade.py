@@ -1,11 +1,17 @@
 """A database that is in use is brought to the newest schema with its rows."""
 
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 from sqlmodel import Session
 
-from pytake.storage import conversations, engine, send_claims
+from pytake.domain.senders import SenderError
+from pytake.storage import conversations, engine, number_owners, send_claims
 from pytake.storage.callbacks import unsignalled
 from pytake.storage.engine import Database
 from pytake.storage.numbers import open_alerts
@@ -57,3 +63,61 @@ def test_a_filled_database_of_the_schema_before_is_upgraded(own_database_url: st
         # A message that went out before there were claims is not sent again either.
         assert list(send_claims.claim(session, [("m", "t"), ("new", "t")], NOW)) == ["m"]
     database.close()
+
+
+_TENANTS = (
+    (
+        "INSERT INTO phone_number (id, tenant_id, shared, portfolio_id, state, base_rate, current_rate, tier, probes) "
+        "VALUES ('1', 'default', true, 'p', 'active', 80, 80, 'TIER_1K', 0)"
+    ),
+    (
+        "INSERT INTO phone_number (id, tenant_id, shared, portfolio_id, state, base_rate, current_rate, tier, probes) "
+        "VALUES ('2', 'has-a-number', false, 'p', 'active', 80, 80, 'TIER_1K', 0)"
+    ),
+    (
+        "INSERT INTO api_key (id, tenant_id, admin, name, secret_hash, created_at) "
+        "VALUES ('k', 'has-a-key', false, '', :secret, :at)"
+    ),
+    (
+        "INSERT INTO message (id, tenant_id, phone_number_id, recorded, generation, status, status_rank, check_window, "
+        "attempts, fingerprint, superseded_wamids, created_at, updated_at) "
+        "VALUES ('m2', 'has-sent', '1', true, 0, 'read', 60, true, 1, '', '', :at, :at)"
+    ),
+    (
+        "INSERT INTO opt_out (tenant_id, contact_key, at, source, detail) "
+        "VALUES ('has-opt-outs', '55', :at, 'api', '')"
+    ),
+)
+
+
+def test_tenants_that_exist_may_go_on_sending_from_the_installations_number(
+    own_database_url: str, tmp_path: Path
+) -> None:
+    database = Database(_empty(own_database_url, tmp_path))
+    to_revision(database, "0004")
+    at = NOW if not database.sqlite else NOW.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    with database.engine.begin() as connection:
+        for row in _TENANTS:
+            connection.execute(text(row), {"at": at, "secret": b"x"})
+    database.migrate()
+    senders = database.read_now(number_owners.senders, "1", 80.0)
+    for tenant in ("default", "has-a-key", "has-sent", "has-opt-outs"):
+        assert senders.default(tenant).phone_number_id == "1"
+    assert senders.default("has-a-number").phone_number_id == "2"
+    assert senders.named("has-a-number", "1").phone_number_id == "1"
+    with pytest.raises(SenderError):
+        senders.default("made-later")
+    # Another number is configured: still theirs to send from, as before.
+    later = database.read_now(number_owners.senders, "9", 80.0)
+    assert later.default("has-a-key").phone_number_id == "9"
+    assert later.named("has-a-key", "1").phone_number_id == "1"
+    database.close()
+
+
+def _empty(url: str, directory: Path) -> str:
+    """A database beside the module's own."""
+    if url.startswith("sqlite"):
+        return f"sqlite:///{directory / 'pytake.db'}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE shares")
+    return urlunsplit(urlsplit(url)._replace(path="/shares"))

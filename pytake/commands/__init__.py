@@ -1,0 +1,1 @@
+"""The ``pytake`` command, a module for each group of commands."""

@@ -1,0 +1,355 @@
+"""``pytake number``: whose phone numbers are, how fast they go, and who else sends from them.
+
+API processes know of a change within 30 seconds (they keep what they read for so long), workers at once.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+from rich.table import Table
+
+from pytake.clock import now
+from pytake.commands.terminal import console, fail, in_database, leave, read_settings
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+    from pytake.storage.number_owners import Options
+    from pytake.storage.tables import PhoneNumber
+
+T = TypeVar("T")
+
+app = typer.Typer(help="Phone numbers of tenants.", no_args_is_help=True)
+
+_WAITING: Final = {
+    "MessageWorkflow": "messages in flight",
+    "ScheduledMessageWorkflow": "scheduled messages",
+    "ConversationWorkflow": "conversations of the last minutes",
+}
+_SOON: Final = "API processes follow within 30 seconds."
+
+Number = Annotated[str, typer.Argument(metavar="PHONE_NUMBER_ID", help="Meta's phone number id")]
+Tenant = Annotated[str, typer.Option(help="The tenant")]
+Rate = Annotated[float | None, typer.Option("--messages-per-second", help="Its throughput")]
+Portfolio = Annotated[
+    str | None, typer.Option(help="Numbers of one portfolio share a messaging limit")
+]
+Tier = Annotated[str | None, typer.Option(help="Its messaging limit, until Meta reports one")]
+Force = Annotated[bool, typer.Option("--force", help="Whatever waits for it")]
+
+
+@app.command("add")
+def add(
+    phone_number_id: Number,
+    tenant: Annotated[str, typer.Option(help="The tenant that owns it")] = "default",
+    messages_per_second: Rate = None,
+    portfolio: Portfolio = None,
+    tier: Tier = None,
+) -> None:
+    """Register a number for a tenant; of one that it has already, change what is given."""
+    from pytake.storage import number_owners
+    from pytake.storage.number_owners import Options
+
+    given = _options(phone_number_id, messages_per_second, portfolio, tier)
+    known = read_settings()
+    otherwise = Options(
+        known.whatsapp_messages_per_second, known.business_account_id, known.tier.name
+    )
+    _changed(
+        _write(number_owners.add, phone_number_id, _tenant(tenant), given, otherwise),
+        steer=given.rate is not None,
+    )
+
+
+@app.command("set")
+def set_options(
+    phone_number_id: Number,
+    messages_per_second: Rate = None,
+    portfolio: Portfolio = None,
+    tier: Tier = None,
+) -> None:
+    """Change what is given of a number; the rest stays as it is."""
+    from pytake.storage import number_owners
+    from pytake.storage.number_owners import Options
+
+    given = _options(phone_number_id, messages_per_second, portfolio, tier)
+    if given == Options():
+        fail("say what to change: --messages-per-second, --portfolio or --tier")
+    _changed(
+        _write(number_owners.change, phone_number_id, given), steer=messages_per_second is not None
+    )
+
+
+@app.command("list")
+def list_numbers(
+    tenant: Annotated[str | None, typer.Option(help="Only those that it may send from")] = None,
+) -> None:
+    """List the numbers."""
+    from pytake.storage import numbers
+
+    rows: list[PhoneNumber] = in_database(
+        lambda database: database.read_now(numbers.visible, tenant)
+    )
+    table = Table("id", "tenant", "messages/s", "tier", "portfolio", "state")
+    for row in rows:
+        table.add_row(
+            row.id, row.tenant_id, f"{row.base_rate:g}", _tier(row), row.portfolio_id, row.state
+        )
+    console.print(table)
+
+
+@app.command("show")
+def show(phone_number_id: Number) -> None:
+    """Show a number, who may send from it, and what waits for it."""
+    from pytake.storage import number_owners, numbers
+
+    _check_id(phone_number_id)
+    rows: list[PhoneNumber] = in_database(lambda database: database.read_now(numbers.visible, None))
+    row = next((row for row in rows if row.id == phone_number_id), None)
+    if row is None:
+        fail(f"no number {phone_number_id!r}")
+    tenants: list[str] = in_database(
+        lambda database: database.read_now(number_owners.shared_with, _shares_of(phone_number_id))
+    )
+    waiting, connected = _ask(_count, phone_number_id)
+    for name, value in {
+        "number": row.id,
+        "tenant": row.tenant_id,
+        "shared with": ", ".join(tenants) or "nobody",
+        "messages/s": f"{row.base_rate:g}, now {row.current_rate:g}",
+        "tier": _tier(row),
+        "portfolio": row.portfolio_id,
+        "state": f"{row.state}{f': {row.reason}' if row.reason else ''}",
+        "waiting": "Temporal cannot be reached"
+        if waiting is None
+        else _listed(waiting) or "nothing",
+    }.items():
+        typer.echo(f"{name + ':':<13}{value}")
+    _end(connected)
+
+
+@app.command("move")
+def move(
+    phone_number_id: Number,
+    tenant: Annotated[str, typer.Option(help="The tenant that gets it")],
+    force: Force = False,
+) -> None:
+    """Give a number to another tenant, once nothing waits for it."""
+    from pytake.storage import number_owners
+
+    _tenant(tenant)
+    connected = _refuse_waiting(phone_number_id, force=force)
+    row = _write(number_owners.move, phone_number_id, tenant, now())
+    typer.echo(f"{row.id}: tenant {row.tenant_id}. {_SOON}")
+    typer.echo(
+        "Messages accepted before still go out from it. Messages, contacts, conversations, opt-outs, rules "
+        "and counts of before stay with the tenant that had it; its inbound messages and events go to the "
+        "new one from now on."
+    )
+    _end(connected)
+
+
+@app.command("remove")
+def remove(phone_number_id: Number, force: Force = False) -> None:
+    """Forget a number, once nothing waits for it."""
+    from pytake.storage import number_owners
+
+    if phone_number_id == read_settings().phone_number_id:
+        fail(
+            "it is the configured number: set WHATSAPP_PHONE_NUMBER_ID to another one first, and "
+            "restart the workers"
+        )
+    connected = _refuse_waiting(phone_number_id, force=force)
+    row = _write(number_owners.remove, phone_number_id, now())
+    lifted, _ = _ask(_lift, phone_number_id)
+    typer.echo(f"{row.id}: removed. {_SOON}")
+    typer.echo(
+        "What still waits for it, or is taken within those seconds, becomes a dead letter. Messages, contacts, "
+        "conversations and counts stay, and so do rules and business hours that name it."
+    )
+    if lifted is None:
+        typer.echo("Temporal cannot be reached: the rate of its queue stays there, without effect.")
+    _end(connected)
+
+
+@app.command("share")
+def share(phone_number_id: Number, tenant: Tenant) -> None:
+    """Let another tenant send from a number; what contacts write goes to the owner all the same."""
+    from pytake.domain.senders import INSTALLATION
+    from pytake.storage import number_owners
+
+    _check_id(phone_number_id)
+    configured = phone_number_id == read_settings().phone_number_id
+    number = INSTALLATION if configured else phone_number_id
+    made = _write(number_owners.share, number, _tenant(tenant))
+    what = f"{tenant} may send from {phone_number_id}"
+    if configured:
+        what += ", and from whatever number is configured later"
+    typer.echo(f"{what}. {_SOON}" if made else f"{what} already")
+
+
+@app.command("unshare")
+def unshare(phone_number_id: Number, tenant: Tenant) -> None:
+    """Let a tenant no longer send from a number; messages that were accepted still go out."""
+    from pytake.storage import number_owners
+
+    _check_id(phone_number_id)
+    if not _write(number_owners.unshare, _shares_of(phone_number_id), _tenant(tenant)):
+        fail(f"{phone_number_id} is not shared with tenant {tenant!r}")
+    typer.echo(f"{tenant} may no longer send from {phone_number_id}. {_SOON}")
+
+
+def _options(
+    phone_number_id: str, rate: float | None, portfolio: str | None, tier: str | None
+) -> "Options":
+    from pytake.domain.limits import parse_tier
+    from pytake.storage.number_owners import Options
+
+    _check_id(phone_number_id)
+    if rate is not None and not 0 < rate <= 1000:
+        fail("--messages-per-second: must be above 0 and at most 1000")
+    if portfolio is not None and not re.fullmatch(r"[0-9A-Za-z_-]{1,64}", portfolio):
+        fail("--portfolio: letters, digits, '-' and '_', at most 64")
+    try:
+        name = None if tier is None else parse_tier(tier).name
+    except ValueError as error:
+        fail(f"--tier: {error}")
+    given = Options(rate, portfolio, name)
+    if given != Options() and phone_number_id == read_settings().phone_number_id:
+        fail(
+            "the configured number follows WHATSAPP_MESSAGES_PER_SECOND, MESSAGE_TIER and "
+            "WHATSAPP_BUSINESS_ACCOUNT_ID: change them there, and restart"
+        )
+    return given
+
+
+def _check_id(phone_number_id: str) -> None:
+    if not re.fullmatch(r"[0-9]{1,32}", phone_number_id):
+        fail("PHONE_NUMBER_ID: digits only, at most 32")
+
+
+def _tenant(tenant: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", tenant):
+        fail("--tenant: letters, digits, '-', '_' and '.', at most 64")
+    return tenant
+
+
+def _shares_of(phone_number_id: str) -> list[str]:
+    """Under which ids a number may be shared."""
+    from pytake.domain.senders import INSTALLATION
+
+    configured = phone_number_id == read_settings().phone_number_id
+    return [phone_number_id, INSTALLATION] if configured else [phone_number_id]
+
+
+def _write(function: Callable[..., T], *args: Any) -> T:
+    from pytake.storage.number_owners import NumberError
+
+    try:
+        return in_database(lambda database: database.write_now(function, *args))
+    except NumberError as error:
+        fail(str(error))
+
+
+def _tier(row: "PhoneNumber") -> str:
+    if row.reported_tier is None:
+        return row.tier
+    return f"{row.reported_tier} (Meta's word)"
+
+
+def _changed(row: "PhoneNumber", *, steer: bool) -> None:
+    """Print a number that was changed; ``steer``: have its queue follow its rate."""
+    typer.echo(
+        f"{row.id}: tenant {row.tenant_id}, {row.base_rate:g} messages/s, {_tier(row)}. {_SOON}"
+    )
+    if not steer:
+        return
+    done, connected = _ask(_steer, row)
+    if done is None:
+        typer.echo("Temporal cannot be reached: its queue follows when this is said again")
+    _end(connected)
+
+
+def _refuse_waiting(phone_number_id: str, *, force: bool) -> bool:
+    """Refuse, with counts, while something waits for the number; whether Temporal was asked."""
+    from pytake.storage import number_owners
+
+    _check_id(phone_number_id)
+    if force:
+        return False
+    waiting, connected = _ask(_count, phone_number_id)
+    if waiting is None:
+        fail("Temporal cannot be reached to see what waits for the number: start it, or --force")
+    untold: int = in_database(
+        lambda database: database.read_now(number_owners.unsignalled, phone_number_id)
+    )
+    waiting["messages of contacts not handled yet"] = untold
+    if any(waiting.values()):
+        typer.echo(
+            f"something waits for the number: {_listed(waiting)}. Let it pass, cancel it, or say "
+            "--force",
+            err=True,
+        )
+        _end(connected, 1)
+    return connected
+
+
+def _listed(waiting: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in waiting.items() if count)
+
+
+def _ask(call: Callable[..., Any], *args: Any) -> tuple[Any, bool]:
+    """What a call with a Temporal client says, ``None`` if Temporal cannot be reached; and whether a
+    client was made, so that the command has to :func:`_end`.
+    """
+    from temporalio.service import RPCError
+
+    from pytake import temporal
+
+    async def asked() -> Any:
+        return await call(await temporal.connect(), *args)
+
+    try:
+        return asyncio.run(asked()), True
+    except RuntimeError:
+        return None, False
+    except RPCError:
+        return None, True
+
+
+async def _count(client: "Client", phone_number_id: str) -> dict[str, int]:
+    """What waits for a number, as Temporal's visibility has it."""
+    from pytake.temporal import NUMBER
+
+    counts = {}
+    for workflow, name in _WAITING.items():
+        query = (
+            f"WorkflowType = '{workflow}' AND ExecutionStatus = 'Running' "
+            f"AND {NUMBER.name} = '{phone_number_id}'"
+        )
+        counts[name] = (await client.count_workflows(query)).count
+    return counts
+
+
+async def _steer(client: "Client", row: "PhoneNumber") -> bool:
+    from activities.number_control import follow_number
+
+    await follow_number(client, row)
+    return True
+
+
+async def _lift(client: "Client", phone_number_id: str) -> bool:
+    from pytake.temporal import SEND_QUEUE, override_weights
+
+    await override_weights(client, SEND_QUEUE, {phone_number_id: None})
+    return True
+
+
+def _end(connected: bool, code: int = 0) -> None:
+    if connected:
+        leave(code)
+    if code:
+        raise typer.Exit(code)

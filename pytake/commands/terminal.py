@@ -1,0 +1,61 @@
+"""What the commands share: settings, the database, and how they print and leave."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+
+from pytake.settings import ConfigurationError, Settings, load_settings
+
+if TYPE_CHECKING:
+    from pytake.storage.engine import Database
+
+T = TypeVar("T")
+
+console: Final = Console(soft_wrap=True)
+
+
+def read_settings() -> Settings:
+    """The settings; the command fails, in a line for each, if some are wrong."""
+    try:
+        return load_settings()
+    except ConfigurationError as error:
+        fail(f"configuration: {error}")
+
+
+def fail(message: str) -> NoReturn:
+    """End the command: the message to standard error, exit code 1."""
+    typer.echo(message, err=True)
+    raise typer.Exit(1)
+
+
+def open_database() -> "Database":
+    """The database, brought to the newest schema."""
+    from pytake.storage.engine import Database
+
+    database = Database(read_settings().sqlalchemy_url, threads=1)
+    database.migrate()
+    return database
+
+
+def in_database(call: "Callable[[Database], T]") -> T:
+    """The result of a call with the database; the command fails, in one line, if that is away."""
+    from pytake.storage.engine import UNAVAILABLE
+
+    try:
+        return call(open_database())
+    except UNAVAILABLE as error:
+        reason = " ".join(str(error.args[0]).split())[:300]
+        fail(f"DATABASE_URL: the database cannot be used: {reason}")
+
+
+def leave(code: int) -> NoReturn:
+    """Leave at once: the Temporal client's native threads can abort an ordinary exit
+    (temporalio/sdk-python#300).
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

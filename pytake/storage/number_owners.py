@@ -1,0 +1,217 @@
+"""Whose numbers are, and who else may send from them.
+
+What a person says of a number is one transaction on its locked row: the owner is looked at first, and
+only what was given changes.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, func, select, update
+from sqlmodel import Session, col
+
+from pytake.domain.senders import INSTALLATION, Sender, Senders
+from pytake.storage import numbers
+from pytake.storage.messages import insert_into
+from pytake.storage.metrics_tables import NumberSnapshot
+from pytake.storage.tables import Alert, InboundMessage, NumberShare, PhoneNumber
+
+
+class NumberError(Exception):
+    """The number cannot be changed so; the text says why. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What may be said of a number; ``None`` leaves it as it is."""
+
+    rate: float | None = None
+    portfolio_id: str | None = None
+    tier: str | None = None
+
+
+def add(
+    session: Session, phone_number_id: str, tenant_id: str, given: Options, otherwise: Options
+) -> PhoneNumber:
+    """Register a number, with ``otherwise`` for what is not given; change what is given of one that
+    the tenant has.
+
+    Raises:
+        NumberError: it belongs to another tenant.
+    """
+    session.execute(
+        insert_into(session, PhoneNumber)
+        .values(
+            id=phone_number_id,
+            tenant_id=tenant_id,
+            portfolio_id=given.portfolio_id or otherwise.portfolio_id,
+            shared=False,
+            state="active",
+            base_rate=given.rate or otherwise.rate,
+            current_rate=given.rate or otherwise.rate,
+            tier=given.tier or otherwise.tier,
+            probes=0,
+        )
+        .on_conflict_do_nothing()
+    )
+    number = _locked(session, phone_number_id)
+    if number.tenant_id != tenant_id:
+        raise NumberError(
+            f"the number belongs to tenant {number.tenant_id!r}: `pytake number move` moves it"
+        )
+    return _change(session, number, given)
+
+
+def change(session: Session, phone_number_id: str, given: Options) -> PhoneNumber:
+    """Change what is given of a number.
+
+    Raises:
+        NumberError: it is not registered.
+    """
+    return _change(session, _locked(session, phone_number_id), given)
+
+
+def _change(session: Session, number: PhoneNumber, given: Options) -> PhoneNumber:
+    if given.rate is not None:
+        numbers.set_rate(number, given.rate)
+    if given.tier is not None:
+        number.tier = given.tier
+    if given.portfolio_id is not None and given.portfolio_id != number.portfolio_id:
+        number.portfolio_id = given.portfolio_id
+        # The limit that Meta reported was of the portfolio before.
+        number.reported_tier = session.scalars(
+            select(col(PhoneNumber.reported_tier)).where(
+                col(PhoneNumber.portfolio_id) == given.portfolio_id,
+                col(PhoneNumber.id) != number.id,
+                col(PhoneNumber.reported_tier).is_not(None),
+            )
+        ).first()
+    session.add(number)
+    return number
+
+
+def move(session: Session, phone_number_id: str, tenant_id: str, now: datetime) -> PhoneNumber:
+    """Give a number to another tenant, with its state, its open alerts and Meta's last word on it.
+
+    What the owner before did and was told stays that tenant's: messages, contacts and their windows,
+    conversations, opt-outs, rules, business hours, and Meta's counts of the days before.
+
+    Raises:
+        NumberError: it is not registered.
+    """
+    number = _locked(session, phone_number_id)
+    if number.tenant_id == tenant_id:
+        return number
+    number.tenant_id, number.owned_since = tenant_id, now
+    session.add(number)
+    unshare(session, [phone_number_id], tenant_id)
+    session.execute(
+        update(Alert)
+        .where(col(Alert.phone_number_id) == phone_number_id, col(Alert.ended_at).is_(None))
+        .values(tenant_id=tenant_id)
+    )
+    session.execute(
+        update(NumberSnapshot)
+        .where(col(NumberSnapshot.phone_number_id) == phone_number_id)
+        .values(tenant_id=tenant_id)
+    )
+    return number
+
+
+def remove(session: Session, phone_number_id: str, now: datetime) -> PhoneNumber:
+    """Forget a number: nothing goes out from it any more, its shares go, its open alerts end.
+
+    Messages, contacts, conversations and counts stay, and so do rules and business hours for it.
+
+    Raises:
+        NumberError: it is not registered.
+    """
+    number = _locked(session, phone_number_id)
+    session.execute(delete(NumberShare).where(col(NumberShare.phone_number_id) == phone_number_id))
+    session.execute(
+        delete(NumberSnapshot).where(col(NumberSnapshot.phone_number_id) == phone_number_id)
+    )
+    session.execute(
+        update(Alert)
+        .where(col(Alert.phone_number_id) == phone_number_id, col(Alert.ended_at).is_(None))
+        .values(ended_at=now)
+    )
+    session.delete(number)
+    return number
+
+
+def share(session: Session, phone_number_id: str, tenant_id: str) -> bool:
+    """Let another tenant send from a number (:data:`INSTALLATION`: from the configured one, whichever
+    that is); whether it could not before.
+
+    Raises:
+        NumberError: the number is not registered, or is the tenant's own.
+    """
+    own = (
+        phone_number_id != INSTALLATION and _locked(session, phone_number_id).tenant_id == tenant_id
+    )
+    if own:
+        raise NumberError(f"the number is tenant {tenant_id!r}'s own")
+    made = session.execute(
+        insert_into(session, NumberShare)
+        .values(tenant_id=tenant_id, phone_number_id=phone_number_id)
+        .on_conflict_do_nothing()
+        .returning(NumberShare.tenant_id)
+    )
+    return made.first() is not None
+
+
+def unshare(session: Session, phone_number_ids: list[str], tenant_id: str) -> bool:
+    """End a tenant's shares of numbers; whether there was any."""
+    ended = session.execute(
+        delete(NumberShare)
+        .where(
+            col(NumberShare.tenant_id) == tenant_id,
+            col(NumberShare.phone_number_id).in_(phone_number_ids),
+        )
+        .returning(col(NumberShare.tenant_id))
+    )
+    return ended.first() is not None
+
+
+def shared_with(session: Session, phone_number_ids: list[str]) -> list[str]:
+    """The tenants that numbers are shared with."""
+    statement = (
+        select(col(NumberShare.tenant_id))
+        .where(col(NumberShare.phone_number_id).in_(phone_number_ids))
+        .distinct()
+    )
+    return sorted(session.scalars(statement))
+
+
+def senders(session: Session, configured: str, rate: float) -> Senders:
+    """Every number with its owner and its shares; ``rate`` is the configured number's."""
+    return Senders(
+        (
+            Sender(number.id, number.tenant_id, number.base_rate)
+            for number in numbers.visible(session, None)
+        ),
+        (
+            (tenant, number)
+            for tenant, number in session.execute(
+                select(col(NumberShare.tenant_id), col(NumberShare.phone_number_id))
+            )
+        ),
+        Sender(configured, numbers.CONFIGURED_OWNER, rate),
+    )
+
+
+def unsignalled(session: Session, phone_number_id: str) -> int:
+    """Messages of contacts that no conversation was told of yet."""
+    statement = select(func.count()).where(
+        col(InboundMessage.phone_number_id) == phone_number_id,
+        col(InboundMessage.signalled_at).is_(None),
+    )
+    return session.scalars(statement).one()
+
+
+def _locked(session: Session, phone_number_id: str) -> PhoneNumber:
+    number = numbers.lock(session, phone_number_id)
+    if number is None:
+        raise NumberError(f"no number {phone_number_id!r}")
+    return number
