@@ -24,10 +24,12 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.conversation_start import ConversationStarter
 from activities.converse import ConversationActivities, ReplyPolicy
 from activities.deliver_webhook import DeliveryPolicy, WebhookActivities
+from activities.ended_messages import EndedMessages
 from activities.log_context import LogContext
 from activities.number_control import NumberActivities, follow_number
 from activities.pruning import PruneActivities
 from activities.receipts import ReceiptActivities
+from activities.reconciling import ReconcileActivities
 from activities.record_outcome import RecordActivities
 from activities.schedules import ensure_schedules
 from activities.send_directly import DirectSendActivities
@@ -37,6 +39,7 @@ from activities.sweeping import sweeping
 from activities.webhook_dispatch import Dispatcher
 from activities.webhook_replay import ReplayActivities
 from pytake import event_loop, telemetry, temporal
+from pytake.domain.limits import send_window
 from pytake.heartbeat import beating
 from pytake.logs import configure_logging
 from pytake.payload_codec import codec_of
@@ -53,6 +56,7 @@ from workflows.conversation import ConversationWorkflow
 from workflows.message import MessageWorkflow
 from workflows.number import NumberWorkflow
 from workflows.prune import PruneWorkflow
+from workflows.reconcile import ReconcileWorkflow
 from workflows.scheduled_message import ScheduledMessageWorkflow
 from workflows.snapshot import SnapshotWorkflow
 from workflows.webhook_delivery import WebhookDeliveryWorkflow, WebhookReplayWorkflow
@@ -66,6 +70,7 @@ WORKFLOWS = [
     ConversationWorkflow,
     SnapshotWorkflow,
     PruneWorkflow,
+    ReconcileWorkflow,
     WebhookDeliveryWorkflow,
     WebhookReplayWorkflow,
 ]
@@ -124,6 +129,13 @@ def build_workers(
     snapshots = SnapshotActivities(api, database, dispatcher)
     converse = ConversationActivities(api, database, client, dispatcher, reply_policy(settings))
     receipts = ReceiptActivities(database, settings.receipt_wait_seconds)
+    ended = EndedMessages(
+        client,
+        database,
+        dispatcher,
+        send_window(settings.whatsapp_timeout_seconds, settings.receipt_wait_seconds),
+    )
+    reconcile = ReconcileActivities(client, database, ended, webhooks.bury, converse.send_reply)
     # Longer than any call: one cut off by a shutdown would have to wait for its receipt.
     grace = timedelta(seconds=settings.whatsapp_timeout_seconds + 15)
     context = [LogContext()]
@@ -144,6 +156,7 @@ def build_workers(
                 replays.replay_some,
                 replays.cancel_replay,
                 PruneActivities(database).prune,
+                reconcile.reconcile,
                 snapshots.list_numbers,
                 snapshots.take_snapshot,
                 snapshots.take_days,
@@ -210,7 +223,12 @@ async def running(settings: Settings, client: Client, database: Database) -> Asy
     )
     await temporal.patiently(lambda: follow_number(client, number))
     await temporal.patiently(
-        lambda: ensure_schedules(client, settings.snapshot_seconds, settings.retention_days)
+        lambda: ensure_schedules(
+            client,
+            settings.snapshot_seconds,
+            settings.retention_days,
+            settings.reconcile_seconds,
+        )
     )
     async with serving(settings, client, database):
         yield

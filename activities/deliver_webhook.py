@@ -229,7 +229,11 @@ class WebhookActivities:
     @activity.defn
     async def bury_delivery(self, request: DeliveryInput) -> None:
         """Record that a delivery is a dead letter."""
-        await self._finish(request, DeliveryStatus.DEAD, None)
+        await self.bury(request, None)
+
+    async def bury(self, request: DeliveryInput, error: str | None) -> None:
+        """The same, for ``error``; without one the last attempt's stays. A repeat changes nothing."""
+        await self._finish(request, DeliveryStatus.DEAD, error)
 
     async def _finish(
         self, request: DeliveryInput, status: DeliveryStatus, error: str | None

@@ -1,4 +1,4 @@
-"""The Temporal Schedules: the numbers' health, Meta's daily counts, and pruning."""
+"""The Temporal Schedules: the numbers' health, Meta's daily counts, reconciling, and pruning."""
 
 from datetime import timedelta
 from typing import Final
@@ -16,27 +16,33 @@ from temporalio.client import (
     ScheduleUpdate,
 )
 
-from pytake.contracts import PruneInput, SnapshotInput
+from pytake.contracts import PruneInput, ReconcileInput, SnapshotInput
 from pytake.temporal import WORKFLOW_QUEUE
 
 HEALTH_SCHEDULE: Final = "pytake-number-health"
 DAYS_SCHEDULE: Final = "pytake-daily-counts"
 PRUNE_SCHEDULE: Final = "pytake-prune"
+RECONCILE_SCHEDULE: Final = "pytake-reconcile"
 _DAYS_EVERY: Final = timedelta(hours=6)
 DAYS_BACK: Final = 7
 """Days that each run fetches: Meta corrects counts later, and missed runs are made up for."""
 
 
-async def ensure_schedules(client: Client, snapshot_seconds: int, retention_days: int) -> None:
+async def ensure_schedules(
+    client: Client, snapshot_seconds: int, retention_days: int, reconcile_seconds: int
+) -> None:
     """Make the schedules, or bring them up to date; 0 seconds or days pauses them.
 
     A run that was missed while Temporal was down is caught up once: of the health the last 10
-    minutes, of the daily counts the last day (a run fetches seven days anyway).
+    minutes, of the daily counts the last day (a run fetches seven days anyway). A run that reconciles
+    goes on where the one before it was, so that none needs catching up.
     """
     health = timedelta(seconds=snapshot_seconds or 300)
+    reconcile = timedelta(seconds=reconcile_seconds or 60)
     for schedule_id, kind, request, every, catch_up, active in (
         (HEALTH_SCHEDULE, "SnapshotWorkflow", SnapshotInput(), health, max(2 * health, timedelta(minutes=10)), snapshot_seconds > 0),
         (DAYS_SCHEDULE, "SnapshotWorkflow", SnapshotInput(days=DAYS_BACK), _DAYS_EVERY, timedelta(days=1), snapshot_seconds > 0),
+        (RECONCILE_SCHEDULE, "ReconcileWorkflow", ReconcileInput(every_seconds=reconcile.total_seconds()), reconcile, timedelta(minutes=1), reconcile_seconds > 0),
         (PRUNE_SCHEDULE, "PruneWorkflow", PruneInput(days=retention_days), timedelta(days=1), timedelta(days=1), retention_days > 0),
     ):  # fmt: skip
         schedule = Schedule(

@@ -250,7 +250,7 @@ def _ended_from_outside(view: MessageView, status: WorkflowExecutionStatus | Non
     view.error = MessageError(
         error_class="permanent",
         title=f"The workflow was ended from outside ({name})",
-        advice="It was not ended by PyTake: see its history in the Temporal Web UI.",
+        advice="It becomes a dead letter as soon as it is known whether it was sent; retry it then.",
     )
 
 

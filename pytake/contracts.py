@@ -347,6 +347,13 @@ class SnapshotResult(Contract):
     problems: list[str] = Field(default_factory=list)
 
 
+class ReconcileInput(Contract):
+    """Input of ReconcileWorkflow and its activity."""
+
+    every_seconds: float = 60.0
+    """How often the schedule runs it."""
+
+
 class PruneInput(Contract):
     """Input of PruneWorkflow: delete what is older than ``days``."""
 

@@ -104,6 +104,9 @@ class Settings(BaseSettings):
         default=300, ge=0, le=86_400, validation_alias="PYTAKE_SNAPSHOT_SECONDS"
     )
 
+    reconcile_seconds: int = Field(
+        default=60, ge=0, le=3600, validation_alias="PYTAKE_RECONCILE_SECONDS"
+    )
     retention_days: int = Field(default=180, ge=0, validation_alias="PYTAKE_RETENTION_DAYS")
     requests_per_second: float = Field(
         default=100.0, ge=0, validation_alias="PYTAKE_REQUESTS_PER_SECOND"

@@ -57,6 +57,11 @@ CALLBACK_SECONDS: Final = Histogram(
 CALLBACK_UPDATES: Final = Counter(
     "pytake_callback_updates", "What Meta's requests brought", ["kind"]
 )
+RECONCILED: Final = Counter(
+    "pytake_reconciled",
+    "Workflows that ended without a record of ours, by what they were and what was done",
+    ["kind", "result"],
+)
 REPLIES: Final = Counter("pytake_replies", "What the auto-responder decided", ["result"])
 
 QUEUE_DEPTH: Final = Gauge(

@@ -107,6 +107,11 @@ SNAPSHOT_RETRY: Final = RetryPolicy(
 )
 """For our own database; what Meta refuses is noted, and asked again by the next snapshot."""
 
+RECONCILE_TIMEOUT: Final = timedelta(hours=1)
+"""A first run over everything that the namespace's retention has kept."""
+RECONCILE_HEARTBEAT: Final = timedelta(minutes=2)
+"""One page of workflows, or one workflow that ended without a record."""
+
 PRUNE_TIMEOUT: Final = timedelta(hours=6)
 """A first run over years of messages, in steps of 500."""
 PRUNE_HEARTBEAT: Final = timedelta(minutes=2)

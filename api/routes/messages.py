@@ -1,6 +1,7 @@
 """Messages in the queue and out of it: look, list, cancel, reschedule, retry."""
 
 import asyncio
+import math
 import time
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -10,6 +11,7 @@ from fastapi import APIRouter, Query, Response
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.ended_messages import EndedMessages
 from api import listing, message_view, sending
 from api.dependencies import Principal, PrincipalDep, Services, ServicesDep
 from api.errors import (
@@ -30,6 +32,7 @@ from api.schemas import (
 )
 from pytake.clock import now
 from pytake.contracts import MessageInput, MessageResult, RescheduleRequest
+from pytake.domain.limits import send_window
 from pytake.domain.priority import Priority
 from pytake.domain.status import DEAD_LETTERS, PUBLIC, Observation, Status
 from pytake.storage import messages
@@ -197,16 +200,34 @@ async def retry(
 ) -> Accepted:
     """Send a dead letter again: a new run of its workflow, with all its attempts."""
     row = await services.database.read(messages.get, message_id)
-    if row is None or not row.recorded or not principal.sees(row.tenant_id):
-        await message_view.load(services, principal, message_id)  # 404, or in flight
+    if row is None or not row.recorded or not principal.sees(row.tenant_id) or not row.status:
+        await message_view.load(services, principal, message_id)  # 404
+        row = await _settled(services, message_id)
+    if row is None or not row.recorded or not row.status:
         raise ConflictError("only a dead letter can be retried: this message is in flight")
-    if row.status is None or Observation(row.status) not in DEAD_LETTERS:
-        status = PUBLIC[Observation(row.status)] if row.status else "in flight"
+    if Observation(row.status) not in DEAD_LETTERS:
+        status = PUBLIC[Observation(row.status)]
         raise ConflictError(f"only a dead letter can be retried: this message is {status}")
     await services.number_for(principal, row.tenant_id, row.phone_number_id)
     await sending.redrive(services, await redriven(services, row, now()))
     response.headers["Location"] = f"/api/v1/queue/message/{message_id}"
     return Accepted(message_id=message_id, status="queued")
+
+
+async def _settled(services: Services, message_id: str) -> Message | None:
+    """The row of a message; if its workflow was ended from outside, that is recorded now."""
+    settings = services.settings
+    window = send_window(settings.whatsapp_timeout_seconds, settings.receipt_wait_seconds)
+    ended = EndedMessages(services.client, services.database, services.dispatcher, window)
+    closed = await ended.settle(message_id, at := now())
+    if closed.later is not None:
+        wait = math.ceil((closed.later - at).total_seconds())
+        raise ConflictError(
+            "its workflow was ended from outside during an attempt, which may reach Meta yet: "
+            f"whether it was sent is known in {wait} seconds",
+            headers={"Retry-After": str(wait)},
+        )
+    return await services.database.read(messages.get, message_id)
 
 
 async def redriven(

@@ -43,7 +43,7 @@ from pytake.contracts import ReplayInput, delivery_workflow_id
 from pytake.domain.delivery import DeliveryStatus
 from pytake.storage import deliveries, endpoints, events
 from pytake.storage.deliveries import DeliveryFilter
-from pytake.storage.events import NewEvent
+from pytake.storage.events import Dispatch, NewEvent
 from pytake.storage.webhook_tables import WebhookDelivery, WebhookEvent, WebhookReplay
 from pytake.temporal import TENANT, WORKFLOW_QUEUE
 from pytake.webhooks.signing import new_secret
@@ -182,6 +182,7 @@ async def retry_one(
         raise ConflictError(
             "it was delivered: only dead letters, discarded and pending ones can be retried"
         )
+    lost: list[WebhookDelivery] = []
     for row in pending:
         handle = services.client.get_workflow_handle(
             delivery_workflow_id(row.event_id, row.endpoint_id)
@@ -191,9 +192,24 @@ async def retry_one(
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-    started = await services.database.write(deliveries.replay, finished, now())
+            if row.dispatched_at is not None:  # else the sweep is about to start it
+                lost.append(row)
+    started = await services.database.write(_replay, finished, lost)
     await services.dispatcher.start(started)
     return [_view(services, row) for row in await _find(services, principal, some_id)]
+
+
+def _replay(session: Session, finished: list[str], lost: list[WebhookDelivery]) -> list[Dispatch]:
+    """Replay what is finished, and what is pending though its workflow is gone: ended from outside."""
+    at, again = now(), list(finished)
+    for row in lost:
+        deliveries.finish(
+            session, row.id, row.run, DeliveryStatus.DEAD, at, "the workflow was ended in Temporal"
+        )
+        current = session.get_one(WebhookDelivery, row.id)
+        if current.run == row.run and current.status in deliveries.REPLAYABLE:
+            again.append(row.id)
+    return deliveries.replay(session, again, at)
 
 
 @router.post(

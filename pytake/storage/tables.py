@@ -310,6 +310,14 @@ class ProcessHeartbeat(SQLModel, table=True):
     """Messages in a call to Meta, by tenant and priority."""
 
 
+class Watermark(SQLModel, table=True):
+    """How far something that looks again and again has come: everything before ``at`` is settled."""
+
+    name: str = Field(primary_key=True, max_length=40)
+    tenant_id: str = "*"
+    at: datetime = time_column(nullable=False)
+
+
 class InstallSecret(SQLModel, table=True):
     """Keys made at the first migration, such as the one that hashes contacts."""
 

@@ -19,6 +19,7 @@ from temporalio.service import RPCError
 
 from pytake.contracts import (
     PruneInput,
+    ReconcileInput,
     conversation_workflow_id,
     delivery_workflow_id,
     number_workflow_id,
@@ -264,6 +265,13 @@ async def pruned(stack: Stack) -> str:
     return "prune-recorded"
 
 
+async def reconciled(stack: Stack) -> str:
+    await stack.client.execute_workflow(
+        "ReconcileWorkflow", ReconcileInput(), id="reconcile-recorded", task_queue=WORKFLOW_QUEUE
+    )
+    return "reconcile-recorded"
+
+
 async def sent_directly(stack: Stack) -> str:
     return await sent(stack)
 
@@ -305,7 +313,7 @@ SCENARIOS: tuple[Callable[[Stack], Awaitable[str]], ...] = (
     scheduled_and_cancelled, number_throttled, webhook_delivered, webhook_dead,
     webhook_retried_by_hand, webhook_replay, conversation_answered,
     conversation_with_a_sequence_after_a_delay, conversation_without_an_answer,
-    snapshot_taken, pruned, *DIRECT,
+    snapshot_taken, pruned, reconciled, *DIRECT,
 )  # fmt: skip
 
 

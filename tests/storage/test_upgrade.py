@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from pytake.domain.senders import SenderError
-from pytake.storage import conversations, engine, number_owners, send_claims
+from pytake.storage import conversations, ended, engine, number_owners, send_claims
 from pytake.storage.callbacks import unsignalled
 from pytake.storage.engine import Database
 from pytake.storage.numbers import open_alerts
@@ -62,6 +62,8 @@ def test_a_filled_database_of_the_schema_before_is_upgraded(own_database_url: st
         assert conversations.get_reply(session, "w") is None
         # A message that went out before there were claims is not sent again either.
         assert list(send_claims.claim(session, [("m", "t"), ("new", "t")], NOW)) == ["m"]
+        # Everything that Temporal still knows of is looked at once.
+        assert ended.watermark(session, "reconcile") is None
     database.close()
 
 
