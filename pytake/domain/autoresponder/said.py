@@ -27,8 +27,17 @@ class Said:
     media: str | None = None
 
 
+def in_group(payload: dict[str, Any]) -> bool:
+    """Whether a message was written in a group (Meta's ``group_id``): it was said to all of them, so it
+    opens nobody's customer service window, is answered to nobody and opts nobody out.
+    """
+    return payload.get("group_id") not in (None, "")
+
+
 def unanswerable(kind: str, payload: dict[str, Any]) -> str | None:
     """Why a message of this type never gets an answer; ``None`` if it may."""
+    if in_group(payload):
+        return "a message in a group"
     if payload.get("errors"):
         return _UNANSWERED["errors"]
     return _UNANSWERED.get(kind)
