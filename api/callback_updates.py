@@ -1,30 +1,34 @@
 """What other updates of Meta's callback change: marketing preferences, and people who answered."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlmodel import Session
 
-from api.dependencies import DEFAULT_TENANT
+from api.callback_owners import Owners
+from pytake.domain.autoresponder.said import in_group
 from pytake.domain.recipients import contact_key
 from pytake.settings import Settings
 from pytake.storage import conversation_state, opt_outs
 from pytake.storage.conversation_state import Party
 from pytake.storage.events import Dispatch
-from pytake.whatsapp.inbound import Callback, OtherUpdate
+from pytake.whatsapp.inbound import OtherUpdate
 
 
 def apply_updates(
-    session: Session, callback: Callback, owners: dict[str, str], settings: Settings, at: datetime
+    session: Session,
+    updates: Iterable[OtherUpdate],
+    owners: Owners,
+    settings: Settings,
+    at: datetime,
 ) -> list[Dispatch]:
     """Record opt-outs made in WhatsApp, and hand conversations over to people who answered."""
     raised: list[Dispatch] = []
-    for update in callback.others:
-        number = update.phone_number_id
-        if number is None or update.problem is not None:
+    for update in updates:
+        number, tenant_id = update.phone_number_id, owners.of_number(update.phone_number_id)
+        if number is None or tenant_id is None or update.problem is not None:
             continue
-        tenant_id = owners.get(number, DEFAULT_TENANT)
         if update.field == "user_preferences":
             raised += _preferences(session, update, number, tenant_id, at)
         elif update.field == "smb_message_echoes":
@@ -78,7 +82,7 @@ def _echoes(
     """A person answered from the WhatsApp Business app: the bot steps back."""
     for item in _items(update, "message_echoes"):
         contact = item.get("to") or item.get("to_user_id")
-        if not isinstance(contact, str) or at - _time(item, at) > silence:
+        if not isinstance(contact, str) or in_group(item) or at - _time(item, at) > silence:
             continue
         party = Party(tenant_id, number, contact_key(contact.lstrip("+"))[:128])
         conversation = conversation_state.lock(session, party)

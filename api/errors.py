@@ -106,6 +106,14 @@ class InvalidRequestError(ApiError):
         return cls(detail[:1000], errors=problems)
 
 
+class UnreadableBodyError(ApiError):
+    """The body is not JSON, or nested too deeply."""
+
+    status = HTTPStatus.BAD_REQUEST
+    slug = "unreadable-body"
+    title = "The body cannot be read"
+
+
 class UnauthorizedError(ApiError):
     """No valid API key."""
 

@@ -1,7 +1,7 @@
 """Messaging limits that Meta reports through the callback."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from ulid import ULID
 
 from pytake.domain.limits import parse_tier
 from pytake.temporal import HOLD
-from pytake.whatsapp.inbound import Callback
+from pytake.whatsapp.inbound import OtherUpdate
 
 _log = structlog.get_logger()
 
@@ -38,13 +38,13 @@ _BY_COUNT: Final = {
 }
 
 
-def reported(callback: Callback) -> Iterator[tuple[str | None, str]]:
-    """(phone number id or ``None`` for all, tier) pairs that a request reports."""
-    for update in callback.others:
+def reported(updates: Iterable[OtherUpdate]) -> Iterator[tuple[OtherUpdate, str]]:
+    """Updates that report a messaging limit, each with the tier."""
+    for update in updates:
         value: Any = update.payload
         for name in _FIELDS.get(update.field, ()) if isinstance(value, dict) else ():
             if tier := _tier(value.get(name)):
-                yield update.phone_number_id, tier
+                yield update, tier
                 break
 
 

@@ -1,10 +1,10 @@
-"""Updates from Meta that PyTake does not act on, or could not read."""
+"""Updates from Meta that are no status of delivery and no message, or could not be read."""
 
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api.dependencies import PrincipalDep, ServicesDep
 from api.errors import InvalidRequestError, UnauthorizedError, UnavailableError, documented
@@ -22,6 +22,10 @@ class UpdateView(BaseModel):
     field: str
     problem: str | None
     payload: Any
+    account_id: str | None = Field(
+        default=None, description="The WhatsApp Business account that it is about"
+    )
+    sent_at: datetime | None = Field(default=None, description="When it happened, says Meta")
     received_at: datetime
 
 

@@ -61,6 +61,9 @@ class ReceivedEvent(BaseModel):
     name: str | None = None
     type: str
     at: datetime
+    group_id: str | None = Field(
+        default=None, description="The group it was written in: it opens no customer service window"
+    )
     message: dict[str, Any]
 
 

@@ -17,6 +17,11 @@ class InvalidRecipientError(ValueError):
     """The text is no phone number a message could go to."""
 
 
+def is_phone_number_id(text: str) -> bool:
+    """Whether ``text`` can be Meta's id of a number or an account: 1 to 32 digits."""
+    return 0 < len(text) <= 32 and text.isascii() and text.isdigit()
+
+
 def is_user_id(text: str) -> bool:
     """Whether ``text`` is a business-scoped user id (``BR.1a2b3c``), which stands in for a number."""
     return _USER_ID.fullmatch(text) is not None

@@ -69,6 +69,15 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "Check the token and the network with `pytake doctor`.",
         "Confira o token e a rede com `pytake doctor`.",
     ),
+    # What Meta's callback brought
+    "number_unregistered": (
+        "Messages arrive for number {value}, which is registered for nobody",
+        "Chegam mensagens para o número {value}, que não está cadastrado para ninguém",
+    ),
+    "number_unregistered.advice": (
+        "They are stored and not answered. Register it (pytake number add {value} --tenant ...), or take it off this app's webhook at Meta.",
+        "Elas são guardadas e não respondidas. Cadastre-o (pytake number add {value} --tenant ...) ou retire-o do webhook deste app na Meta.",
+    ),
     # Problems of asking Meta
     "problem.token": ("Meta refused the access token", "A Meta recusou o token de acesso"),
     "problem.token.advice": (

@@ -13,6 +13,8 @@ from pytake.storage.conversation_state import Party
 from pytake.storage.messages import insert_into
 from pytake.storage.tables import CallbackUpdate, Contact, InboundMessage, PhoneNumber
 
+UNASSIGNED: Final = "*"
+"""The tenant of what came for a number or an account that is nobody's here: only admins see it."""
 _UNSIGNALLED_AFTER: Final = timedelta(seconds=5)
 
 
@@ -32,6 +34,9 @@ class Inbound:
     sent_at: datetime
     answerable: bool = False
     """Whether it is of a kind that the auto-responder may answer."""
+    personal: bool = True
+    """Whether it was said to one of our numbers alone: only then it opens the contact's window."""
+    group_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +49,27 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Anything else: a field PyTake does not act on, or something it could not read."""
+    """Anything else: any other field, or something that could not be read."""
 
     tenant_id: str
     field: str
     payload: Any
     problem: str | None = None
+    phone_number_id: str | None = None
+    account_id: str | None = None
+    time: str | None = None
+    """``entry.time`` as Meta wrote it; ``sent_at`` is the same as a time."""
+    sent_at: datetime | None = None
+
+    @property
+    def id(self) -> str:
+        """A hash of what makes it one update: a repeat of Meta's request has the same."""
+        whole = [self.account_id, self.time, self.phone_number_id, self.field, self.payload]
+        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+    def key(self, at: datetime) -> str:
+        """What makes an event of it one event: without Meta's time, equal updates of an hour are one."""
+        return self.id if self.time is not None else f"{self.id}:{at:%Y-%m-%dT%H}"
 
 
 def owners(session: Session, phone_number_ids: set[str]) -> dict[str, str]:
@@ -84,6 +104,7 @@ def store_inbound(
             "sent_at": m.sent_at,
             "received_at": now,
             "signalled_at": None if m.answerable and answered else now,
+            "group_id": m.group_id,
         }
         for m in messages
     }
@@ -94,6 +115,18 @@ def store_inbound(
         [rows[k] for k in sorted(rows)],
     )
     new_wamids = set(inserted.scalars())
+    _open_windows(session, [m for m in messages if m.personal])
+    return [
+        Waiting(Party(m.tenant_id, m.phone_number_id, m.contact_key), m.wamid)
+        for m in sorted(messages, key=lambda message: message.sent_at)
+        if m.answerable and m.wamid in new_wamids
+    ]
+
+
+def _open_windows(session: Session, messages: list[Inbound]) -> None:
+    """Note when the contacts last wrote, and what is known of them."""
+    if not messages:
+        return
     contacts: dict[tuple[str, str], dict[str, Any]] = {}
     for m in sorted(messages, key=lambda message: message.sent_at):
         key = (m.phone_number_id, m.contact_key)
@@ -128,11 +161,6 @@ def store_inbound(
         },
     )
     session.execute(statement, [contacts[key] for key in sorted(contacts)])
-    return [
-        Waiting(Party(m.tenant_id, m.phone_number_id, m.contact_key), m.wamid)
-        for m in sorted(messages, key=lambda message: message.sent_at)
-        if m.answerable and m.wamid in new_wamids
-    ]
 
 
 def unsignalled(session: Session, now: datetime, limit: int = 500) -> list[Waiting]:
@@ -159,25 +187,28 @@ def signalled(session: Session, wamids: list[str], now: datetime) -> None:
     )
 
 
-def store_updates(session: Session, updates: list[Update], now: datetime) -> None:
-    """Keep other updates, each once."""
-    rows: dict[str, dict[str, Any]] = {}
-    for item in updates:
-        text = json.dumps([item.tenant_id, item.field, item.payload], sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        rows[digest] = {
-            "id": digest,
+def store_updates(session: Session, updates: list[Update], now: datetime) -> set[str]:
+    """Keep other updates, each once; the ids of those that were not known yet."""
+    rows = {
+        item.id: {
+            "id": item.id,
             "tenant_id": item.tenant_id,
             "field": item.field[:100],
             "problem": item.problem,
             "payload": item.payload,
+            "account_id": item.account_id,
+            "sent_at": item.sent_at,
             "received_at": now,
         }
-    if rows:
-        session.execute(
-            insert_into(session, CallbackUpdate).on_conflict_do_nothing(),
-            [rows[digest] for digest in sorted(rows)],
-        )
+        for item in updates
+    }
+    if not rows:
+        return set()
+    inserted = session.execute(
+        insert_into(session, CallbackUpdate).on_conflict_do_nothing().returning(CallbackUpdate.id),
+        [rows[key] for key in sorted(rows)],
+    )
+    return set(inserted.scalars())
 
 
 def last_inbound_at(

@@ -10,6 +10,7 @@ from typing import Final
 from sqlalchemy import func, literal, select, update
 from sqlmodel import Session, col
 
+from pytake import clock
 from pytake.domain.errors import ErrorRule, rule_for
 from pytake.domain.events import EventType, NumberEvent
 from pytake.domain.limits import (
@@ -20,6 +21,7 @@ from pytake.domain.limits import (
     throttled_rate,
 )
 from pytake.domain.senders import INSTALLATION
+from pytake.storage import alerts
 from pytake.storage.events import NewEvent, emit
 from pytake.storage.messages import insert_into
 from pytake.storage.tables import Alert, NumberShare, PhoneNumber, WindowEntry
@@ -79,6 +81,7 @@ def register(
     set_rate(number, rate)
     number.tier, number.portfolio_id = tier, portfolio_id
     session.add(number)
+    alerts.end(session, ("number_unregistered",), clock.now(), phone_number_id=phone_number_id)
     return number
 
 

@@ -53,7 +53,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 def iso(value: datetime) -> str:
     """Fixed-width ISO 8601 in UTC, so that text compares as time does."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def json_type() -> Any:
@@ -245,20 +245,27 @@ class InboundMessage(SQLModel, table=True):
     """When its conversation's workflow was told; ``None`` while it is still to be."""
     handled_by: str | None = None
     """The key of the decision (``AutoReply``) it was part of."""
+    group_id: str | None = None
+    """The group it was written in: said to all of them, and answered to nobody."""
 
 
 class CallbackUpdate(SQLModel, table=True):
-    """An update from Meta that is neither a status nor a message, or could not be read."""
+    """An update from Meta that is no status of delivery and no message, or could not be read."""
 
     __tablename__ = "callback_update"
 
     id: str = Field(primary_key=True, max_length=64)
-    """A hash of the content: a repeat is the same row."""
+    """A hash of account, ``entry.time``, number, field and value: a repeat is the same row."""
     tenant_id: str = Field(index=True)
+    """``*`` where neither a number nor the account is anybody's here."""
     field: str
     problem: str | None = None
     """Why it was set aside; ``None`` for fields PyTake does not act on."""
     payload: Any = Field(sa_column=Column(json_type(), nullable=False))
+    account_id: str | None = None
+    """The WhatsApp Business account that it is about (``entry.id``)."""
+    sent_at: datetime | None = time_column()
+    """When Meta says that it happened (``entry.time``)."""
     received_at: datetime = time_column(nullable=False, index=True)
 
 

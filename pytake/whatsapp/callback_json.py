@@ -30,17 +30,18 @@ def read(body: bytes) -> Any:
         UnreadableError: it is not JSON, or nested deeper than :data:`MAX_DEPTH`.
     """
     try:
-        value = json.loads(
-            body, parse_int=_integer, parse_float=_number, parse_constant=lambda _: None
-        )
+        value = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except RecursionError:
-        raise UnreadableError(_TOO_DEEP) from None
+        raise _too_deep() from None
     except ValueError:
         raise UnreadableError("the body is not valid JSON") from None
-    return _clean(value, MAX_DEPTH)
+    _check_depth(value)
+    # Within ASCII and without an escape there is nothing that could be wrong in a text.
+    return value if body.isascii() and b"\\u" not in body else _clean(value)
 
 
-_TOO_DEEP: Final = f"the body is nested deeper than {MAX_DEPTH} levels"
+def _too_deep() -> UnreadableError:
+    return UnreadableError(f"the body is nested deeper than {MAX_DEPTH} levels")
 
 
 def _integer(digits: str) -> int | str:
@@ -52,25 +53,41 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _clean(value: Any, depth: int) -> Any:
+_DECODER: Final = json.JSONDecoder(
+    parse_int=_integer, parse_float=_number, parse_constant=lambda _: None
+)
+
+
+def _check_depth(value: Any) -> None:
+    """Level by level: a batch of a thousand statuses has thousands of values in six levels."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        if not level:
+            return
+        level = [
+            item
+            for parent in level
+            for item in (parent.values() if type(parent) is dict else parent)
+            if isinstance(item, (dict, list))
+        ]
+    if level:
+        raise _too_deep()
+
+
+def _clean(value: Any) -> Any:
     """The value itself where nothing is wrong with it, which is nearly always."""
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, dict):
-        if depth == 0:
-            raise UnreadableError(_TOO_DEEP)
         for key, item in value.items():
-            if not isinstance(item, str) or not item.isascii() or "\0" in item:
-                cleaned = _clean(item, depth - 1)
-                if cleaned is not item:
-                    value[key] = cleaned
+            cleaned = _clean(item)
+            if cleaned is not item:
+                value[key] = cleaned
         if not all(key.isascii() and "\0" not in key for key in value):
             return {_text(key): item for key, item in value.items()}
     elif isinstance(value, list):
-        if depth == 0:
-            raise UnreadableError(_TOO_DEEP)
         for index, item in enumerate(value):
-            cleaned = _clean(item, depth - 1)
+            cleaned = _clean(item)
             if cleaned is not item:
                 value[index] = cleaned
     return value

@@ -7,12 +7,15 @@ import random
 import statistics
 import time
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
+from sqlmodel import Session
 
-from pytake.storage import callbacks, messages
-from tests.stack import Stack, eventually, fresh_recipient
+from pytake.storage import callbacks, messages, numbers, opt_outs
+from pytake.storage.tables import InboundMessage, PhoneNumber
+from tests.stack import Stack, eventually, fresh_number, fresh_recipient
 
 PATH = "/api/v1/whatsapp/webhook"
 
@@ -27,9 +30,31 @@ async def post(stack: Stack, body: object) -> httpx.Response:
     return await stack.api.post(PATH, content=raw, headers=sign(raw))
 
 
-def envelope(*values: dict[str, Any], field: str = "messages") -> dict[str, Any]:
+def envelope(
+    *values: dict[str, Any], field: str = "messages", account: str = "1", at: int | None = None
+) -> dict[str, Any]:
     changes = [{"field": field, "value": value} for value in values]
-    return {"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": changes}]}
+    entry: dict[str, Any] = {"id": account, "changes": changes}
+    if at is not None:
+        entry["time"] = at
+    return {"object": "whatsapp_business_account", "entry": [entry]}
+
+
+def said(number: str, *items: dict[str, Any]) -> dict[str, Any]:
+    """Messages of contacts to a number."""
+    return {"metadata": {"phone_number_id": number}, "messages": list(items)}
+
+
+def text(sender: str, **more: Any) -> dict[str, Any]:
+    return {
+        "from": sender, "id": f"wamid.{uuid4().hex}", "timestamp": str(int(time.time())), "type": "text",
+        "text": {"body": "oi"}, **more,
+    }  # fmt: skip
+
+
+async def updates_of(stack: Stack, field: str) -> list[dict[str, Any]]:
+    listed = (await stack.api.get("/api/v1/whatsapp/updates", params={"limit": 100})).json()
+    return [update for update in listed["updates"] if update["field"] == field]
 
 
 def statuses(*items: dict[str, Any], number: str = "42") -> dict[str, Any]:
@@ -70,6 +95,7 @@ async def test_only_a_right_signature_over_the_raw_bytes_is_taken(stack: Stack) 
         {},
         sign(raw, "other"),
         sign(raw + b" "),
+        {"X-Hub-Signature-256": sign(raw)["X-Hub-Signature-256"].removeprefix("sha256=")},
         {"X-Hub-Signature-256": "sha256="},
         {"X-Hub-Signature-256": "ü".encode()},
     ]
@@ -184,10 +210,136 @@ async def test_a_body_of_3_mb_is_taken_and_a_larger_one_is_not(stack: Stack) -> 
     assert (await stack.api.post(PATH, content=large, headers=sign(large))).status_code == 413
 
 
+async def test_what_no_database_holds_costs_nobody_else_in_the_batch(stack: Stack) -> None:
+    number, message_id = await stack.register(), f"msg_{time.time_ns()}"
+    raw = json.dumps(
+        envelope(
+            said(number, text("5561994013828", text={"body": "\ud800 \0"}, n=float("nan"))),
+            statuses(
+                status("wamid.nan", "sent", biz_opaque_callback_data=message_id, conversation="\ude00"),
+                number=number,
+            ),
+            {"note": "\ud800", "\udc00\0": [float("inf"), 10**4000]},
+        )
+    ).encode()  # fmt: skip
+    response = await stack.api.post(PATH, content=raw, headers=sign(raw))
+    assert (response.status_code, response.json()["messages"]) == (200, 1)
+    row = await stack.database.read(messages.get, message_id)
+    assert row is not None
+    assert row.status == "sent"
+    deep = b'{"entry":' + b"[" * 5000 + b"]" * 5000 + b"}"
+    assert (await stack.api.post(PATH, content=deep, headers=sign(deep))).status_code == 400
+
+
+async def test_the_same_update_of_two_accounts_and_at_two_times_is_four(stack: Stack) -> None:
+    name = f"t{uuid4().hex}"
+    paused, approved = (
+        {"event": event, "message_template_name": name, "message_template_id": 1}
+        for event in ("PAUSED", "APPROVED")
+    )
+    sent = [
+        envelope(value, field="message_template_status_update", account=account, at=at)
+        for value, account, at in (
+            (paused, "101", 1_760_000_000),
+            (approved, "101", 1_760_000_100),
+            (paused, "101", 1_760_000_200),
+            (paused, "102", 1_760_000_200),
+        )
+    ]
+    for body in (*sent, *sent):  # each is repeated, as Meta does
+        assert (await post(stack, body)).status_code == 200
+    kept = [
+        (update["account_id"], update["payload"]["event"], update["sent_at"])
+        for update in await updates_of(stack, "message_template_status_update")
+        if update["payload"]["message_template_name"] == name
+    ]
+    assert sorted(kept) == [
+        ("101", "APPROVED", "2025-10-09T08:55:00Z"),
+        ("101", "PAUSED", "2025-10-09T08:53:20Z"),
+        ("101", "PAUSED", "2025-10-09T08:56:40Z"),
+        ("102", "PAUSED", "2025-10-09T08:56:40Z"),
+    ]
+
+
+async def test_a_number_that_is_nobodys_is_heard_and_not_taken(stack: Stack) -> None:
+    number, sender = fresh_number(), fresh_recipient()
+    message, receipt = text(sender), status(f"wamid.{uuid4().hex}", "delivered")
+    tier = {"metadata": {"phone_number_id": number}, "current_limit": "TIER_250"}
+    before = await stack.stats()
+    assert (await post(stack, envelope(said(number, message)))).json()["messages"] == 1
+    assert (await post(stack, envelope(statuses(receipt, number=number)))).json()["statuses"] == 1
+    await post(stack, envelope(tier, field="phone_number_quality_update"))
+    with Session(stack.database.engine) as session:
+        kept = session.get_one(InboundMessage, message["id"])
+        assert (kept.tenant_id, kept.signalled_at is not None) == ("*", True)
+        found = messages.get(session, f"wamid:{receipt['id']}")
+        assert found is not None
+        assert (found.tenant_id, found.status) == ("*", "delivered")
+        assert session.get(PhoneNumber, number) is None
+    assert await stack.database.read(callbacks.last_inbound_at, number, sender) is None
+    assert (await stack.stats())["rate_limit"]["tier"] == before["rate_limit"]["tier"]
+
+    async def alerts() -> list[dict[str, Any]]:
+        listed = (await stack.api.get("/api/v1/whatsapp/alerts")).json()
+        return [alert for alert in listed if alert["phone_number_id"] == number]
+
+    await post(stack, envelope(said(number, text(sender))))
+    (alert,) = await alerts()
+    assert alert["kind"] == "number_unregistered"
+    assert f"pytake number add {number}" in alert["advice"]
+    await stack.database.write(
+        numbers.register, number, tenant_id="t", portfolio_id=f"p{number}", rate=80, tier="TIER_1K"
+    )
+    assert await alerts() == []
+
+
+async def test_a_group_opens_no_window_and_opts_nobody_out(stack: Stack) -> None:
+    owner = f"t{uuid4().hex[:8]}"
+    number, sender = await stack.register(tenant=owner), fresh_recipient()
+    message = text(sender, group_id="g1", text={"body": "parar"})
+    assert (await post(stack, envelope(said(number, message)))).json()["messages"] == 1
+    assert await stack.database.read(callbacks.last_inbound_at, number, sender) is None
+    with Session(stack.database.engine) as session:
+        kept = session.get_one(InboundMessage, message["id"])
+        assert (kept.group_id, kept.signalled_at is not None) == ("g1", True)
+        assert opt_outs.get(session, owner, sender) is None
+
+
+async def test_a_message_of_the_year_1_mutes_nobody(stack: Stack) -> None:
+    number, sender = await stack.register(), fresh_recipient()
+    for seconds in ("-62135596800", str(int(time.time()))):
+        body = envelope(said(number, text(sender, timestamp=seconds)))
+        assert (await post(stack, body)).status_code == 200
+    last = await stack.database.read(callbacks.last_inbound_at, number, sender)
+    assert last is not None
+    assert time.time() - last.timestamp() < 60
+
+
+async def test_a_status_of_a_payment_fails_no_message(stack: Stack) -> None:
+    number, message_id, name = await stack.register(), f"msg_{time.time_ns()}", uuid4().hex
+    opaque = {"biz_opaque_callback_data": message_id}
+    items = [
+        status(name, "sent", **opaque),
+        status(name, "failed", type="payment", payment={"reference_id": name}, **opaque),
+        status(name, "captured", **opaque),
+        status(name, "warning", **opaque),
+        status(name, "deleted", **opaque),
+    ]
+    response = await post(stack, envelope(statuses(*items, number=number)))
+    assert response.json() == {"statuses": 1, "messages": 0, "other": 4}
+    row = await stack.database.read(messages.get, message_id)
+    assert row is not None
+    assert (row.status, row.failed_at) == ("sent", None)
+    kept = await updates_of(stack, "payment_status") + await updates_of(stack, "message_status")
+    mine = [update for update in kept if update["payload"]["id"] == name]
+    assert [update["problem"] for update in mine] == [None] * 4
+
+
 async def test_both_spellings_and_user_ids_are_contacts(stack: Stack) -> None:
     at = int(time.time())
+    number = await stack.register()
     value = {
-        "metadata": {"phone_number_id": "42"},
+        "metadata": {"phone_number_id": number},
         "contacts": [{"wa_id": "556194013828", "profile": {"name": "Ana"}}, {"user_id": "BR.abc1", "profile": {"name": "Bia"}}],
         "messages": [
             {"from": "556194013828", "id": f"wamid.a{at}", "timestamp": str(at), "type": "text", "text": {"body": "oi"}},
@@ -195,8 +347,8 @@ async def test_both_spellings_and_user_ids_are_contacts(stack: Stack) -> None:
         ],
     }  # fmt: skip
     assert (await post(stack, envelope(value))).json()["messages"] == 2
-    assert await stack.database.read(callbacks.last_inbound_at, "42", "5561994013828") is not None
-    assert await stack.database.read(callbacks.last_inbound_at, "42", "BR.abc1") is not None
+    assert await stack.database.read(callbacks.last_inbound_at, number, "5561994013828") is not None
+    assert await stack.database.read(callbacks.last_inbound_at, number, "BR.abc1") is not None
 
 
 async def test_a_user_id_can_be_written_to(stack: Stack) -> None:

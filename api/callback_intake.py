@@ -1,0 +1,128 @@
+"""Making a request of Meta's callback durable: everything of it, in one transaction."""
+
+from dataclasses import dataclass
+
+from sqlmodel import Session
+
+from api import tiers
+from api.callback_events import callback_events
+from api.callback_owners import Owners, owners_of
+from api.callback_updates import apply_updates
+from api.tiers import LimitChange
+from pytake.clock import now
+from pytake.domain.autoresponder.said import in_group, read_said, unanswerable
+from pytake.settings import Settings
+from pytake.storage import alerts, callbacks, events, numbers, receipts, wishes
+from pytake.storage.callbacks import UNASSIGNED, Inbound, Update, Waiting
+from pytake.storage.events import Dispatch
+from pytake.storage.message_events import raise_for
+from pytake.storage.receipts import Receipt
+from pytake.whatsapp.inbound import Callback, OtherUpdate, StatusUpdate, UserMessage
+
+
+@dataclass(slots=True)
+class Stored:
+    """What is to be done after the commit."""
+
+    changed: list[str]
+    """Ids of messages whose status changed."""
+    raised: list[Dispatch]
+    limits: list[LimitChange]
+    waiting: list[Waiting]
+    """Messages that conversations are to be told of."""
+
+
+def store(session: Session, callback: Callback, settings: Settings) -> Stored:
+    """Everything of a request; a repeat of it changes nothing."""
+    at = now()
+    owners = owners_of(session, callback, settings)
+    changed = receipts.apply(session, [_receipt(item, owners) for item in callback.statuses], at)
+    inbound = [_inbound(item, owners) for item in callback.messages]
+    answered = settings.auto_responder
+    waiting = callbacks.store_inbound(session, inbound, at, answered=answered)
+    for number in sorted({m.phone_number_id for m in inbound if m.tenant_id == UNASSIGNED}):
+        alerts.raise_once(
+            session, UNASSIGNED, "number_unregistered", at,
+            severity="warning", phone_number_id=number, detail=number,
+        )  # fmt: skip
+    updates = [(item, _update(item, owners)) for item in callback.others]
+    known = callbacks.store_updates(session, [update for _, update in updates], at)
+    # Without Meta's time, what was repeated and what happened again look the same: it happened.
+    fresh = [pair for pair in updates if pair[1].id in known or pair[1].time is None]
+    limits = _limits(session, [item for item, _ in fresh], owners)
+    raised = raise_for(session, changed, at) if changed else []
+    if not answered:
+        # Who leaves has left, also where no conversation is told of it.
+        said = {item.wamid: read_said(item.type, item.payload) for item in callback.messages}
+        raised += wishes.overhear(session, [(w.party, said[w.wamid]) for w in waiting], at)
+        waiting = []
+    told = callback_events(callback.messages, [update for _, update in fresh], limits, owners, at)
+    raised += events.emit(session, list(told), at)
+    raised += apply_updates(session, [item for item, _ in fresh], owners, settings, at)
+    return Stored(changed, raised, limits, waiting)
+
+
+def _limits(session: Session, updates: list[OtherUpdate], owners: Owners) -> list[LimitChange]:
+    changes = []
+    for item, tier in tiers.reported(updates):
+        portfolio = owners.portfolio(item)
+        if portfolio is None:
+            continue
+        if before := numbers.report_tier(session, item.phone_number_id, portfolio, tier):
+            changes.append(LimitChange(item.phone_number_id, before, tier))
+    return changes
+
+
+def _inbound(item: UserMessage, owners: Owners) -> Inbound:
+    tenant_id = owners.of_number(item.phone_number_id)
+    ours = tenant_id is not None
+    return Inbound(
+        wamid=item.wamid,
+        tenant_id=tenant_id or UNASSIGNED,
+        phone_number_id=item.phone_number_id,
+        contact_key=item.contact_key,
+        wa_id=item.wa_id,
+        user_id=item.user_id,
+        name=item.name,
+        type=item.type,
+        payload=item.payload,
+        sent_at=item.at,
+        answerable=ours and unanswerable(item.type, item.payload) is None,
+        personal=ours and not in_group(item.payload),
+        group_id=item.group_id,
+    )
+
+
+def _update(item: OtherUpdate, owners: Owners) -> Update:
+    return Update(
+        owners.of(item),
+        item.field,
+        item.payload,
+        item.problem,
+        phone_number_id=item.phone_number_id,
+        account_id=item.origin.account,
+        time=item.origin.time,
+        sent_at=item.origin.sent_at,
+    )
+
+
+def _receipt(item: StatusUpdate, owners: Owners) -> Receipt:
+    ours = item.opaque is not None and item.opaque.startswith("msg_") and len(item.opaque) <= 80
+    rule = item.error
+    return Receipt(
+        wamid=item.wamid,
+        observation=item.observation,
+        at=item.at,
+        tenant_id=owners.of_number(item.phone_number_id) or UNASSIGNED,
+        phone_number_id=item.phone_number_id,
+        message_id=item.opaque if ours else None,
+        recipient=item.recipient,
+        pricing_category=item.pricing_category,
+        pricing_type=item.pricing_type,
+        billable=item.billable,
+        error_code=rule.code if rule else None,
+        error_class=rule.error_class.value if rule else None,
+        error_title=rule.title if rule else None,
+        error_detail=item.error_detail if rule else None,
+        error_advice=rule.advice if rule else None,
+    )
