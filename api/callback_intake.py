@@ -1,6 +1,10 @@
-"""Making a request of Meta's callback durable: everything of it, in one transaction."""
+"""Making a request of Meta's callback durable: everything of it, in one transaction.
 
-from dataclasses import dataclass
+If that fails for what one part says (and not because the database is away), what can be stored is
+stored, and the rest set aside: Meta would send all of it again for days, and it would fail again.
+"""
+
+from dataclasses import dataclass, field
 
 from sqlmodel import Session
 
@@ -12,11 +16,13 @@ from api.tiers import LimitChange
 from pytake.clock import now
 from pytake.domain.autoresponder.said import in_group, read_said, unanswerable
 from pytake.settings import Settings
-from pytake.storage import alerts, callbacks, events, numbers, receipts, wishes
+from pytake.storage import alerts, callbacks, events, numbers, receipts, set_aside, wishes
 from pytake.storage.callbacks import UNASSIGNED, Inbound, Update, Waiting
+from pytake.storage.engine import is_outage
 from pytake.storage.events import Dispatch
 from pytake.storage.message_events import raise_for
 from pytake.storage.receipts import Receipt
+from pytake.whatsapp.callback_parts import Part, envelope, join, kind_of, split
 from pytake.whatsapp.inbound import Callback, OtherUpdate, StatusUpdate, UserMessage
 
 
@@ -24,12 +30,22 @@ from pytake.whatsapp.inbound import Callback, OtherUpdate, StatusUpdate, UserMes
 class Stored:
     """What is to be done after the commit."""
 
-    changed: list[str]
+    changed: list[str] = field(default_factory=list)
     """Ids of messages whose status changed."""
-    raised: list[Dispatch]
-    limits: list[LimitChange]
-    waiting: list[Waiting]
+    raised: list[Dispatch] = field(default_factory=list)
+    limits: list[LimitChange] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
     """Messages that conversations are to be told of."""
+    set_aside: int = 0
+    refused: bool = False
+    """Whether something could neither be stored nor set aside: Meta is to keep it."""
+
+    def add(self, other: "Stored") -> None:
+        """Take what another transaction's part left to do as well."""
+        self.changed += other.changed
+        self.raised += other.raised
+        self.limits += other.limits
+        self.waiting += other.waiting
 
 
 def store(session: Session, callback: Callback, settings: Settings) -> Stored:
@@ -60,6 +76,81 @@ def store(session: Session, callback: Callback, settings: Settings) -> Stored:
     raised += events.emit(session, list(told), at)
     raised += apply_updates(session, [item for item, _ in fresh], owners, settings, at)
     return Stored(changed, raised, limits, waiting)
+
+
+def store_apart(session: Session, callback: Callback, settings: Settings) -> Stored:
+    """The same of a request that failed as a whole: half by half, down to the parts that fail alone,
+    which are set aside.
+
+    Raises:
+        DBAPIError: the database is away; nothing is stored.
+    """
+    stored, failed = Stored(), list[tuple[Part, str]]()
+    _store_half(session, split(callback), settings, stored, failed)
+    if failed:
+        owners, at = owners_of(session, callback, settings), now()
+        aside = [_aside(part, reason, owners) for part, reason in failed]
+        try:
+            set_aside.add(session, aside, at)
+            stored.set_aside = len(aside)
+            alerts.raise_once(session, UNASSIGNED, "callback_set_aside", at)
+        except set_aside.FullError:
+            stored.refused = True
+            alerts.raise_once(session, UNASSIGNED, "callback_set_aside_full", at)
+    return stored
+
+
+def _store_half(
+    session: Session,
+    parts: list[Part],
+    settings: Settings,
+    stored: Stored,
+    failed: list[tuple[Part, str]],
+) -> None:
+    try:
+        with session.begin_nested():
+            half = store(session, join(parts), settings)
+    except Exception as error:
+        if is_outage(error):
+            raise
+        if len(parts) > 1:
+            middle = len(parts) // 2
+            _store_half(session, parts[:middle], settings, stored, failed)
+            _store_half(session, parts[middle:], settings, stored, failed)
+        elif parts:
+            failed.append((parts[0], reason_of(error)))
+    else:
+        stored.add(half)
+
+
+def reason_of(error: Exception) -> str:
+    """An error's type: its text may hold what a person wrote."""
+    return type(getattr(error, "orig", None) or error).__name__
+
+
+def _aside(part: Part, reason: str, owners: Owners) -> set_aside.Part:
+    tenant_id = (
+        owners.of(part) if isinstance(part, OtherUpdate) else owners.of_number(part.phone_number_id)
+    )
+    return set_aside.Part(
+        tenant_id=tenant_id or UNASSIGNED,
+        kind=kind_of(part),
+        envelope=envelope(part),
+        reason=reason,
+        account_id=part.origin.account,
+        phone_number_id=part.phone_number_id,
+    )
+
+
+def replay(session: Session, key: str, callback: Callback, settings: Settings) -> Stored:
+    """Store a part that was set aside, and forget it there."""
+    stored = store(session, callback, settings)
+    left = set_aside.remove(session, key)
+    ended = ["callback_set_aside_full"] if left < set_aside.MAX_ROWS else []
+    if left == 0:
+        ended.append("callback_set_aside")
+    alerts.end(session, tuple(ended), now())
+    return stored
 
 
 def _limits(session: Session, updates: list[OtherUpdate], owners: Owners) -> list[LimitChange]:

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from api import sending
 from api.body_limit import WEBHOOK_PATH
-from api.callback_intake import store
+from api.callback_intake import Stored, reason_of, store, store_apart
 from api.dependencies import Services, ServicesDep
 from api.errors import (
     ApiError,
@@ -30,7 +30,7 @@ from pytake.clock import now
 from pytake.domain.errors import ERRORS, ErrorClass
 from pytake.settings import Settings
 from pytake.storage import receipts
-from pytake.storage.engine import UNAVAILABLE
+from pytake.storage.engine import is_outage
 from pytake.storage.tables import Message
 from pytake.telemetry import CALLBACK_SECONDS, CALLBACK_UPDATES
 from pytake.whatsapp import callback_json
@@ -102,23 +102,51 @@ async def _receive(request: Request, services: Services, signature: str | None) 
     body = await request.body()
     _authenticate(services.settings, body, signature)
     callback = await run_in_threadpool(_parse, body)
+    stored = await _store(services, callback)
+    await after_commit(services, stored)
+    for item in callback.statuses:
+        CALLBACK_UPDATES.labels(item.observation.value).inc()
+    CALLBACK_UPDATES.labels("message").inc(len(callback.messages))
+    CALLBACK_UPDATES.labels("other").inc(len(callback.others))
+    if stored.refused:
+        raise ApiError("some updates could be neither stored nor set aside: send them again")
+    return Received(
+        statuses=len(callback.statuses), messages=len(callback.messages), other=len(callback.others)
+    )
+
+
+async def _store(services: Services, callback: Callback) -> Stored:
+    """Make a request durable: as a whole, or else as far as it goes.
+
+    Raises:
+        ApiError: the database is away.
+    """
     try:
-        stored = await services.database.write(store, callback, services.settings)
-    except UNAVAILABLE as error:
+        try:
+            return await services.database.write(store, callback, services.settings)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            _log.error("a callback could not be stored as a whole", error=reason_of(error))
+            stored = await services.database.write(store_apart, callback, services.settings)
+    except Exception as error:
+        if not is_outage(error):
+            raise
         _log.error("callback not made durable", error=type(error).__name__)
         raise ApiError("the updates could not be made durable: send them again") from error
+    if stored.set_aside or stored.refused:
+        _log.error("parts of a callback set aside", parts=stored.set_aside, full=stored.refused)
+        CALLBACK_UPDATES.labels("set_aside").inc(stored.set_aside)
+    return stored
+
+
+async def after_commit(services: Services, stored: Stored) -> None:
+    """Start what a stored request calls for; sweeps make up for a crash before this."""
     services.dispatcher.soon(stored.raised)
     services.conversations.soon(stored.waiting)
     if stored.limits:
         services.waker.wake("tier_window_full")
     await _redrive(services, stored.changed)
-    for item in callback.statuses:
-        CALLBACK_UPDATES.labels(item.observation.value).inc()
-    CALLBACK_UPDATES.labels("message").inc(len(callback.messages))
-    CALLBACK_UPDATES.labels("other").inc(len(callback.others))
-    return Received(
-        statuses=len(callback.statuses), messages=len(callback.messages), other=len(callback.others)
-    )
 
 
 def _authenticate(settings: Settings, body: bytes, signature: str | None) -> None:

@@ -78,6 +78,22 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "They are stored and not answered. Register it (pytake number add {value} --tenant ...), or take it off this app's webhook at Meta.",
         "Elas são guardadas e não respondidas. Cadastre-o (pytake number add {value} --tenant ...) ou retire-o do webhook deste app na Meta.",
     ),
+    "callback_set_aside": (
+        "Parts of Meta's callback could not be stored, and were set aside",
+        "Partes do webhook da Meta não puderam ser gravadas e foram separadas",
+    ),
+    "callback_set_aside.advice": (
+        "List them at GET /api/v1/whatsapp/set-aside, and try each again (POST .../set-aside/{{id}}/replay) once the cause is mended.",
+        "Liste-as em GET /api/v1/whatsapp/set-aside e tente cada uma de novo (POST .../set-aside/{{id}}/replay) depois de corrigir a causa.",
+    ),
+    "callback_set_aside_full": (
+        "Too many parts of Meta's callback are set aside: no more are taken",
+        "Há partes demais do webhook da Meta separadas: nenhuma outra é aceita",
+    ),
+    "callback_set_aside_full.advice": (
+        "Meta sends what was refused again for 7 days: mend the cause and replay what is listed at GET /api/v1/whatsapp/set-aside.",
+        "A Meta reenvia o que foi recusado por 7 dias: corrija a causa e reprocesse o que está em GET /api/v1/whatsapp/set-aside.",
+    ),
     # Problems of asking Meta
     "problem.token": ("Meta refused the access token", "A Meta recusou o token de acesso"),
     "problem.token.advice": (

@@ -13,7 +13,13 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlmodel import Session
 
@@ -23,8 +29,30 @@ T = TypeVar("T")
 UNAVAILABLE = (DBAPIError, PoolTimeoutError)
 """What a repository raises when the database is locked, full or gone."""
 
+_OF_THE_DATA = ("22", "23", "54")
+"""SQLSTATE classes of PostgreSQL: data exceptions, violated constraints, and limits of a row or an index."""
+
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_TIMEOUT_MS = 10_000
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether a transaction failed for the state that the database is in, and may do later with the
+    same data: locked, full, gone, or with another schema. What else fails is of the data, or of the
+    code that reads it.
+    """
+    if isinstance(error, PoolTimeoutError | OSError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return not state.startswith(_OF_THE_DATA)
+    if isinstance(error, ProgrammingError | InterfaceError):
+        # A value that the driver takes for no column; a closed connection speaks otherwise.
+        text = str(error.orig)
+        return not ("adapt" in text or "binding parameter" in text or "not supported" in text)
+    return not isinstance(error, DataError | IntegrityError)
 
 
 class Database:

@@ -21,6 +21,7 @@ from pytake.storage.tables import (
     Message,
     SendAttempt,
     SendClaim,
+    SetAside,
 )
 from pytake.storage.webhook_tables import WebhookAttempt, WebhookDelivery, WebhookEvent
 
@@ -99,6 +100,10 @@ _OLD: Final[dict[str, tuple[Any, Callable[[datetime], list[Any]]]]] = {
     "webhook deliveries": (WebhookDelivery, _deliveries),
     "webhook events": (WebhookEvent, _events),
     "callback updates": (CallbackUpdate, lambda before: [col(CallbackUpdate.received_at) < before]),
+    "parts of callbacks set aside": (
+        SetAside,
+        lambda before: [col(SetAside.received_at) < before],
+    ),
     "claims of messages": (SendClaim, lambda before: [col(SendClaim.claimed_at) < before]),
     "alerts": (Alert, lambda before: [col(Alert.ended_at) < before]),
     "changes of numbers": (NumberChange, lambda before: [col(NumberChange.at) < before]),

@@ -269,6 +269,28 @@ class CallbackUpdate(SQLModel, table=True):
     received_at: datetime = time_column(nullable=False, index=True)
 
 
+class SetAside(SQLModel, table=True):
+    """A part of Meta's callback that could not be stored where it belongs."""
+
+    __tablename__ = "callback_set_aside"
+
+    id: str = Field(primary_key=True, max_length=64)
+    """A hash of the body: a repeat is the same row."""
+    tenant_id: str
+    """The number's; ``*`` for nobody's. Only admins see any of them."""
+    kind: str
+    reason: str
+    """The error's type: its text may hold what a person wrote."""
+    account_id: str | None = None
+    phone_number_id: str | None = None
+    body: str = Field(sa_column=Column(Text, nullable=False))
+    """A request of Meta's with this part alone, as JSON in ASCII; cut if ``size`` (bytes) is more."""
+    size: int
+    tries: int = 0
+    tried_at: datetime | None = time_column()
+    received_at: datetime = time_column(nullable=False, index=True)
+
+
 class Alert(SQLModel, table=True):
     """Something a person must know: what, since when, and what to do."""
 

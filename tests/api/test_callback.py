@@ -11,9 +11,10 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from sqlalchemy import text as sql
 from sqlmodel import Session
 
-from pytake.storage import callbacks, messages, numbers, opt_outs
+from pytake.storage import callbacks, messages, numbers, opt_outs, receipts
 from pytake.storage.tables import InboundMessage, PhoneNumber
 from tests.stack import Stack, eventually, fresh_number, fresh_recipient
 
@@ -371,6 +372,93 @@ async def test_what_is_not_durable_is_500_and_meta_tries_again(
     response = await post(stack, envelope(statuses(status("wamid.x", "sent"))))
     assert response.status_code == 500
     assert "disk full" not in response.text
+
+
+async def set_aside(stack: Stack, number: str) -> list[dict[str, Any]]:
+    listed = (await stack.api.get("/api/v1/whatsapp/set-aside", params={"limit": 100})).json()
+    return [part for part in listed["parts"] if part["phone_number_id"] == number]
+
+
+async def test_what_cannot_be_stored_is_set_aside_alone_and_can_be_tried_again(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two parts meet a fault of the store's: the other 38 of the request are stored all the same."""
+    number, sender = await stack.register(), fresh_recipient()
+    good = [text(sender) for _ in range(20)]
+    ids = [f"msg_{time.time_ns()}{i}" for i in range(18)]
+    bad = text(sender, text={"body": "a bad one"})
+    receipt = status(f"wamid.{uuid4().hex}", "read", recipient_id="bad")
+    body = envelope(
+        said(number, *good[:7], bad, *good[7:]),
+        statuses(
+            *(status(f"wamid.{i}", "sent", biz_opaque_callback_data=i) for i in ids),
+            receipt,
+            number=number,
+        ),
+    )
+    insert, apply = callbacks.store_inbound, receipts.apply
+
+    def broken(session: Session, items: list[Any], *args: Any, **more: Any) -> Any:
+        if any(item.wamid == bad["id"] for item in items):
+            session.execute(sql("INSERT INTO contact (phone_number_id) VALUES ('x')"))
+        return insert(session, items, *args, **more)
+
+    def raises(session: Session, items: list[Any], at: Any) -> Any:
+        if any(item.recipient == "bad" for item in items):
+            raise ValueError(receipt["id"])
+        return apply(session, items, at)
+
+    with monkeypatch.context() as faults:
+        faults.setattr("pytake.storage.callbacks.store_inbound", broken)
+        faults.setattr("pytake.storage.receipts.apply", raises)
+        for _ in range(2):  # and once more, as Meta may
+            assert (await post(stack, body)).status_code == 200
+        parts = {part["kind"]: part for part in await set_aside(stack, number)}
+        assert sorted(parts) == ["messages", "statuses"]
+        assert receipt["id"] not in parts["statuses"]["reason"]
+        again = f"/api/v1/whatsapp/set-aside/{parts['messages']['id']}/replay"
+        refused = await stack.api.post(again)
+        assert refused.status_code == 409, refused.text
+        assert [part["tries"] for part in await set_aside(stack, number)].count(1) == 1
+    with Session(stack.database.engine) as session:
+        assert all(session.get(InboundMessage, item["id"]) for item in good)
+        assert session.get(InboundMessage, bad["id"]) is None
+        assert all(messages.get(session, message_id) for message_id in ids)
+        (alert,) = [a for a in numbers.open_alerts(session, "*") if a.kind == "callback_set_aside"]
+        assert "set-aside" in alert.advice
+    for part in parts.values():
+        response = await stack.api.post(f"/api/v1/whatsapp/set-aside/{part['id']}/replay")
+        assert response.status_code == 204, response.text
+    assert await set_aside(stack, number) == []
+    with Session(stack.database.engine) as session:
+        kept = session.get_one(InboundMessage, bad["id"])
+        assert (kept.payload, kept.phone_number_id) == (bad, number)
+        found = messages.get(session, f"wamid:{receipt['id']}")
+        assert found is not None
+        assert found.status == "read"
+        assert "callback_set_aside" not in [a.kind for a in numbers.open_alerts(session, "*")]
+
+
+async def test_nothing_is_acknowledged_that_there_is_no_room_for(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, good, bad = await stack.register(), text("5511"), text("5511")
+    insert = callbacks.store_inbound
+
+    def broken(session: Session, items: list[Any], *args: Any, **more: Any) -> Any:
+        if any(item.wamid == bad["id"] for item in items):
+            raise KeyError("x")
+        return insert(session, items, *args, **more)
+
+    with monkeypatch.context() as faults:
+        faults.setattr("pytake.storage.callbacks.store_inbound", broken)
+        faults.setattr("pytake.storage.set_aside.MAX_ROWS", 0)
+        assert (await post(stack, envelope(said(number, good, bad)))).status_code == 500
+    with Session(stack.database.engine) as session:
+        assert session.get(InboundMessage, good["id"]) is not None
+    assert (await post(stack, envelope(said(number, good, bad)))).status_code == 200
+    with Session(stack.database.engine) as session:
+        assert session.get(InboundMessage, bad["id"]) is not None
 
 
 async def test_a_read_receipt_before_our_record_is_not_lost(stack: Stack) -> None:

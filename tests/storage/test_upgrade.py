@@ -15,7 +15,7 @@ from pytake.storage import conversations, ended, engine, number_owners, send_cla
 from pytake.storage.callbacks import unsignalled
 from pytake.storage.engine import Database
 from pytake.storage.numbers import open_alerts
-from pytake.storage.tables import InboundMessage, Message
+from pytake.storage.tables import CallbackUpdate, InboundMessage, Message
 from tests.storage.test_receipts import NOW
 
 _ROWS = (
@@ -26,6 +26,10 @@ _ROWS = (
     (
         "INSERT INTO alert (tenant_id, phone_number_id, kind, severity, code, title, advice, since) "
         "VALUES ('t', '1', 'number_held', 'critical', 190, 'Access token expired', 'x', :at)"
+    ),
+    (
+        "INSERT INTO callback_update (id, tenant_id, field, payload, received_at) "
+        "VALUES ('u', 't', 'account_alerts', '{}', :at)"
     ),
     (
         "INSERT INTO message (id, tenant_id, phone_number_id, recorded, generation, status, status_rank, check_window, "
@@ -57,6 +61,8 @@ def test_a_filled_database_of_the_schema_before_is_upgraded(own_database_url: st
         assert session.get_one(InboundMessage, "w").signalled_at == NOW
         assert unsignalled(session, NOW.replace(year=2030)) == []
         assert session.get_one(Message, "m").status == "read"
+        kept = session.get_one(CallbackUpdate, "u")
+        assert (kept.field, kept.account_id, kept.sent_at) == ("account_alerts", None, None)
         (alert,) = open_alerts(session, "t")
         assert (alert.title, alert.detail) == ("Access token expired", "")
         assert conversations.get_reply(session, "w") is None

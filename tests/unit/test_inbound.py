@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pytake.domain.recipients import is_phone_number_id
 from pytake.storage.tables import iso
 from pytake.whatsapp import callback_json
+from pytake.whatsapp.callback_parts import envelope, split
 from pytake.whatsapp.inbound import Callback, parse, signature_matches
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -163,6 +164,22 @@ def test_an_id_of_a_number_is_digits(number: Any) -> None:
 def test_a_group_is_marked() -> None:
     callback = _parse(messages=[_said(), _said(group_id="g1")])
     assert [message.group_id for message in callback.messages] == [None, "g1"]
+
+
+@given(values, values)
+def test_a_part_alone_is_read_as_the_same_part(status: object, other: object) -> None:
+    good = {"id": "w", "status": "read", "timestamp": "1760000000"}
+    value = {
+        "metadata": {"phone_number_id": "1"},
+        "contacts": [{"wa_id": "5511", "profile": {"name": "Ana"}}],
+        "statuses": [good, {**good, "status": "captured"}, status],
+        "messages": [_said(), _said(group_id="g")],
+    }
+    changes = [{"field": "messages", "value": value}, {"field": "x", "value": {"other": other}}]
+    parts = split(parse({"entry": [{"id": "7", "time": 1_760_000_000, "changes": changes}]}, NOW))
+    assert len(parts) >= 6
+    for part in parts:
+        assert [part] == split(parse(envelope(part), NOW))
 
 
 def test_the_time_of_an_entry_is_read_in_seconds_and_milliseconds() -> None:
