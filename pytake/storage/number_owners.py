@@ -59,6 +59,7 @@ def add(
         raise NumberError(
             f"the number belongs to tenant {number.tenant_id!r}: `pytake number move` moves it"
         )
+    numbers.no_longer_unknown(session, phone_number_id)
     return _change(session, number, given)
 
 

@@ -81,8 +81,13 @@ def register(
     set_rate(number, rate)
     number.tier, number.portfolio_id = tier, portfolio_id
     session.add(number)
-    alerts.end(session, ("number_unregistered",), clock.now(), phone_number_id=phone_number_id)
+    no_longer_unknown(session, phone_number_id)
     return number
+
+
+def no_longer_unknown(session: Session, phone_number_id: str) -> None:
+    """End the alert of messages that came for the number before it was registered."""
+    alerts.end(session, ("number_unregistered",), clock.now(), phone_number_id=phone_number_id)
 
 
 def register_configured(

@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import text as sql
 from sqlmodel import Session
 
-from pytake.storage import callbacks, messages, numbers, opt_outs, receipts
+from pytake.storage import callbacks, messages, number_owners, numbers, opt_outs, receipts
+from pytake.storage.number_owners import Options
 from pytake.storage.tables import InboundMessage, PhoneNumber
 from tests.stack import Stack, eventually, fresh_number, fresh_recipient
 
@@ -288,9 +289,8 @@ async def test_a_number_that_is_nobodys_is_heard_and_not_taken(stack: Stack) -> 
     (alert,) = await alerts()
     assert alert["kind"] == "number_unregistered"
     assert f"pytake number add {number}" in alert["advice"]
-    await stack.database.write(
-        numbers.register, number, tenant_id="t", portfolio_id=f"p{number}", rate=80, tier="TIER_1K"
-    )
+    options = Options(rate=80, portfolio_id=f"p{number}", tier="TIER_1K")
+    await stack.database.write(number_owners.add, number, "t", options, options)
     assert await alerts() == []
 
 
