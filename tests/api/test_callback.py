@@ -278,7 +278,7 @@ async def test_a_number_that_is_nobodys_is_heard_and_not_taken(stack: Stack) -> 
         assert found is not None
         assert (found.tenant_id, found.status) == ("*", "delivered")
         assert session.get(PhoneNumber, number) is None
-    assert await stack.database.read(callbacks.last_inbound_at, number, sender) is None
+    assert await stack.database.read(callbacks.last_inbound_at, number, sender, None) is None
     assert (await stack.stats())["rate_limit"]["tier"] == before["rate_limit"]["tier"]
 
     async def alerts() -> list[dict[str, Any]]:
@@ -299,7 +299,7 @@ async def test_a_group_opens_no_window_and_opts_nobody_out(stack: Stack) -> None
     number, sender = await stack.register(tenant=owner), fresh_recipient()
     message = text(sender, group_id="g1", text={"body": "parar"})
     assert (await post(stack, envelope(said(number, message)))).json()["messages"] == 1
-    assert await stack.database.read(callbacks.last_inbound_at, number, sender) is None
+    assert await stack.database.read(callbacks.last_inbound_at, number, sender, None) is None
     with Session(stack.database.engine) as session:
         kept = session.get_one(InboundMessage, message["id"])
         assert (kept.group_id, kept.signalled_at is not None) == ("g1", True)
@@ -311,7 +311,7 @@ async def test_a_message_of_the_year_1_mutes_nobody(stack: Stack) -> None:
     for seconds in ("-62135596800", str(int(time.time()))):
         body = envelope(said(number, text(sender, timestamp=seconds)))
         assert (await post(stack, body)).status_code == 200
-    last = await stack.database.read(callbacks.last_inbound_at, number, sender)
+    last = await stack.database.read(callbacks.last_inbound_at, number, sender, None)
     assert last is not None
     assert time.time() - last.timestamp() < 60
 
@@ -348,8 +348,11 @@ async def test_both_spellings_and_user_ids_are_contacts(stack: Stack) -> None:
         ],
     }  # fmt: skip
     assert (await post(stack, envelope(value))).json()["messages"] == 2
-    assert await stack.database.read(callbacks.last_inbound_at, number, "5561994013828") is not None
-    assert await stack.database.read(callbacks.last_inbound_at, number, "BR.abc1") is not None
+    assert (
+        await stack.database.read(callbacks.last_inbound_at, number, "5561994013828", None)
+        is not None
+    )
+    assert await stack.database.read(callbacks.last_inbound_at, number, "BR.abc1", None) is not None
 
 
 async def test_a_user_id_can_be_written_to(stack: Stack) -> None:
