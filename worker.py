@@ -38,8 +38,10 @@ from activities.snapshots import SnapshotActivities
 from activities.sweeping import sweeping
 from activities.webhook_dispatch import Dispatcher
 from activities.webhook_replay import ReplayActivities
+from activities.webhook_turns import activity_slots
 from pytake import event_loop, telemetry, temporal
 from pytake.domain.limits import send_window
+from pytake.domain.slots import SlotLimits
 from pytake.heartbeat import beating
 from pytake.logs import configure_logging
 from pytake.payload_codec import codec_of
@@ -186,7 +188,7 @@ def build_workers(
             client,
             task_queue=temporal.DELIVERY_QUEUE,
             activities=[webhooks.deliver_webhook],
-            max_concurrent_activities=20 * settings.webhook_concurrency,
+            max_concurrent_activities=activity_slots(_delivery_slots(settings)),
             interceptors=context,
             graceful_shutdown_timeout=grace,
             deployment_config=deployment,
@@ -287,7 +289,17 @@ def reply_policy(settings: Settings) -> ReplyPolicy:
 def _delivery_policy(settings: Settings) -> DeliveryPolicy:
     after = timedelta(hours=settings.webhook_disable_hours)
     rule = DisableRule(after, settings.webhook_disable_failures)
-    return DeliveryPolicy(settings.webhook_concurrency, rule)
+    shortest = timedelta(seconds=settings.webhook_min_backoff_seconds)
+    return DeliveryPolicy(_delivery_slots(settings), rule, shortest)
+
+
+def _delivery_slots(settings: Settings) -> SlotLimits:
+    total = 20 * settings.webhook_concurrency
+    return SlotLimits(
+        total=total,
+        per_endpoint=settings.webhook_concurrency,
+        per_tenant=min(settings.webhook_tenant_concurrency, total // 2),
+    )
 
 
 def _vault(settings: Settings) -> Vault | None:

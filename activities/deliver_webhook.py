@@ -7,7 +7,6 @@ import asyncio
 import random
 import time
 import traceback
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +21,7 @@ from temporalio.service import RPCError
 
 from activities.webhook_auth import Authenticator, AuthError
 from activities.webhook_dispatch import Dispatcher
+from activities.webhook_turns import Turns
 from pytake.clock import now
 from pytake.contracts import DeliveryInput, DeliveryOutcome, DeliveryResult, delivery_workflow_id
 from pytake.domain.delivery import (
@@ -30,13 +30,14 @@ from pytake.domain.delivery import (
     parse_retry_after,
     succeeded,
 )
+from pytake.domain.slots import Refusal, Slot, SlotLimits
 from pytake.settings import ConfigurationError
 from pytake.storage import deliveries
 from pytake.storage.deliveries import Attempt, DisableRule, Loaded
 from pytake.storage.engine import UNAVAILABLE, Database
 from pytake.storage.vault import Vault
 from pytake.storage.webhook_tables import WebhookEndpoint
-from pytake.telemetry import DELIVERIES, DELIVERY_SECONDS
+from pytake.telemetry import DELIVERIES, DELIVERY_DEFERRALS, DELIVERY_SECONDS
 from pytake.webhooks.client_certificates import ClientCertificate
 from pytake.webhooks.guard import BlockedUrlError
 from pytake.webhooks.signing import signature_headers, signing_key
@@ -47,16 +48,16 @@ _log = structlog.get_logger()
 _HEARTBEAT_SECONDS: Final = 5.0
 _ORDER_WAIT: Final = 30.0
 """Seconds until an ordered delivery looks again by itself; its predecessor wakes it sooner."""
-_BUSY_WAIT: Final = 5.0
-"""Seconds (and as many again by chance) until a delivery comes back to an endpoint that is busy."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
     """What the worker's settings say about deliveries."""
 
-    concurrency: int
+    slots: SlotLimits
     disable: DisableRule
+    shortest_wait: timedelta
+    """Before another attempt, whatever an endpoint's own plan says."""
 
 
 def plan_of(endpoint: WebhookEndpoint) -> RetryPlan:
@@ -81,7 +82,7 @@ class WebhookActivities:
         self._vault = vault
         self._dispatcher = dispatcher
         self._policy = policy
-        self._busy: Counter[str] = Counter()
+        self._turns = Turns(policy.slots)
         self._authenticator = Authenticator(http)
 
     @activity.defn
@@ -108,32 +109,38 @@ class WebhookActivities:
             return await self._discard(request)
         if loaded.waits_for is not None:
             return _defer("order", _ORDER_WAIT, waited)
-        if self._busy[endpoint.id] >= self._policy.concurrency:
-            return _defer("busy", _BUSY_WAIT * (1 + random.random()), waited)  # noqa: S311 - jitter
-        self._busy[endpoint.id] += 1
+        slot = await self._turns.take(endpoint.tenant_id, endpoint.id, endpoint.updated_at)
+        if isinstance(slot, Refusal):
+            return self._refused(request, slot.value, waited)
         living = asyncio.create_task(_heartbeats())
         number = loaded.delivery.attempts + 1
-        attempting = asyncio.create_task(self._attempt(request, loaded, endpoint, number))
+        attempting = asyncio.create_task(self._attempt(request, loaded, endpoint, number, slot))
         try:
             return await asyncio.shield(attempting)
         except asyncio.CancelledError:
             return await attempting  # a request under way is finished and logged, cancelled or not
         finally:
-            self._busy[endpoint.id] -= 1
             living.cancel()
 
     async def _attempt(
-        self, request: DeliveryInput, loaded: Loaded, endpoint: WebhookEndpoint, number: int
+        self,
+        request: DeliveryInput,
+        loaded: Loaded,
+        endpoint: WebhookEndpoint,
+        number: int,
+        slot: Slot,
     ) -> DeliveryResult:
         started, at = time.monotonic(), now()
         answer: Answer | None = None
         error: str | None = None
         blocked = False
+        answered: bool | None = False
         try:
             answer = await self._post(loaded, endpoint)
+            answered = True
         except BusyError:
-            waited = activity.info().attempt - 1
-            return _defer("busy", _BUSY_WAIT * (1 + random.random()), waited)  # noqa: S311 - jitter
+            answered = None
+            return self._refused(request, "resolver_busy", activity.info().attempt - 1)
         except BlockedUrlError as problem:
             error, blocked = f"blocked: {problem}", True
         except (DeliveryError, AuthError, ConfigurationError) as problem:
@@ -147,6 +154,8 @@ class WebhookActivities:
                 error=type(problem).__name__,
                 where=_where(problem),
             )
+        finally:
+            self._turns.give_back(slot, answered=answered)
         duration = (time.monotonic() - started) * 1000
         ok = answer is not None and succeeded(answer.status)
         DELIVERIES.labels("delivered" if ok else "failed").inc()
@@ -158,7 +167,8 @@ class WebhookActivities:
         delay = None
         if not ok and not final:
             after = parse_retry_after((answer.headers if answer else {}).get("retry-after"), now())
-            delay = timedelta(seconds=plan_of(endpoint).delay(number, random.random(), after))  # noqa: S311 - jitter
+            wanted = plan_of(endpoint).delay(number, random.random(), after)  # noqa: S311 - jitter
+            delay = max(timedelta(seconds=wanted), self._policy.shortest_wait)
         log = Attempt(
             attempt=number, at=at, ok=ok, duration_ms=duration,
             status=answer.status if answer else None, headers=answer.headers if answer else None,
@@ -177,6 +187,14 @@ class WebhookActivities:
             await self._wake_successor(request, DeliveryStatus.DELIVERED)
             return DeliveryResult(outcome=DeliveryOutcome.DELIVERED, attempts_spent=number)
         raise _failure(error or "failed", retry=not final, delay=delay)
+
+    def _refused(self, request: DeliveryInput, reason: str, waited: int) -> DeliveryResult:
+        """Come back later: each time after longer, so that what waits for long costs little."""
+        DELIVERY_DEFERRALS.labels(reason).inc()
+        wait = self._turns.wait(request.tenant_id, request.endpoint_id, request.waits)
+        result = _defer(reason, wait * (1 + random.random()), waited)  # noqa: S311 - jitter
+        result.waits = request.waits + 1
+        return result
 
     async def _post(self, loaded: Loaded, endpoint: WebhookEndpoint) -> Answer:
         if self._vault is None:

@@ -232,6 +232,8 @@ class DeliveryInput(Contract):
     rate: float
     timeout_seconds: float
     attempts_spent: int = 0
+    waits: int = 0
+    """How often, one after the other, there was no slot for it."""
 
 
 class DeliveryOutcome(StrEnum):
@@ -250,6 +252,7 @@ class DeliveryResult(Contract):
     reason: str = ""
     wait_seconds: float = 0
     attempts_spent: int = 0
+    waits: int = 0
 
 
 class ReplayInput(Contract):

@@ -128,6 +128,12 @@ class Settings(BaseSettings):
     webhook_concurrency: int = Field(
         default=10, ge=1, le=1000, validation_alias="PYTAKE_WEBHOOK_CONCURRENCY"
     )
+    webhook_tenant_concurrency: int = Field(
+        default=40, ge=1, le=10_000, validation_alias="PYTAKE_WEBHOOK_TENANT_CONCURRENCY"
+    )
+    webhook_min_backoff_seconds: float = Field(
+        default=1.0, ge=0.05, le=3600, validation_alias="PYTAKE_WEBHOOK_MIN_BACKOFF_SECONDS"
+    )
     webhook_disable_hours: float = Field(
         default=120.0, ge=0, validation_alias="PYTAKE_WEBHOOK_DISABLE_HOURS"
     )

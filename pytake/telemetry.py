@@ -45,6 +45,11 @@ DEFERRALS: Final = Counter(
 DELIVERIES: Final = Counter(
     "pytake_webhook_deliveries", "Attempts to deliver an event to a tenant's endpoint", ["result"]
 )
+DELIVERY_DEFERRALS: Final = Counter(
+    "pytake_webhook_deferrals",
+    "Deliveries that had to wait for their endpoint, by why; waits are not attempts",
+    ["reason"],
+)
 DELIVERY_SECONDS: Final = Histogram(
     "pytake_webhook_delivery_seconds", "Attempts to deliver an event", buckets=_FAST
 )

@@ -107,6 +107,7 @@ def make_settings(directory: Path, database_url: str | None = None, **changes: A
         "workflow_sandbox": True,
         "retention_days": 0,
         "reconcile_seconds": 0,
+        "webhook_min_backoff_seconds": 0.1,
         **changes,
     }
     values.setdefault("whatsapp_api_base_url", f"http://127.0.0.1:{values['sandbox_port']}")

@@ -77,6 +77,7 @@ class WebhookDeliveryWorkflow:
             if result.outcome is not DeliveryOutcome.DEFERRED:
                 return result
             delivery.attempts_spent += result.attempts_spent
+            delivery.waits = result.waits
             with suppress(TimeoutError):
                 await workflow.wait_condition(
                     lambda: self._resumed, timeout=timedelta(seconds=result.wait_seconds)

@@ -1,0 +1,79 @@
+"""Endpoints of one tenant that accept a request and never answer it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.hooks import configure, delivery, send, until
+from tests.stack import Stack, eventually, make_settings, running_stack
+
+HANGING = 24
+TIMEOUT = 45.0
+
+
+class Silent:
+    """Holds every request until it is let go."""
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.most = 0
+        self.let_go = asyncio.Event()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open += 1
+        self.most = max(self.most, self.open)
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            await self.let_go.wait()
+            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        finally:
+            self.open -= 1
+            writer.close()
+
+
+@pytest.fixture
+async def small_stack(own_temporal_address: str, tmp_path: Path) -> AsyncIterator[Stack]:
+    """A worker with 20 slots for deliveries, one for each endpoint at most."""
+    settings = make_settings(tmp_path, webhook_concurrency=1)
+    async with running_stack(settings, own_temporal_address) as stack:
+        yield stack
+
+
+async def test_24_hanging_endpoints_of_one_tenant_stop_nobody_elses_webhooks(
+    small_stack: Stack,
+) -> None:
+    silent = Silent()
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    answering = await asyncio.start_server(_answer, "127.0.0.1", 0)
+    good = f"http://127.0.0.1:{answering.sockets[0].getsockname()[1]}/"
+    for _ in range(HANGING):
+        await configure(small_stack, "bad", url, timeout_seconds=TIMEOUT, max_retries=0)
+    await configure(small_stack, "good", good)
+    first = [await send(small_stack, "bad") for _ in range(2)]
+
+    async def hangs() -> bool:
+        return silent.open >= 5
+
+    await eventually(hangs)
+    started = time.monotonic()
+    sent = [await send(small_stack, "good") for _ in range(5)]
+    for event in sent:
+        view = await until(small_stack, event["deliveries"][0], "delivered", TIMEOUT)
+        assert view["attempts"] == 1
+    assert time.monotonic() - started < 30, "nothing waited for a time-out"
+    assert silent.most <= 10, "half of the slots are out of one tenant's reach"
+    views = [await delivery(small_stack, one) for event in first for one in event["deliveries"]]
+    assert all(view["attempts"] == 0 for view in views), "a wait is no attempt"
+    silent.let_go.set()
+    server.close()
+    answering.close()
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    writer.close()
