@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from api import tiers
 from api.callback_events import callback_events
+from api.callback_notices import tell_of_accounts
 from api.callback_owners import Owners, owners_of
 from api.callback_updates import apply_updates
 from api.tiers import LimitChange
@@ -74,6 +75,7 @@ def store(session: Session, callback: Callback, settings: Settings) -> Stored:
         waiting = []
     told = callback_events(callback.messages, [update for _, update in fresh], limits, owners, at)
     raised += events.emit(session, list(told), at)
+    raised += tell_of_accounts(session, [update for _, update in fresh], owners, at)
     raised += apply_updates(session, [item for item, _ in fresh], owners, settings, at)
     return Stored(changed, raised, limits, waiting)
 

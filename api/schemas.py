@@ -277,6 +277,7 @@ class NumberView(BaseModel):
 class AlertView(BaseModel):
     """Something a person must know."""
 
+    id: int
     kind: str
     severity: str
     phone_number_id: str | None

@@ -1,6 +1,8 @@
 """Numbers: how fast they may go, pausing and resuming them, and alerts."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path
 from sqlmodel import Session
 from temporalio.service import RPCError
 
@@ -17,7 +19,7 @@ from api.routes.auto_responder import NumberQuery
 from api.schemas import AlertView, NumberView
 from pytake.clock import now
 from pytake.domain.health import NumberHealth, score
-from pytake.storage import numbers, snapshots
+from pytake.storage import alerts, numbers, snapshots
 from pytake.storage.metrics_tables import NumberSnapshot
 from pytake.storage.tables import PhoneNumber
 
@@ -25,6 +27,7 @@ router = APIRouter(prefix="/api/v1/whatsapp", tags=["whatsapp"])
 
 _COMMON = documented(UnauthorizedError, UnavailableError)
 _ONE = _COMMON | documented(NotFoundError)
+_BAD = documented(InvalidRequestError)
 
 
 @router.get("/numbers", responses=_COMMON | documented(InvalidRequestError))
@@ -59,6 +62,16 @@ async def list_alerts(services: ServicesDep, principal: PrincipalDep) -> list[Al
     """What needs a person's attention now, newest first."""
     rows = await services.database.read(numbers.open_alerts, principal.scope)
     return [AlertView.model_validate(row.model_dump()) for row in rows]
+
+
+@router.post("/alerts/{alert_id}/end", status_code=204, responses=_ONE | _BAD)
+async def end_alert(
+    alert_id: Annotated[int, Path(ge=1, lt=2**63)], services: ServicesDep, principal: PrincipalDep
+) -> None:
+    """End an alert that was seen to, such as a violation that Meta reported."""
+    ended = await services.database.write(alerts.end_by_hand, alert_id, principal.scope, now())
+    if not ended:
+        raise NotFoundError(f"no alert {alert_id}")
 
 
 async def _check(services: Services, principal: Principal, phone_number_id: str) -> None:

@@ -26,6 +26,20 @@ class EventType(StrEnum):
     NUMBER_LIMIT_CHANGED = "number.limit_changed"
     NUMBER_HELD = "number.held"
     NUMBER_RESUMED = "number.resumed"
+    ACCOUNT_RESTRICTED = "account.restricted"
+    ACCOUNT_VIOLATION_REPORTED = "account.violation_reported"
+    ACCOUNT_DISABLED = "account.disabled"
+    ACCOUNT_REINSTATED = "account.reinstated"
+    ACCOUNT_PARTNER_REMOVED = "account.partner_removed"
+    ACCOUNT_OFFBOARDED = "account.offboarded"
+    ACCOUNT_RECONNECTED = "account.reconnected"
+    ACCOUNT_DELETED = "account.deleted"
+    ACCOUNT_ALERT_RAISED = "account.alert_raised"
+    ACCOUNT_UPDATED = "account.updated"
+    """Any other ``account_update`` of Meta's."""
+    TEMPLATE_STATUS_CHANGED = "template.status_changed"
+    TEMPLATE_QUALITY_CHANGED = "template.quality_changed"
+    TEMPLATE_CATEGORY_CHANGED = "template.category_changed"
     WEBHOOK_DISABLED = "webhook.disabled"
 
 
@@ -99,6 +113,34 @@ class NumberEvent(BaseModel):
     after: str | None = None
 
 
+class AccountEvent(BaseModel):
+    """Meta says something of a WhatsApp Business account that numbers of yours belong to."""
+
+    account_id: str | None
+    phone_number_id: str | None = Field(default=None, description="Of the number it is about")
+    event: str = Field(description="Meta's name of it, such as ACCOUNT_RESTRICTION")
+    at: datetime
+    title: str
+    advice: str = Field(default="", description="What a person should do; empty if nothing")
+    update: dict[str, Any] = Field(description="As Meta sent it")
+
+
+class TemplateEvent(BaseModel):
+    """Meta changed the status, quality or category of a template."""
+
+    account_id: str | None
+    template_id: str | None
+    name: str
+    language: str | None = Field(description="As the API writes it, such as pt_BR")
+    at: datetime
+    before: str | None = None
+    after: str | None = None
+    reason: str | None = None
+    impending: bool = Field(default=False, description="A change of category that is yet to come")
+    advice: str = Field(default="", description="What a person should do; empty if nothing")
+    update: dict[str, Any] = Field(description="As Meta sent it")
+
+
 class DisabledEvent(BaseModel):
     """One of your endpoints was disabled; its events are kept as discarded and can be replayed."""
 
@@ -119,6 +161,8 @@ SCHEMAS: Final[dict[EventType, type[BaseModel]]] = {
     EventType.NUMBER_LIMIT_CHANGED: NumberEvent,
     EventType.NUMBER_HELD: NumberEvent,
     EventType.NUMBER_RESUMED: NumberEvent,
+    **{kind: AccountEvent for kind in EventType if kind.value.startswith("account.")},
+    **{kind: TemplateEvent for kind in EventType if kind.value.startswith("template.")},
     EventType.WEBHOOK_DISABLED: DisabledEvent,
 }
 """The schema of each type's ``data``."""

@@ -94,6 +94,126 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "Meta sends what was refused again for 7 days: mend the cause and replay what is listed at GET /api/v1/whatsapp/set-aside.",
         "A Meta reenvia o que foi recusado por 7 dias: corrija a causa e reprocesse o que está em GET /api/v1/whatsapp/set-aside.",
     ),
+    "account_restricted": (
+        "Meta restricts account {value}",
+        "A Meta restringiu a conta {value}",
+    ),
+    "account_restricted.advice": (
+        "See Business Support Home > Account for the reason; until the date given, what is restricted fails. Send nothing that people did not ask for, and appeal if it is wrong.",
+        "Veja o motivo em Início do Suporte para Empresas > Conta; até a data indicada, o que foi restrito falha. Não envie o que não foi pedido e conteste se houver engano.",
+    ),
+    "account_violation": (
+        "Meta reports a violation of its policy, account {value}",
+        "A Meta apontou uma violação de política, conta {value}",
+    ),
+    "account_violation.advice": (
+        "Stop what violates the policy now and appeal in Business Support Home if it is wrong: a further violation restricts or disables the account.",
+        "Pare já o que viola a política e conteste no Início do Suporte para Empresas se houver engano: outra violação restringe ou desativa a conta.",
+    ),
+    "account_disabled": (
+        "Meta disables account {value}",
+        "A Meta desativa a conta {value}",
+    ),
+    "account_disabled.advice": (
+        "Nothing goes out from its numbers from that date on. Ask for a review in Business Support Home; pause the numbers so that messages wait.",
+        "A partir dessa data nada sai dos números dela. Peça uma análise no Início do Suporte para Empresas; pause os números para que as mensagens esperem.",
+    ),
+    "account_partner_removed": (
+        "The app lost its access to account {value}",
+        "O app perdeu o acesso à conta {value}",
+    ),
+    "account_partner_removed.advice": (
+        "Its messages fail and its callbacks end. Have the account's owner share it with the app again, in Business settings > Partners.",
+        "As mensagens falham e os webhooks param. Peça ao dono da conta que a compartilhe de novo com o app, em Configurações do negócio > Parceiros.",
+    ),
+    "account_offboarded": (
+        "The account was taken off the platform: {value}",
+        "A conta saiu da plataforma: {value}",
+    ),
+    "account_offboarded.advice": (
+        "Its numbers cannot send until it is connected again: go through the sign-up once more.",
+        "Os números dela não enviam até que seja conectada de novo: refaça o cadastro.",
+    ),
+    "account_deleted": (
+        "The account was deleted: {value}",
+        "A conta foi excluída: {value}",
+    ),
+    "account_deleted.advice": (
+        "Its numbers cannot send any more: move them to another account, and register them there.",
+        "Os números dela não enviam mais: mova-os para outra conta e cadastre-os lá.",
+    ),
+    "account_alert": (
+        "Meta's alert for account {value}",
+        "Alerta da Meta para a conta {value}",
+    ),
+    "account_alert.advice": (
+        "Open Business Support Home and follow what Meta asks for, then end this alert.",
+        "Abra o Início do Suporte para Empresas e siga o que a Meta pede; depois encerre este alerta.",
+    ),
+    "template_paused": (
+        "Meta paused template {value}",
+        "A Meta pausou o modelo {value}",
+    ),
+    "template_paused.advice": (
+        "It is paused for its low quality: 3 hours the first time, 6 the second, then it is disabled. Do not send it meanwhile; change its text or its audience.",
+        "Foi pausado por baixa qualidade: 3 horas na primeira vez, 6 na segunda, depois é desativado. Não o envie enquanto isso; mude o texto ou o público.",
+    ),
+    "template_disabled": (
+        "Meta disabled template {value}",
+        "A Meta desativou o modelo {value}",
+    ),
+    "template_disabled.advice": (
+        "It can be neither sent nor edited any more: make another with a better text, and send that.",
+        "Não pode mais ser enviado nem editado: crie outro com um texto melhor e envie esse.",
+    ),
+    "template_rejected": (
+        "Meta rejected template {value}",
+        "A Meta rejeitou o modelo {value}",
+    ),
+    "template_rejected.advice": (
+        "Edit it as the reason says and submit it again, or appeal, in WhatsApp Manager.",
+        "Edite-o conforme o motivo e envie de novo para análise, ou conteste, no Gerenciador do WhatsApp.",
+    ),
+    "template_flagged": (
+        "Meta flagged template {value}",
+        "A Meta sinalizou o modelo {value}",
+    ),
+    "template_flagged.advice": (
+        "Its quality is low: unless that improves it is disabled. Change its text or its audience.",
+        "A qualidade está baixa: se não melhorar, ele é desativado. Mude o texto ou o público.",
+    ),
+    "template_locked": (
+        "Meta locked template {value}",
+        "A Meta bloqueou a edição do modelo {value}",
+    ),
+    "template_locked.advice": (
+        "It cannot be edited for now: see WhatsApp Manager for the reason.",
+        "Ele não pode ser editado por ora: veja o motivo no Gerenciador do WhatsApp.",
+    ),
+    "template_quality_red": (
+        "The quality of template {value} is RED",
+        "A qualidade do modelo {value} está VERMELHA",
+    ),
+    "template_quality_red.advice": (
+        "Meta pauses templates of low quality: change its text or its audience before it does.",
+        "A Meta pausa modelos de baixa qualidade: mude o texto ou o público antes disso.",
+    ),
+    "template_recategorised": (
+        "Meta changed the category of template {value}",
+        "A Meta mudou a categoria do modelo {value}",
+    ),
+    "template_recategorised.advice": (
+        "Its price changes, and contacts who opted out of marketing get it no more if it is marketing now. Ask for a review in WhatsApp Manager within 60 days if it is wrong.",
+        "O preço muda, e quem saiu do marketing não o recebe mais se agora for marketing. Peça análise no Gerenciador do WhatsApp em até 60 dias se houver engano.",
+    ),
+    "template_category_impending": (
+        "Meta is about to change the category of template {value}",
+        "A Meta vai mudar a categoria do modelo {value}",
+    ),
+    "template_category_impending.advice": (
+        "Edit it so that it fits its category, or ask for a review in WhatsApp Manager, before the change.",
+        "Edite-o para que caiba na categoria, ou peça análise no Gerenciador do WhatsApp, antes da mudança.",
+    ),
     # Problems of asking Meta
     "problem.token": ("Meta refused the access token", "A Meta recusou o token de acesso"),
     "problem.token.advice": (

@@ -52,15 +52,33 @@ def end(
     now: datetime,
     *,
     phone_number_id: str | None = None,
-    detail: str | None = None,
+    subject: str = "",
+    tenants: set[str] | None = None,
+    not_after: datetime | None = None,
 ) -> None:
-    """End open alerts of these kinds: those of a number, or those with a detail, or both."""
+    """End open alerts of these kinds: of a number, about a subject (what ``detail`` begins with), of
+    these tenants, and only those that are no newer than what ends them.
+    """
     conditions: list[ColumnElement[bool]] = [
         col(Alert.kind).in_(kinds),
         col(Alert.ended_at).is_(None),
     ]
     if phone_number_id is not None:
         conditions.append(col(Alert.phone_number_id) == phone_number_id)
-    if detail is not None:
-        conditions.append(col(Alert.detail) == detail)
+    if subject:
+        conditions.append(col(Alert.detail).startswith(subject, autoescape=True))
+    if tenants is not None:
+        conditions.append(col(Alert.tenant_id).in_(tenants))
+    if not_after is not None:
+        conditions.append(col(Alert.since) <= not_after)
     session.execute(update(Alert).where(*conditions).values(ended_at=now))
+
+
+def end_by_hand(session: Session, alert_id: int, tenant_id: str | None, now: datetime) -> bool:
+    """End an alert that somebody has seen to; whether it is there (``None``: any tenant's)."""
+    alert = session.get(Alert, alert_id)
+    if alert is None or tenant_id not in (None, alert.tenant_id):
+        return False
+    alert.ended_at = alert.ended_at or now
+    session.add(alert)
+    return True

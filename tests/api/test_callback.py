@@ -17,6 +17,8 @@ from sqlmodel import Session
 from pytake.storage import callbacks, messages, number_owners, numbers, opt_outs, receipts
 from pytake.storage.number_owners import Options
 from pytake.storage.tables import InboundMessage, PhoneNumber
+from tests.hooks import configure, tenant
+from tests.receiver import Receiver
 from tests.stack import Stack, eventually, fresh_number, fresh_recipient
 
 PATH = "/api/v1/whatsapp/webhook"
@@ -292,6 +294,42 @@ async def test_a_number_that_is_nobodys_is_heard_and_not_taken(stack: Stack) -> 
     options = Options(rate=80, portfolio_id=f"p{number}", tier="TIER_1K")
     await stack.database.write(number_owners.add, number, "t", options, options)
     assert await alerts() == []
+
+
+async def test_a_restricted_account_is_an_event_and_an_alert_at_once(
+    stack: Stack, receiver: Receiver
+) -> None:
+    owner = tenant()
+    account = f"p{await stack.register(tenant=owner)}"
+    path = f"/account/{owner}"
+    await configure(stack, owner, receiver.script(path, 200), events=["account.restricted"])
+    value = {"event": "ACCOUNT_RESTRICTION", "restriction_info": [{"restriction_type": "R"}]}
+    body = envelope(value, field="account_update", account=account, at=int(time.time()))
+    for _ in range(2):
+        assert (await post(stack, body)).status_code == 200
+
+    async def alerts() -> list[dict[str, Any]]:
+        listed = (await stack.api.get("/api/v1/whatsapp/alerts")).json()
+        return [alert for alert in listed if account in alert["title"]]
+
+    (alert,) = await alerts()
+    assert (alert["kind"], alert["severity"]) == ("account_restricted", "critical")
+    assert alert["advice"]
+
+    async def told() -> bool:
+        return len(receiver.received[path]) > 0
+
+    await eventually(told)
+    (arrived,) = receiver.received[path]
+    event = json.loads(arrived.body)
+    assert event["type"] == "account.restricted"
+    assert (event["data"]["account_id"], event["data"]["update"]) == (account, value)
+    types = (await stack.api.get("/api/v1/webhooks/event-types")).json()
+    assert "account_id" in {t["type"]: t for t in types}[event["type"]]["schema"]["properties"]
+    end = f"/api/v1/whatsapp/alerts/{alert['id']}/end"
+    assert (await stack.api.post(end)).status_code == 204
+    assert await alerts() == []
+    assert (await stack.api.post("/api/v1/whatsapp/alerts/999999999/end")).status_code == 404
 
 
 async def test_a_group_opens_no_window_and_opts_nobody_out(stack: Stack) -> None:
