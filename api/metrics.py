@@ -1,7 +1,8 @@
 """What the metrics endpoints share: snapshots with their age, rates, risk factors, alerts."""
 
 import asyncio
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from sqlmodel import Session
@@ -17,7 +18,7 @@ from pytake.domain.errors import hold_rule, rule_for
 from pytake.domain.errors_pt import advice_in
 from pytake.domain.health import NumberHealth
 from pytake.domain.texts import Language, say
-from pytake.storage import figures, numbers, snapshots
+from pytake.storage import figures, number_owners, numbers, snapshots
 from pytake.storage.engine import UNAVAILABLE
 from pytake.storage.figures import Counts, Scope
 from pytake.storage.metrics_tables import NumberSnapshot
@@ -33,6 +34,8 @@ _READ_DROP: Final = 0.2
 _FEW: Final = 20
 """Fewer messages than this say nothing of a rate."""
 _OPT_OUTS_PER_THOUSAND: Final = 5.0
+_TEMPLATES: Final = 250
+"""Templates of an account that others use too, of which a tenant is told what is wrong with them."""
 _BAD_TEMPLATES: Final = ("PAUSED", "DISABLED", "REJECTED", "FLAGGED")
 
 
@@ -44,14 +47,28 @@ async def pick_number(
     Raises:
         NotFoundError: there is none of this id that the asker may see.
     """
-    wanted = phone_number_id or services.settings.phone_number_id
     rows = await services.database.read(numbers.visible, principal.scope)
-    found = next((row for row in rows if row.id == wanted), None)
-    if found is None and phone_number_id is None and rows:
-        found = rows[0]
+    if phone_number_id is None:
+        found = main_number(rows, principal.scope, services.settings.phone_number_id)
+    else:
+        found = next((row for row in rows if row.id == phone_number_id), None)
     if found is None:
-        raise NotFoundError(f"no number {wanted[:64]!r}")
+        wanted = f"number {phone_number_id[:64]!r}" if phone_number_id else "number of this tenant"
+        raise NotFoundError(f"no {wanted}")
     return found
+
+
+def main_number(
+    rows: Sequence[PhoneNumber], tenant_id: str | None, configured: str
+) -> PhoneNumber | None:
+    """The number that a tenant (``None``: everybody) is shown first: its own before a shared one, the
+    configured one before others.
+    """
+
+    def rank(row: PhoneNumber) -> tuple[bool, bool, str]:
+        return tenant_id not in (None, row.tenant_id), row.id != configured, row.id
+
+    return min(rows, key=rank, default=None)
 
 
 def scope_of(principal: Principal, number: PhoneNumber | None) -> Scope:
@@ -59,9 +76,24 @@ def scope_of(principal: Principal, number: PhoneNumber | None) -> Scope:
     return Scope(principal.scope, number.id if number else None)
 
 
-def owns(scope: Scope, number: PhoneNumber) -> bool:
+def owns(session: Session, scope: Scope, number: PhoneNumber) -> bool:
     """Whether what Meta counts of the number is the asker's: of a shared one it is everybody's."""
-    return scope.tenant_id in (None, number.tenant_id)
+    return scope.tenant_id is None or number_owners.only_user(
+        session, scope.tenant_id, PhoneNumber.id, number.id
+    )
+
+
+def owns_account(session: Session, scope: Scope, number: PhoneNumber) -> bool:
+    """The same of the number's whole account: of its templates."""
+    return scope.tenant_id is None or number_owners.only_user(
+        session, scope.tenant_id, PhoneNumber.portfolio_id, number.portfolio_id
+    )
+
+
+def since_owned(scope: Scope, number: PhoneNumber, day: date) -> bool:
+    """Whether what Meta said on a day (UTC) is for the asker: not what it said to an owner before."""
+    moved = number.owned_since
+    return scope.tenant_id is None or moved is None or day > moved.date()
 
 
 async def known_health(
@@ -222,9 +254,14 @@ def risk_factors(
     enough = week.delivered >= _FEW and before.delivered >= _FEW
     if enough and reading is not None and earlier and reading <= earlier * (1 - _READ_DROP):
         found("read_rate", "warning", {}, rate=reading, before=earlier)
-    if not owns(scope, number):
+    if scope.tenant_id not in (None, number.tenant_id):
         return factors
+    used = None
+    if not owns_account(session, scope, number):
+        used = {name for name, _ in figures.by_template(session, scope, at - WEEK, at, _TEMPLATES)}
     for template in snapshots.templates_of(session, number.portfolio_id):
+        if used is not None and template.name not in used:
+            continue
         named = {"name": template.name, "language": template.language}
         if template.status in _BAD_TEMPLATES:
             found("template", "warning", {}, status=template.status, **named)

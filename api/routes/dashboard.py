@@ -24,7 +24,7 @@ from pytake.domain.texts import Language, say
 from pytake.storage import figures, numbers, snapshots
 from pytake.storage.figures import Scope
 from pytake.storage.tables import PhoneNumber
-from pytake.temporal import NUMBER
+from pytake.temporal import NUMBER, TENANT
 
 router = APIRouter(prefix="/api/v1/whatsapp", tags=["whatsapp metrics"])
 
@@ -48,7 +48,7 @@ async def dashboard(
     if phone_number_id is None:
         rows = await metrics.read_or_503(services, numbers.visible, principal.scope)
     await _catch_up(services, main)
-    pending = await asyncio.gather(*(_in_flight(services, row.id) for row in rows))
+    pending = await asyncio.gather(*(_in_flight(services, row.id, principal.scope) for row in rows))
     scope = metrics.scope_of(principal, main if phone_number_id else None)
     snapshot = await metrics.read_or_503(services, snapshots.get, main.id)
     age = metrics.age_of(services, snapshot, language)
@@ -65,11 +65,13 @@ async def _catch_up(services: Services, number: PhoneNumber) -> None:
         await metrics.ask(services, number.id)
 
 
-async def _in_flight(services: Services, number: str) -> int:
+async def _in_flight(services: Services, number: str, tenant_id: str | None) -> int:
     query = (
         "WorkflowType IN ('MessageWorkflow', 'ScheduledMessageWorkflow') "
         f"AND ExecutionStatus = 'Running' AND {NUMBER.name} = '{number}'"
     )
+    if tenant_id is not None:
+        query += f" AND {TENANT.name} = '{tenant_id}'"
     return (await services.client.count_workflows(query)).count
 
 
@@ -83,7 +85,7 @@ def _dashboard(
 ) -> Dashboard:
     at = now()
     week = figures.total(session, scope, at - metrics.WEEK, at)
-    overview = [_overview(session, row, pending[row.id], at) for row in rows]
+    overview = [_overview(session, row, scope, pending[row.id], at) for row in rows]
     alerts = _alerts(session, rows, scope, age, at, language)
     advice = [alert.advice for alert in alerts]
     for row in rows:
@@ -101,10 +103,12 @@ def _dashboard(
     )
 
 
-def _overview(session: Session, row: PhoneNumber, pending: int, at: datetime) -> Overview:
+def _overview(
+    session: Session, row: PhoneNumber, scope: Scope, pending: int, at: datetime
+) -> Overview:
     snapshot = snapshots.get(session, row.id)
     fields = NumberHealth.model_validate(snapshot.body) if snapshot and snapshot.body else None
-    used, _ = figures.window_frees(session, row, at)
+    used, _ = figures.window_frees(session, row, at, scope.tenant_id)
     limit = numbers.daily_limit(row)
     return Overview(
         phone_number_id=row.id,
@@ -159,7 +163,7 @@ def _alerts(
         if alert.phone_number_id is None or alert.phone_number_id in mine
     ]
     for row in rows:
-        found += _state_alerts(session, row, at, language)
+        found += _state_alerts(session, row, scope, at, language)
     if age.problem is not None and age.age_seconds is not None:
         minutes = age.age_seconds / 60
         title = say("stale", language, minutes=minutes, problem=age.problem.title)
@@ -173,10 +177,10 @@ def _alerts(
 
 
 def _state_alerts(
-    session: Session, row: PhoneNumber, at: datetime, language: Language
+    session: Session, row: PhoneNumber, scope: Scope, at: datetime, language: Language
 ) -> list[AlertItem]:
     found = []
-    used, _ = figures.window_frees(session, row, at)
+    used, _ = figures.window_frees(session, row, at, scope.tenant_id)
     limit = numbers.daily_limit(row)
     if limit is not None and used >= _NEAR_LIMIT * limit:
         found.append(

@@ -163,7 +163,8 @@ def _analytics(
     periods = figures.counts(session, scope, edges)
     total = figures.total(session, scope, start, end)
     rows = snapshots.days_of(session, number.id, wanted.first, wanted.last)
-    by_day = {row.day: row for row in rows if metrics.owns(scope, number)}
+    whole = metrics.owns(session, scope, number)
+    by_day = {row.day: row for row in rows if whole and metrics.since_owned(scope, number, row.day)}
     daily = wanted.step == timedelta(days=1)
     meta_total = _meta(list(by_day.values())) if by_day else None
     timing = {
@@ -256,7 +257,7 @@ def _templates(
 ) -> list[TemplateCount]:
     ids = {t.name: t.template_id for t in snapshots.templates_of(session, number.portfolio_id)}
     theirs = snapshots.template_days(session, number.portfolio_id, wanted.first, wanted.last)
-    theirs = theirs if metrics.owns(scope, number) else {}
+    theirs = theirs if metrics.owns_account(session, scope, number) else {}
     return [
         TemplateCount(name=name, own=metrics.own(counts), meta=theirs.get(ids.get(name, "")))
         for name, counts in figures.by_template(session, scope, wanted.start, wanted.end)
@@ -288,7 +289,11 @@ def _quality(
     language: Language,
     age: DataAge,
 ) -> Quality:
-    changes = snapshots.changes(session, number.id)
+    changes = [
+        change
+        for change in snapshots.changes(session, number.id)
+        if metrics.since_owned(scope, number, change.at.date())
+    ]
     rated = [change for change in changes if change.field == "quality_rating"]
     factors = metrics.risk_factors(session, number, scope, now(), language)
     advice = [factor.advice for factor in factors]
@@ -333,7 +338,7 @@ def _limits(
 ) -> Limits:
     at = now()
     tier = parse_tier(number.reported_tier or number.tier)
-    used, frees = figures.window_frees(session, number, at)
+    used, frees = figures.window_frees(session, number, at, scope.tenant_id)
     limit = tier.daily_limit
     stopped = number.state in numbers.STOPPED
     return Limits(
@@ -346,7 +351,7 @@ def _limits(
         next_frees_at=frees,
         messages_per_second_allowed=number.base_rate,
         messages_per_second_current=0.0 if stopped else number.current_rate,
-        messages_per_second_used=figures.last_minute(session, number.id, at),
+        messages_per_second_used=figures.last_minute(session, scope, at),
         throttling=_throttling(number, language),
         next_tier=_next_tier(session, tier, scope, fields, at, language),
     )

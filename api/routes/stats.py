@@ -8,14 +8,14 @@ from typing import Final
 from fastapi import APIRouter
 from sqlmodel import Session
 
+from api import metrics
 from api.dependencies import PrincipalDep, Services, ServicesDep
 from api.errors import UnauthorizedError, UnavailableError, documented
 from api.schemas import RateLimit, Stats
 from pytake.clock import now
-from pytake.domain.limits import TIER_WINDOW
 from pytake.domain.priority import Priority
 from pytake.domain.status import DEAD_LETTERS, Observation
-from pytake.storage import heartbeats, messages, numbers
+from pytake.storage import figures, heartbeats, messages, numbers
 from pytake.storage.tables import PhoneNumber
 from pytake.temporal import HOLD, NUMBER, PRIORITY, TENANT
 
@@ -30,7 +30,8 @@ async def stats(services: ServicesDep, principal: PrincipalDep) -> Stats:
     """In flight from Temporal, finished from the database; a message is counted in one figure."""
     at = now()
     rows = await services.database.read(numbers.visible, principal.scope)
-    limits = await services.database.read(_rate_limits, rows)
+    main = metrics.main_number(rows, principal.scope, services.settings.phone_number_id)
+    limits = await services.database.read(_rate_limits, rows, principal.scope)
     finished = await services.database.read(messages.count_by_status, principal.scope)
     retrying = await services.database.read(messages.count_retrying, principal.scope, at - _OVERDUE)
     sending = await services.database.read(heartbeats.sending, principal.scope, at)
@@ -70,7 +71,7 @@ async def stats(services: ServicesDep, principal: PrincipalDep) -> Stats:
         failed=sum(finished.get(status, 0) for status in DEAD_LETTERS),
         cancelled=finished.get(Observation.CANCELLED, 0),
         dead_letter=sum(finished.get(status, 0) for status in DEAD_LETTERS),
-        rate_limit=limits.get(services.settings.phone_number_id) or _unused(services),
+        rate_limit=limits[main.id] if main else _unused(services),
         numbers=list(limits.values()),
     )
 
@@ -79,10 +80,12 @@ async def _count(services: Services, query: str) -> int:
     return (await services.client.count_workflows(query)).count
 
 
-def _rate_limits(session: Session, rows: list[PhoneNumber]) -> dict[str, RateLimit]:
+def _rate_limits(
+    session: Session, rows: list[PhoneNumber], tenant_id: str | None
+) -> dict[str, RateLimit]:
     limits = {}
     for row in rows:
-        used = numbers.window_used(session, row.portfolio_id, now() - TIER_WINDOW)
+        used, _ = figures.window_frees(session, row, now(), tenant_id)
         daily = numbers.daily_limit(row)
         limits[row.id] = RateLimit(
             phone_number_id=row.id,

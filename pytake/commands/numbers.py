@@ -104,13 +104,9 @@ def list_numbers(
 @app.command("show")
 def show(phone_number_id: Number) -> None:
     """Show a number, who may send from it, and what waits for it."""
-    from pytake.storage import number_owners, numbers
+    from pytake.storage import number_owners
 
-    _check_id(phone_number_id)
-    rows: list[PhoneNumber] = in_database(lambda database: database.read_now(numbers.visible, None))
-    row = next((row for row in rows if row.id == phone_number_id), None)
-    if row is None:
-        fail(f"no number {phone_number_id!r}")
+    row = _known(phone_number_id)
     tenants: list[str] = in_database(
         lambda database: database.read_now(number_owners.shared_with, _shares_of(phone_number_id))
     )
@@ -164,7 +160,7 @@ def remove(phone_number_id: Number, force: Force = False) -> None:
         )
     connected = _refuse_waiting(phone_number_id, force=force)
     row = _write(number_owners.remove, phone_number_id, now())
-    lifted, _ = _ask(_lift, phone_number_id)
+    lifted, reached = _ask(_lift, phone_number_id)
     typer.echo(f"{row.id}: removed. {_SOON}")
     typer.echo(
         "What still waits for it, or is taken within those seconds, becomes a dead letter. Messages, contacts, "
@@ -172,7 +168,7 @@ def remove(phone_number_id: Number, force: Force = False) -> None:
     )
     if lifted is None:
         typer.echo("Temporal cannot be reached: the rate of its queue stays there, without effect.")
-    _end(connected)
+    _end(connected or reached)
 
 
 @app.command("share")
@@ -231,6 +227,17 @@ def _check_id(phone_number_id: str) -> None:
         fail("PHONE_NUMBER_ID: digits only, at most 32")
 
 
+def _known(phone_number_id: str) -> "PhoneNumber":
+    from pytake.storage import numbers
+
+    _check_id(phone_number_id)
+    rows: list[PhoneNumber] = in_database(lambda database: database.read_now(numbers.visible, None))
+    row = next((row for row in rows if row.id == phone_number_id), None)
+    if row is None:
+        fail(f"no number {phone_number_id!r}")
+    return row
+
+
 def _tenant(tenant: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", tenant):
         fail("--tenant: letters, digits, '-', '_' and '.', at most 64")
@@ -277,7 +284,7 @@ def _refuse_waiting(phone_number_id: str, *, force: bool) -> bool:
     """Refuse, with counts, while something waits for the number; whether Temporal was asked."""
     from pytake.storage import number_owners
 
-    _check_id(phone_number_id)
+    _known(phone_number_id)
     if force:
         return False
     waiting, connected = _ask(_count, phone_number_id)

@@ -69,7 +69,7 @@ class Senders:
             return self._configured
         raise SenderError(
             "the tenant has no number: give it one with `pytake number add`, or let it use the "
-            f"installation's with `pytake number share {self._configured.phone_number_id}`"
+            "installation's with `pytake number share`"
         )
 
     def named(self, tenant_id: str, phone_number_id: str, *, any_owner: bool = False) -> Sender:

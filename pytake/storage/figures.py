@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, and_, case, cast, extract, func, or_, select
+from sqlalchemy import ColumnElement, Float, Select, and_, case, cast, extract, func, or_, select
 from sqlmodel import Session, col
 
 from pytake.domain.limits import TIER_WINDOW
 from pytake.domain.status import DEAD_LETTERS
+from pytake.storage import number_owners
 from pytake.storage.responder_tables import OptOut
 from pytake.storage.tables import InboundMessage, Message, PhoneNumber, WindowEntry
 
@@ -173,23 +174,42 @@ def reached_people(session: Session, scope: Scope, start: datetime) -> int:
 
 
 def window_frees(
-    session: Session, number: PhoneNumber, now: datetime
+    session: Session, number: PhoneNumber, now: datetime, tenant_id: str | None = None
 ) -> tuple[int, datetime | None]:
-    """Recipients counted in the rolling window, and when the first of them leaves it."""
-    used, oldest = session.execute(
-        select(func.count(), func.min(WindowEntry.last_at)).where(
-            col(WindowEntry.portfolio_id) == number.portfolio_id,
-            col(WindowEntry.last_at) > now - TIER_WINDOW,
+    """Recipients counted in the rolling window, and when the first of them leaves it.
+
+    ``tenant_id``: as that tenant may see it. Where others send from numbers of the portfolio too, that is
+    what its own templates used at most; the whole count would tell, message by message, whom they wrote to.
+    """
+    since = now - TIER_WINDOW
+    counted: Select[Any]
+    if tenant_id is None or number_owners.only_user(
+        session, tenant_id, PhoneNumber.portfolio_id, number.portfolio_id
+    ):
+        counted = select(col(WindowEntry.last_at).label("last_at")).where(
+            col(WindowEntry.portfolio_id) == number.portfolio_id, col(WindowEntry.last_at) > since
         )
-    ).one()
+    else:
+        counted = (
+            select(func.max(Message.accepted_at).label("last_at"))
+            .join(PhoneNumber, col(PhoneNumber.id) == col(Message.phone_number_id))
+            .where(
+                col(PhoneNumber.portfolio_id) == number.portfolio_id,
+                col(Message.tenant_id) == tenant_id,
+                col(Message.message_type) == "template",
+                col(Message.accepted_at) > since,
+            )
+            .group_by(col(Message.contact_key))
+        )
+    found = counted.subquery()
+    used, oldest = session.execute(select(func.count(), func.min(found.c.last_at))).one()
     return used, oldest + TIER_WINDOW if oldest else None
 
 
-def last_minute(session: Session, phone_number_id: str, now: datetime) -> float:
-    """Messages a second that Meta accepted of a number over the last minute."""
+def last_minute(session: Session, scope: Scope, now: datetime) -> float:
+    """Messages a second that Meta accepted over the last minute."""
     statement = select(func.count()).where(
-        col(Message.phone_number_id) == phone_number_id,
-        col(Message.accepted_at) > now - timedelta(minutes=1),
+        *_of(scope, Message), col(Message.accepted_at) > now - timedelta(minutes=1)
     )
     return round(session.scalars(statement).one() / 60, 2)
 

@@ -6,6 +6,7 @@ only what was given changes.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import delete, func, select, update
 from sqlmodel import Session, col
@@ -183,6 +184,27 @@ def shared_with(session: Session, phone_number_ids: list[str]) -> list[str]:
         .distinct()
     )
     return sorted(session.scalars(statement))
+
+
+def only_user(session: Session, tenant_id: str, column: Any, value: str) -> bool:
+    """Whether nobody but the tenant may send from the numbers with a value (an id, a portfolio): what is
+    known of these as a whole is then its own.
+    """
+    of_them = col(column) == value
+    theirs = select(col(PhoneNumber.id)).where(of_them, col(PhoneNumber.tenant_id) != tenant_id)
+    guests = (
+        select(col(NumberShare.tenant_id))
+        .join(
+            PhoneNumber,
+            (col(NumberShare.phone_number_id) == col(PhoneNumber.id))
+            | (
+                (col(NumberShare.phone_number_id) == INSTALLATION)
+                & col(PhoneNumber.shared).is_(True)
+            ),
+        )
+        .where(of_them, col(NumberShare.tenant_id) != tenant_id)
+    )
+    return all(session.scalars(found.limit(1)).first() is None for found in (theirs, guests))
 
 
 def senders(session: Session, configured: str, rate: float) -> Senders:

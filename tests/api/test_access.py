@@ -1,17 +1,25 @@
 """API keys: who may do what, and whose messages one sees."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from api.app import check_exposure
 from pytake.clock import now
+from pytake.contracts import new_message_id
 from pytake.settings import ConfigurationError
 from pytake.storage import keys
 from pytake.storage.engine import Database
-from tests.stack import EXAMPLE, Stack, fresh_recipient, make_settings, running_stack
+from pytake.storage.tables import Message
+from tests.stack import EXAMPLE, Stack, eventually, fresh_recipient, make_settings, running_stack
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +47,14 @@ async def guarded(
 
 def bearer(text: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {text}"}
+
+
+async def key_of(stack: Stack, tenant: str) -> dict[str, str]:
+    """A key of its own for a tenant."""
+    _, text = await stack.database.write(
+        keys.create, tenant_id=tenant, admin=False, name="", now=now()
+    )
+    return bearer(text)
 
 
 async def test_without_a_valid_key_nothing_is_answered(
@@ -127,6 +143,163 @@ async def test_a_tenant_sends_only_from_its_own_or_shared_numbers(
     assert (
         await stack.api.post(f"/api/v1/whatsapp/numbers/{shared}/pause", headers=bearer(texts["a"]))
     ).status_code == 404
+
+
+async def test_a_message_that_names_no_number_goes_out_from_the_tenants_own(
+    guarded: tuple[Stack, dict[str, str]],
+) -> None:
+    stack, _ = guarded
+    newcomer = await key_of(stack, "newcomer")
+    problem = await stack.send(to=fresh_recipient(), headers=newcomer, expect=422)
+    assert problem["errors"][0]["field"] == "phone_number_id"
+    assert stack.settings.phone_number_id not in str(problem)
+    number = await stack.register(tenant="newcomer")
+    sent = await stack.send(to=fresh_recipient(), headers=newcomer)
+    view = await stack.api.get(f"/api/v1/queue/message/{sent['message_id']}", headers=newcomer)
+    assert view.json()["phone_number_id"] == number
+    several = {await stack.register(tenant="several") for _ in range(2)}
+    problem = await stack.send(
+        to=fresh_recipient(), headers=await key_of(stack, "several"), expect=422
+    )
+    assert all(number in str(problem) for number in several)
+
+
+async def test_sending_tells_nothing_of_who_wrote_to_a_shared_number(
+    guarded: tuple[Stack, dict[str, str]],
+) -> None:
+    stack, texts = guarded
+    owner, guest = await key_of(stack, "default"), bearer(texts["a"])
+    stranger, writer = fresh_recipient(), fresh_recipient()
+    await stack.inbound(writer)
+    body = {"message_type": "text", "content": {"body": "oi"}}
+
+    async def send(to: str, headers: dict[str, str]) -> httpx.Response:
+        return await stack.api.post("/api/v1/queue/send", json={"to": to, **body}, headers=headers)
+
+    async def known() -> bool:
+        return (await send(writer, owner)).status_code == 202
+
+    await eventually(known)
+    assert (await send(writer, bearer(texts["admin"]))).status_code == 202
+    said, asked = [], []
+    for contact in (stranger, writer):
+        refused = await send(contact, guest)
+        assert refused.status_code == 422
+        said.append({key: value for key, value in refused.json().items() if key != "instance"})
+        # The welcome is for a first message: a guest's is the first, whoever wrote to the owner.
+        message = {"from": contact, "message": "oi", "explain": True}
+        tried = await stack.api.post("/api/v1/auto-responder/process", json=message, headers=guest)
+        asked.append(tried.json())
+    assert said[0] == said[1]
+    assert asked[0] == asked[1]
+    assert asked[0]["matched"]
+
+
+async def test_figures_of_a_shared_number_are_the_tenants_own(
+    guarded: tuple[Stack, dict[str, str]],
+) -> None:
+    stack, texts = guarded
+    mine, theirs, admin = bearer(texts["a"]), bearer(texts["b"]), bearer(texts["admin"])
+    shared = stack.settings.phone_number_id
+    later = (now() + timedelta(hours=1)).isoformat()
+
+    async def figures(headers: dict[str, str]) -> list[float]:
+        async def get(path: str) -> dict[str, Any]:
+            found = await stack.api.get(
+                f"/api/v1/{path}", headers=headers, params={"phone_number_id": shared}
+            )
+            assert found.status_code == 200, found.text
+            body: dict[str, Any] = found.json()
+            return body
+
+        limits, stats, first = (
+            await get("whatsapp/limits"), await get("queue/stats"), await get("whatsapp/dashboard"),
+        )  # fmt: skip
+        overview = next(row for row in first["overview"] if row["phone_number_id"] == shared)
+        return [
+            limits["used"], limits["messages_per_second_used"], stats["rate_limit"]["used_24h"],
+            overview["used_24h"], overview["pending"],
+        ]  # fmt: skip
+
+    before = await figures(mine)
+    whole: dict[str, Any] = {"headers": theirs, "phone_number_id": shared}
+    sent = await stack.send(to=fresh_recipient(), **whole)
+    await stack.send(to=fresh_recipient(), **whole, scheduled_for=later)
+
+    async def counted() -> bool:
+        path = f"/api/v1/queue/message/{sent['message_id']}"
+        seen = (await stack.api.get(path, headers=theirs)).json()
+        everything = await figures(admin)
+        await asyncio.sleep(0.2)  # a key may make 20 requests a second
+        return seen["status"] == "read" and all(figure > 0 for figure in everything)
+
+    await eventually(counted)
+    after = await figures(mine)
+    # What this tenant sent itself in the minute before leaves that figure; nothing else changes.
+    assert after[1] <= before[1]
+    del before[1], after[1]
+    assert after == before
+    assert (await figures(theirs))[0] >= 1, "its own"
+
+
+async def test_a_dead_letter_is_not_retried_from_a_number_that_is_anothers_by_now(
+    guarded: tuple[Stack, dict[str, str]],
+) -> None:
+    stack, texts = guarded
+    number, message_id = await stack.register(tenant="tenant-b"), new_message_id()
+    row = Message(
+        id=message_id, tenant_id="tenant-a", phone_number_id=number, recorded=True, status="dead",
+        created_at=now(), updated_at=now(), recipient="5561994013828", message_type="template",
+        content=EXAMPLE["content"], priority="High", max_attempts=5,
+    )  # fmt: skip
+    await stack.database.write(lambda session: session.add(row))
+    path = f"/api/v1/queue/message/{message_id}/retry"
+    refused = await stack.api.post(path, headers=bearer(texts["a"]))
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "phone_number_id"
+
+
+async def test_a_number_for_which_something_waits_is_removed_only_by_force(
+    guarded: tuple[Stack, dict[str, str]], own_temporal_address: str
+) -> None:
+    stack, _ = guarded
+    number, headers = await stack.register(tenant="leaving"), await key_of(stack, "leaving")
+    later = (now() + timedelta(hours=1)).isoformat()
+    sent = await stack.send(to=fresh_recipient(), headers=headers, scheduled_for=later)
+    path = f"/api/v1/queue/message/{sent['message_id']}"
+
+    async def listed() -> bool:
+        query = f"PyTakeNumber = '{number}' AND ExecutionStatus = 'Running'"
+        return (await stack.client.count_workflows(query)).count == 1
+
+    await eventually(listed)
+
+    def pytake(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ, "DATABASE_URL": stack.database.url, "TEMPORAL_ADDRESS": own_temporal_address,
+        }  # fmt: skip
+        return subprocess.run(
+            [sys.executable, "-m", "pytake.cli", "number", *arguments],
+            capture_output=True, text=True, env=environment,
+        )  # fmt: skip
+
+    refused = await asyncio.to_thread(pytake, "remove", number)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused
+    assert "1 scheduled messages" in refused.stderr
+    removed = await asyncio.to_thread(pytake, "remove", number, "--force")
+    assert removed.returncode == 0, removed
+    soon = (now() + timedelta(seconds=1)).isoformat()
+    moved = await stack.api.patch(path, json={"scheduled_for": soon}, headers=headers)
+    assert moved.status_code < 300, moved.text
+
+    async def dead() -> bool:
+        view = (await stack.api.get(path, headers=headers)).json()
+        await asyncio.sleep(0.2)
+        return (
+            view["status"] == "failed" and view["error"]["title"] == "The number is not registered"
+        )
+
+    await eventually(dead)
 
 
 async def test_another_tenants_endpoints_and_deliveries_are_not_there(

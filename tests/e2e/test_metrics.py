@@ -293,8 +293,10 @@ async def test_of_a_shared_number_a_tenant_sees_its_own_counts_only(stack: Stack
     await stack.until((await stack.send(to=fresh_recipient()))["message_id"], "read")
     everybody = await get(stack, "analytics", shared, refresh=True)
     assert everybody["meta_total"]["sent"] > 0
+    guest = tenant()
+    await stack.share(guest)
     key, text = await stack.database.write(
-        keys.create, tenant_id=tenant(), admin=False, name="k", now=now()
+        keys.create, tenant_id=guest, admin=False, name="k", now=now()
     )
     try:
         response = await stack.api.get(
