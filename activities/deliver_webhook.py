@@ -23,7 +23,7 @@ from activities.webhook_auth import Authenticator, AuthError
 from activities.webhook_dispatch import Dispatcher
 from activities.webhook_turns import Turns
 from pytake.clock import now
-from pytake.contracts import DeliveryInput, DeliveryOutcome, DeliveryResult, delivery_workflow_id
+from pytake.contracts import DeliveryInput, DeliveryOutcome, DeliveryResult
 from pytake.domain.delivery import (
     DeliveryStatus,
     RetryPlan,
@@ -109,7 +109,7 @@ class WebhookActivities:
             return await self._discard(request)
         if loaded.waits_for is not None:
             return _defer("order", _ORDER_WAIT, waited)
-        slot = await self._turns.take(endpoint.tenant_id, endpoint.id, endpoint.updated_at)
+        slot = await self._turns.take(endpoint.tenant_id, endpoint.fairness_key, endpoint.updated_at)
         if isinstance(slot, Refusal):
             return self._refused(request, slot.value, waited)
         living = asyncio.create_task(_heartbeats())
@@ -259,23 +259,20 @@ class WebhookActivities:
         following = await self._database.write(
             deliveries.finish, request.delivery_id, request.run, status, now(), error
         )
-        await self._wake(following, request.endpoint_id)
+        await self._wake(following)
 
     async def _wake_successor(self, request: DeliveryInput, status: DeliveryStatus) -> None:
         with suppress(*UNAVAILABLE):
             following = await self._database.write(
                 deliveries.finish, request.delivery_id, request.run, status, now()
             )
-            await self._wake(following, request.endpoint_id)
+            await self._wake(following)
 
-    async def _wake(self, event_id: str | None, endpoint_id: str) -> None:
+    async def _wake(self, workflow_id: str | None) -> None:
         """Tell the next delivery of an ordered conversation; it looks by itself if that fails."""
-        if event_id is not None:
+        if workflow_id is not None:
             with suppress(RPCError):
-                handle = self._client.get_workflow_handle(
-                    delivery_workflow_id(event_id, endpoint_id)
-                )
-                await handle.signal("resume")
+                await self._client.get_workflow_handle(workflow_id).signal("resume")
 
 
 def _defer(reason: str, seconds: float, waited: int) -> DeliveryResult:

@@ -10,14 +10,13 @@ import structlog
 from temporalio.client import Client
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
 
 from pytake.clock import now
 from pytake.contracts import DeliveryInput, delivery_workflow_id
 from pytake.storage import events
 from pytake.storage.engine import UNAVAILABLE, Database
 from pytake.storage.events import Dispatch
-from pytake.temporal import TENANT, WORKFLOW_QUEUE
+from pytake.temporal import TENANT, UNREACHABLE, WORKFLOW_QUEUE
 
 _log = structlog.get_logger()
 
@@ -52,7 +51,7 @@ class Dispatcher:
             await asyncio.gather(*(one(delivery) for delivery in deliveries))
             ids = [delivery.delivery_id for delivery in deliveries]
             await self._database.write(events.dispatched, ids, now())
-        except (RPCError, *UNAVAILABLE) as error:
+        except (*UNREACHABLE, *UNAVAILABLE) as error:
             _log.warning(
                 "deliveries left to the sweep", count=len(deliveries), error=type(error).__name__
             )
@@ -66,7 +65,7 @@ class Dispatcher:
             await self._client.start_workflow(
                 DELIVERY_WORKFLOW,
                 DeliveryInput.model_validate(asdict(delivery)),
-                id=delivery_workflow_id(delivery.event_id, delivery.endpoint_id),
+                id=delivery_workflow_id(delivery.event_id, delivery.endpoint_key),
                 task_queue=WORKFLOW_QUEUE,
                 id_reuse_policy=policy,
                 search_attributes=attributes,

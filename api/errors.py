@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from temporalio.service import RPCError, RPCStatusCode
 
 from pytake.storage.engine import UNAVAILABLE
-from pytake.temporal import is_unavailable
+from pytake.temporal import is_unavailable, never_connected
 
 _log = structlog.get_logger()
 
@@ -239,14 +239,16 @@ def install_error_handlers(app: FastAPI) -> None:
     async def temporal_error(request: Request, error: RPCError) -> JSONResponse:
         if is_unavailable(error) or error.status is RPCStatusCode.NOT_FOUND:
             _log.warning("temporal unavailable", error=error.message)
-            return _answer(
-                request,
-                UnavailableError(
-                    "Temporal could not be reached: try again", headers={"Retry-After": "2"}
-                ),
-            )
+            return _answer(request, _temporal_away())
         _log.error("temporal refused", error=error.message)
         return _answer(request, ApiError("Temporal refused the request: see the API's log"))
+
+    @app.exception_handler(RuntimeError)
+    async def runtime_error(request: Request, error: RuntimeError) -> JSONResponse:
+        if never_connected(error):
+            _log.warning("temporal unavailable", error="never connected")
+            return _answer(request, _temporal_away())
+        return await unexpected(request, error)
 
     @app.exception_handler(DataError)
     async def not_storable(request: Request, error: DataError) -> JSONResponse:
@@ -270,6 +272,12 @@ def install_error_handlers(app: FastAPI) -> None:
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         _log.error("unexpected error", path=request.url.path, exc_info=error)
         return _answer(request, ApiError("something went wrong on our side: see the API's log"))
+
+
+def _temporal_away() -> UnavailableError:
+    return UnavailableError(
+        "Temporal could not be reached: try again", headers={"Retry-After": "2"}
+    )
 
 
 def _answer(request: Request, error: ApiError) -> JSONResponse:

@@ -18,6 +18,7 @@ from api.schemas import CleanText, IsoDatetime, Name
 from pytake.domain.events import EVENT_NAME, SUBSCRIPTION
 from pytake.webhooks.guard import FORBIDDEN_HEADERS
 from pytake.webhooks.headers import HEADER_VALUE, value_problem
+from pytake.webhooks.signing import SECRET_PREFIX, signing_key
 
 
 def _sendable(value: str) -> str:
@@ -26,9 +27,13 @@ def _sendable(value: str) -> str:
     return value
 
 
-def _without_blanks_around(value: str) -> str:
+def _usable_secret(value: str) -> str:
     if value != value.strip():
         raise ValueError("begins or ends with a blank or a line break: remove it")
+    if value.startswith(SECRET_PREFIX) and signing_key(value) == value.encode():
+        raise ValueError(
+            f"what follows {SECRET_PREFIX} must be base64: leave the secret out to be given one"
+        )
     return value
 
 
@@ -45,7 +50,7 @@ Subscription = Annotated[
     str, StringConstraints(pattern=rf"^({SUBSCRIPTION.pattern})$", max_length=100)
 ]
 Secret = Annotated[
-    str, StringConstraints(min_length=8, max_length=500), AfterValidator(_without_blanks_around)
+    str, StringConstraints(min_length=8, max_length=500), AfterValidator(_usable_secret)
 ]
 
 
@@ -181,6 +186,10 @@ class EndpointView(BaseModel):
     last_success_at: datetime | None
     last_failure_at: datetime | None
     created_at: datetime
+    hints: list[str] = Field(
+        default_factory=list,
+        description="What would surprise you, in the answers that set an endpoint",
+    )
 
 
 class SendEventBody(CleanText):

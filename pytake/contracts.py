@@ -226,6 +226,8 @@ class DeliveryInput(Contract):
     delivery_id: str
     event_id: str
     endpoint_id: str
+    endpoint_key: str = ""
+    """Empty in deliveries that were started before there were keys: theirs is the endpoint's id."""
     tenant_id: str
     run: int = 0
     max_attempts: int
@@ -234,6 +236,11 @@ class DeliveryInput(Contract):
     attempts_spent: int = 0
     waits: int = 0
     """How often, one after the other, there was no slot for it."""
+
+    @property
+    def fairness_key(self) -> str:
+        """What the endpoint's deliveries share a rate by."""
+        return self.endpoint_key or self.endpoint_id
 
 
 class DeliveryOutcome(StrEnum):
@@ -271,9 +278,20 @@ class ReplayStep(Contract):
     wait_seconds: float = 0
 
 
-def delivery_workflow_id(event_id: str, endpoint_id: str) -> str:
-    """The id of a delivery's workflow, derived from both: a repeat is a no-op."""
-    return f"webhook-{event_id}-{endpoint_id}"
+def endpoint_key(tenant_id: str, endpoint_id: str) -> str:
+    """What stands for a tenant's endpoint in Temporal, where all tenants share one space of names.
+
+    36 characters: fairness keys have at most 64 bytes. No endpoint's id looks like one.
+    """
+    digest = hashlib.sha256(f"{tenant_id}\0{endpoint_id}".encode()).hexdigest()
+    return f"whk_{digest[:32]}"
+
+
+def delivery_workflow_id(event_id: str, key: str) -> str:
+    """The id of a delivery's workflow, derived from the event and its endpoint's key: a repeat is a
+    no-op.
+    """
+    return f"webhook-{event_id}-{key}"
 
 
 class ConversationInput(Contract):

@@ -134,6 +134,11 @@ class Settings(BaseSettings):
     webhook_min_backoff_seconds: float = Field(
         default=1.0, ge=0.05, le=3600, validation_alias="PYTAKE_WEBHOOK_MIN_BACKOFF_SECONDS"
     )
+    webhook_endpoints: int = Field(default=100, ge=0, validation_alias="PYTAKE_WEBHOOK_ENDPOINTS")
+    webhook_targets: int = Field(default=1000, ge=0, validation_alias="PYTAKE_WEBHOOK_TARGETS")
+    webhook_event_bytes: int = Field(
+        default=20_000_000, ge=0, validation_alias="PYTAKE_WEBHOOK_EVENT_BYTES"
+    )
     webhook_disable_hours: float = Field(
         default=120.0, ge=0, validation_alias="PYTAKE_WEBHOOK_DISABLE_HOURS"
     )

@@ -66,6 +66,11 @@ SEARCH_ATTRIBUTES: Final[tuple[SearchAttributeKey[Any], ...]] = (
 
 MEMO_MESSAGE: Final = "message"
 
+UNREACHABLE: Final = (RPCError, RuntimeError)
+"""What a call raises when the server is away. The SDK raises RuntimeError, without a type of its own,
+while a lazy client was never connected.
+"""
+
 
 async def connect(
     *,
@@ -185,6 +190,11 @@ async def patiently(call: Callable[[], Awaitable[T]], seconds: float = 60.0) -> 
                 raise
             _log.warning("waiting for Temporal", error=str(error)[:200])
         await asyncio.sleep(1)
+
+
+def never_connected(error: RuntimeError) -> bool:
+    """Whether it is the SDK's word for a lazy client that could not connect yet."""
+    return str(error).startswith("Failed client connect")
 
 
 def is_unavailable(error: RPCError) -> bool:

@@ -95,7 +95,7 @@ class WebhookDeliveryWorkflow:
             start_to_close_timeout=delivery_timeout(delivery),
             heartbeat_timeout=DELIVERY_HEARTBEAT,
             retry_policy=delivery_retry(delivery),
-            priority=Priority(fairness_key=delivery.endpoint_id, fairness_weight=delivery.rate),
+            priority=Priority(fairness_key=delivery.fairness_key, fairness_weight=delivery.rate),
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
         try:

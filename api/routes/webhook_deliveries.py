@@ -26,8 +26,9 @@ from api.errors import (
     documented,
 )
 from api.listing import decode_cursor, encode_cursor
-from api.routes.webhook_endpoints import check_target, load_endpoint, new_endpoint, vault_of
+from api.routes.webhook_endpoints import EndpointDep
 from api.schemas import IsoDatetime
+from api.webhook_editing import check_target, create, new_endpoint, vault_of
 from api.webhook_schemas import (
     AttemptView,
     DeliveryPage,
@@ -39,7 +40,7 @@ from api.webhook_schemas import (
     SentEvent,
 )
 from pytake.clock import now
-from pytake.contracts import ReplayInput, delivery_workflow_id
+from pytake.contracts import ReplayInput
 from pytake.domain.delivery import DeliveryStatus
 from pytake.storage import deliveries, endpoints, events
 from pytake.storage.deliveries import DeliveryFilter
@@ -71,7 +72,11 @@ async def send_event(
     if body.target_url is not None:
         check_target(services, "target_url", body.target_url)
         only, shown = await _one_off(services, tenant_id, body.target_url)
-    started = await services.database.write(events.emit, [event], now(), only)
+    most = services.settings.webhook_event_bytes
+    try:
+        started = await services.database.write(events.emit, [event], now(), only, most)
+    except events.FanOutError as error:
+        raise InvalidRequestError.of("payload", f"{error} (PYTAKE_WEBHOOK_EVENT_BYTES)") from None
     services.dispatcher.soon(started)
     found = await services.database.read(deliveries.find, event.id)
     return SentEvent(event_id=event.id, deliveries=[row.id for row in found], secret=shown)
@@ -84,7 +89,7 @@ async def _one_off(services: Services, tenant_id: str, url: str) -> tuple[str, s
     secret = new_secret()
     endpoint = new_endpoint(f"whe_{secrets.token_hex(10)}", tenant_id, url, one_off=True)
     endpoint.sealed = vault_of(services).seal({"secret": secret})
-    await services.database.write(endpoints.save, endpoint)
+    await create(services, endpoint, "target_url")
     return endpoint.id, secret
 
 
@@ -184,9 +189,7 @@ async def retry_one(
         )
     lost: list[WebhookDelivery] = []
     for row in pending:
-        handle = services.client.get_workflow_handle(
-            delivery_workflow_id(row.event_id, row.endpoint_id)
-        )
+        handle = services.client.get_workflow_handle(row.workflow_id)
         try:
             await handle.signal(WebhookDeliveryWorkflow.retry_now)
         except RPCError as error:
@@ -280,11 +283,12 @@ def _replay_view(row: WebhookReplay) -> ReplayView:
 
 
 @router.get("/metrics/{endpoint_id}", responses=_ONE)
-async def figures(endpoint_id: str, services: ServicesDep, principal: PrincipalDep) -> Figures:
+async def figures(endpoint: EndpointDep, services: ServicesDep) -> Figures:
     """What became of an endpoint's events."""
-    endpoint = await load_endpoint(services, principal, endpoint_id)
     since = now() - timedelta(days=_FIGURES_DAYS)
-    found: dict[str, Any] = await services.database.read(deliveries.figures, endpoint.id, since)
+    found: dict[str, Any] = await services.database.read(
+        deliveries.figures, endpoint.tenant_id, endpoint.id, since
+    )
     by_status = found["by_status"]
     delivered, dead = by_status.get("delivered", 0), by_status.get("dead_letter", 0)
     durations = sorted(duration for _, ok, duration in found["attempts"] if ok)
@@ -319,6 +323,5 @@ def _percentile(ordered: list[float], percent: int) -> float | None:
 
 def _view(services: Services, row: WebhookDelivery) -> DeliveryView:
     base = services.settings.temporal_ui_url
-    workflow = delivery_workflow_id(row.event_id, row.endpoint_id)
-    link = f"{base}/namespaces/{services.client.namespace}/workflows/{workflow}"
+    link = f"{base}/namespaces/{services.client.namespace}/workflows/{row.workflow_id}"
     return DeliveryView.model_validate({**row.model_dump(), "links": {"temporal_ui": link}})

@@ -10,6 +10,7 @@ from sqlmodel import Session, col
 
 from pytake.domain.delivery import DeliveryStatus, give_up
 from pytake.domain.events import EventType
+from pytake.storage import endpoints
 from pytake.storage.events import Dispatch, NewEvent, dispatch_of, emit
 from pytake.storage.messages import insert_into
 from pytake.storage.webhook_tables import (
@@ -61,13 +62,12 @@ def load(session: Session, delivery_id: str) -> Loaded | None:
     event = session.get(WebhookEvent, delivery.event_id) if delivery else None
     if delivery is None or event is None:
         return None
-    endpoint = session.get(WebhookEndpoint, delivery.endpoint_id)
+    endpoint = endpoints.get(session, delivery.tenant_id, delivery.endpoint_id)
     waits_for = None
     if endpoint is not None and endpoint.ordered and delivery.conversation:
         waits_for = session.scalars(
             select(col(WebhookDelivery.id)).where(
-                col(WebhookDelivery.endpoint_id) == endpoint.id,
-                col(WebhookDelivery.conversation) == delivery.conversation,
+                *_same_conversation(delivery),
                 col(WebhookDelivery.sequence) < delivery.sequence,
                 col(WebhookDelivery.status) == DeliveryStatus.PENDING.value,
             )
@@ -97,7 +97,7 @@ def log_attempt(
     if attempt.ok:
         delivery.status, delivery.finished_at = DeliveryStatus.DELIVERED.value, attempt.at
     session.add(delivery)
-    endpoint = session.get(WebhookEndpoint, delivery.endpoint_id, with_for_update=True)
+    endpoint = endpoints.get(session, delivery.tenant_id, delivery.endpoint_id, lock=True)
     if endpoint is None:
         return []
     if attempt.ok:
@@ -152,7 +152,7 @@ def finish(
     at: datetime,
     error: str | None = None,
 ) -> str | None:
-    """End a delivery; returns the next one of an ordered conversation, which may go now."""
+    """End a delivery; returns the workflow id of the next one of its conversation, which may go now."""
     delivery = session.get(WebhookDelivery, delivery_id, with_for_update=True)
     if delivery is None or delivery.run != run:
         return None
@@ -165,20 +165,29 @@ def finish(
 
 
 def successor(session: Session, delivery: WebhookDelivery) -> str | None:
-    """The workflow id parts of the next pending delivery of the conversation."""
+    """The workflow id of the next pending delivery of the conversation."""
     if not delivery.conversation:
         return None
-    return session.scalars(
-        select(col(WebhookDelivery.event_id))
+    following = session.scalars(
+        select(WebhookDelivery)
         .where(
-            col(WebhookDelivery.endpoint_id) == delivery.endpoint_id,
-            col(WebhookDelivery.conversation) == delivery.conversation,
+            *_same_conversation(delivery),
             col(WebhookDelivery.sequence) > delivery.sequence,
             col(WebhookDelivery.status) == DeliveryStatus.PENDING.value,
         )
         .order_by(col(WebhookDelivery.sequence))
         .limit(1)
     ).first()
+    return following.workflow_id if following else None
+
+
+def _same_conversation(delivery: WebhookDelivery) -> list[ColumnElement[bool]]:
+    """The deliveries to the same endpoint that have an order among them."""
+    return [
+        col(WebhookDelivery.endpoint_id) == delivery.endpoint_id,
+        col(WebhookDelivery.tenant_id) == delivery.tenant_id,
+        col(WebhookDelivery.conversation) == delivery.conversation,
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +270,7 @@ def replay(session: Session, delivery_ids: Sequence[str], now: datetime) -> list
         delivery = session.get(WebhookDelivery, delivery_id, with_for_update=True)
         if delivery is None or delivery.status == DeliveryStatus.PENDING.value:
             continue
-        endpoint = session.get(WebhookEndpoint, delivery.endpoint_id)
+        endpoint = endpoints.get(session, delivery.tenant_id, delivery.endpoint_id)
         if endpoint is None:
             continue
         delivery.run += 1
@@ -328,24 +337,31 @@ def end_replay(session: Session, replay_id: str, status: str, now: datetime) -> 
     )
 
 
-def figures(session: Session, endpoint_id: str, since: datetime) -> dict[str, Any]:
+def figures(session: Session, tenant_id: str, endpoint_id: str, since: datetime) -> dict[str, Any]:
     """Counts by status, durations and days of an endpoint's deliveries and attempts."""
+    own = (
+        col(WebhookAttempt.endpoint_id) == endpoint_id,
+        col(WebhookAttempt.tenant_id) == tenant_id,
+    )
     by_status = {
         str(status): int(number)
         for status, number in session.execute(
             select(col(WebhookDelivery.status), func.count())
-            .where(col(WebhookDelivery.endpoint_id) == endpoint_id)
+            .where(
+                col(WebhookDelivery.endpoint_id) == endpoint_id,
+                col(WebhookDelivery.tenant_id) == tenant_id,
+            )
             .group_by(col(WebhookDelivery.status))
         )
     }
     rows = session.execute(
         select(col(WebhookAttempt.at), col(WebhookAttempt.ok), col(WebhookAttempt.duration_ms))
-        .where(col(WebhookAttempt.endpoint_id) == endpoint_id, col(WebhookAttempt.at) >= since)
+        .where(*own, col(WebhookAttempt.at) >= since)
         .order_by(col(WebhookAttempt.at))
     ).all()
     failed = session.scalars(
         select(func.count())
         .select_from(WebhookAttempt)
-        .where(col(WebhookAttempt.endpoint_id) == endpoint_id, col(WebhookAttempt.ok).is_(False))
+        .where(*own, col(WebhookAttempt.ok).is_(False))
     ).one()
     return {"by_status": by_status, "attempts": rows, "failed_attempts": failed}

@@ -1,20 +1,85 @@
-"""Tenants' endpoints."""
+"""Tenants' endpoints. Tenants choose ids: an endpoint is named by its tenant and its id together."""
 
-from sqlalchemy import delete, select
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, select, text
 from sqlmodel import Session, col
 
+from pytake.storage.messages import insert_into
+from pytake.storage.tables import ApiKey, PhoneNumber
 from pytake.storage.vault import Vault
 from pytake.storage.webhook_tables import WebhookEndpoint
 
 
-def save(session: Session, endpoint: WebhookEndpoint) -> None:
-    """Insert or update."""
-    session.merge(endpoint)
+class QuotaError(Exception):
+    """The tenant has as many endpoints as it may have."""
 
 
-def get(session: Session, endpoint_id: str) -> WebhookEndpoint | None:
-    """The endpoint of an id."""
-    return session.get(WebhookEndpoint, endpoint_id)
+def create(session: Session, endpoint: WebhookEndpoint, most: int = 0) -> bool:
+    """Insert an endpoint, or leave alone the one that the tenant has by that id; whether it was inserted.
+
+    Raises:
+        QuotaError: the tenant has ``most`` of its kind (one-off or not) already; 0 is no limit.
+    """
+    if get(session, endpoint.tenant_id, endpoint.id) is not None:
+        return False
+    if most:
+        _serialise(session, endpoint.tenant_id)
+        statement = select(func.count()).select_from(WebhookEndpoint)
+        statement = statement.where(
+            col(WebhookEndpoint.tenant_id) == endpoint.tenant_id,
+            col(WebhookEndpoint.one_off).is_(endpoint.one_off),
+        )
+        if session.scalars(statement).one() >= most:
+            raise QuotaError
+    inserted = session.execute(
+        insert_into(session, WebhookEndpoint)
+        .values(**endpoint.model_dump())
+        .on_conflict_do_nothing()
+        .returning(WebhookEndpoint.id)
+    ).first()
+    return inserted is not None
+
+
+def _serialise(session: Session, tenant_id: str) -> None:
+    """Let one transaction at a time count and insert for a tenant; SQLite has one writer anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(
+            text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant, 6))"),
+            {"tenant": tenant_id},
+        )
+
+
+def change(
+    session: Session, tenant_id: str, endpoint_id: str, seen: datetime, values: dict[str, Any]
+) -> bool:
+    """Set columns of an endpoint, unless it was changed since it was read (``updated_at`` was ``seen``)
+    or is gone; whether it was done.
+    """
+    endpoint = get(session, tenant_id, endpoint_id, lock=True)
+    if endpoint is None or endpoint.updated_at != seen:
+        return False
+    for name, value in values.items():
+        setattr(endpoint, name, value)
+    session.add(endpoint)
+    return True
+
+
+def get(
+    session: Session, tenant_id: str, endpoint_id: str, *, lock: bool = False
+) -> WebhookEndpoint | None:
+    """A tenant's endpoint."""
+    return session.get(
+        WebhookEndpoint, {"id": endpoint_id, "tenant_id": tenant_id}, with_for_update=lock or None
+    )
+
+
+def named(session: Session, endpoint_id: str) -> list[WebhookEndpoint]:
+    """The endpoints of an id, of whatever tenant."""
+    return list(
+        session.scalars(select(WebhookEndpoint).where(col(WebhookEndpoint.id) == endpoint_id))
+    )
 
 
 def visible(session: Session, tenant_id: str | None) -> list[WebhookEndpoint]:
@@ -40,9 +105,22 @@ def one_off(session: Session, tenant_id: str, url: str) -> WebhookEndpoint | Non
     ).first()
 
 
-def remove(session: Session, endpoint_id: str) -> None:
+def may_hear(session: Session, tenant_id: str) -> bool:
+    """Whether messages can be sent or received for a tenant: it has an API key, or a number."""
+    key = select(col(ApiKey.id)).where(
+        col(ApiKey.tenant_id) == tenant_id, col(ApiKey.revoked_at).is_(None)
+    )
+    number = select(col(PhoneNumber.id)).where(col(PhoneNumber.tenant_id) == tenant_id)
+    return any(session.scalars(found.limit(1)).first() is not None for found in (key, number))
+
+
+def remove(session: Session, tenant_id: str, endpoint_id: str) -> None:
     """Delete an endpoint; its deliveries stay for the record, pending ones end as dead letters."""
-    session.execute(delete(WebhookEndpoint).where(col(WebhookEndpoint.id) == endpoint_id))
+    session.execute(
+        delete(WebhookEndpoint).where(
+            col(WebhookEndpoint.id) == endpoint_id, col(WebhookEndpoint.tenant_id) == tenant_id
+        )
+    )
 
 
 def reseal(session: Session, vault: Vault) -> int:

@@ -49,6 +49,7 @@ class Dispatch:
     delivery_id: str
     event_id: str
     endpoint_id: str
+    endpoint_key: str
     tenant_id: str
     run: int
     max_attempts: int
@@ -65,22 +66,38 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
+class FanOutError(Exception):
+    """An event is too large for as many endpoints as subscribe to it; the text says by how much."""
+
+
 def emit(
-    session: Session, events: list[NewEvent], now: datetime, only: str | None = None
+    session: Session,
+    events: list[NewEvent],
+    now: datetime,
+    only: str | None = None,
+    most_bytes: int = 0,
 ) -> list[Dispatch]:
     """Store the events that somebody subscribes to, with their deliveries.
 
     Call it in the transaction of what happened; start what it returns after the commit. ``only``
     restricts the deliveries to one endpoint.
+
+    Raises:
+        FanOutError: the body of one, times its endpoints, has more than ``most_bytes``; 0 is no limit,
+            as for all that PyTake tells by itself.
     """
     if not events:
         return []
     tenants = {event.tenant_id for event in events}
     endpoints: dict[str, list[WebhookEndpoint]] = defaultdict(list)
-    statement = select(WebhookEndpoint).where(col(WebhookEndpoint.tenant_id).in_(tenants))
+    statement = select(WebhookEndpoint).where(
+        col(WebhookEndpoint.tenant_id).in_(tenants),
+        col(WebhookEndpoint.one_off).is_(False)
+        if only is None
+        else col(WebhookEndpoint.id) == only,
+    )
     for endpoint in session.scalars(statement):
-        if (only is None and not endpoint.one_off) or endpoint.id == only:
-            endpoints[endpoint.tenant_id].append(endpoint)
+        endpoints[endpoint.tenant_id].append(endpoint)
     started: list[Dispatch] = []
     for event in sorted(events, key=lambda event: event.conversation):
         targets = [
@@ -89,12 +106,16 @@ def emit(
             if only is not None or subscribes(endpoint.events, event.type)
         ]
         if targets:
-            started += _store(session, event, targets, now)
+            started += _store(session, event, targets, now, most_bytes)
     return started
 
 
 def _store(
-    session: Session, event: NewEvent, targets: list[WebhookEndpoint], now: datetime
+    session: Session,
+    event: NewEvent,
+    targets: list[WebhookEndpoint],
+    now: datetime,
+    most_bytes: int,
 ) -> list[Dispatch]:
     if session.get(WebhookEvent, event.id) is not None:
         return []
@@ -106,6 +127,11 @@ def _store(
         },
         ensure_ascii=False, separators=(",", ":"),
     )  # fmt: skip
+    if most_bytes and (size := len(body.encode())) * len(targets) > most_bytes:
+        raise FanOutError(
+            f"{size} bytes to {len(targets)} endpoints that subscribe to {event.type} are "
+            f"{size * len(targets)}, and one event may come to {most_bytes}: send less, or a link to it"
+        )
     inserted = session.execute(
         insert_into(session, WebhookEvent)
         .values(
@@ -122,8 +148,8 @@ def _store(
         status = DeliveryStatus.PENDING if endpoint.active else DeliveryStatus.DISCARDED
         row = WebhookDelivery(
             id=delivery_id(event.id, endpoint.id), tenant_id=event.tenant_id, event_id=event.id,
-            event_type=event.type, endpoint_id=endpoint.id, conversation=event.conversation,
-            sequence=sequence, status=status.value, created_at=now,
+            event_type=event.type, endpoint_id=endpoint.id, endpoint_key=endpoint.fairness_key,
+            conversation=event.conversation, sequence=sequence, status=status.value, created_at=now,
             finished_at=None if endpoint.active else now,
         )  # fmt: skip
         session.add(row)
@@ -135,8 +161,8 @@ def _store(
 def dispatch_of(row: WebhookDelivery, endpoint: WebhookEndpoint) -> Dispatch:
     """What the delivery's workflow needs of both."""
     return Dispatch(
-        delivery_id=row.id, event_id=row.event_id, endpoint_id=endpoint.id, tenant_id=row.tenant_id,
-        run=row.run, max_attempts=endpoint.max_retries + 1, rate=endpoint.rate_limit_per_second,
+        delivery_id=row.id, event_id=row.event_id, endpoint_id=endpoint.id,
+        endpoint_key=row.endpoint_key or row.endpoint_id, tenant_id=row.tenant_id, run=row.run, max_attempts=endpoint.max_retries + 1, rate=endpoint.rate_limit_per_second,
         timeout_seconds=endpoint.timeout_seconds,
     )  # fmt: skip
 
@@ -167,7 +193,11 @@ def undispatched(session: Session, now: datetime, limit: int = 200) -> list[Disp
     """Deliveries that a crash left between the commit of their event and the start of a workflow."""
     statement = (
         select(WebhookDelivery, WebhookEndpoint)
-        .join(WebhookEndpoint, col(WebhookEndpoint.id) == WebhookDelivery.endpoint_id)
+        .join(
+            WebhookEndpoint,
+            (col(WebhookEndpoint.id) == WebhookDelivery.endpoint_id)
+            & (col(WebhookEndpoint.tenant_id) == WebhookDelivery.tenant_id),
+        )
         .where(
             col(WebhookDelivery.status) == DeliveryStatus.PENDING.value,
             col(WebhookDelivery.dispatched_at).is_(None),

@@ -6,16 +6,23 @@ from typing import Any
 from sqlalchemy import Column, Index, LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
+from pytake.contracts import delivery_workflow_id
 from pytake.storage.tables import json_column, time_column
 
 
 class WebhookEndpoint(SQLModel, table=True):
-    """A tenant's receiver. Everything secret is in ``sealed``."""
+    """A tenant's receiver. Everything secret is in ``sealed``.
+
+    Tenants choose ids, so two of them may choose the same one: an id means something only together with
+    its tenant.
+    """
 
     __tablename__ = "webhook_endpoint"
 
     id: str = Field(primary_key=True, max_length=64)
-    tenant_id: str = Field(index=True)
+    tenant_id: str = Field(primary_key=True, index=True)
+    key: str | None = Field(default=None, max_length=64)
+    """See :func:`~pytake.contracts.endpoint_key`; none in an endpoint of the time before keys."""
     url: str
     description: str = ""
     events: list[str] = Field(sa_column=json_column(nullable=False))
@@ -43,6 +50,11 @@ class WebhookEndpoint(SQLModel, table=True):
     last_failure_at: datetime | None = time_column()
     created_at: datetime = time_column(nullable=False)
     updated_at: datetime = time_column(nullable=False)
+
+    @property
+    def fairness_key(self) -> str:
+        """What stands for the endpoint in Temporal: its key, or the id it had there before keys."""
+        return self.key or self.id
 
 
 class WebhookEvent(SQLModel, table=True):
@@ -78,6 +90,8 @@ class WebhookDelivery(SQLModel, table=True):
     event_id: str = Field(index=True, max_length=64)
     event_type: str
     endpoint_id: str
+    endpoint_key: str | None = Field(default=None, max_length=64)
+    """Of the endpoint when this was made: the workflow keeps its id whatever becomes of the endpoint."""
     conversation: str = ""
     sequence: int
     status: str
@@ -92,6 +106,11 @@ class WebhookDelivery(SQLModel, table=True):
     last_error: str | None = None
     created_at: datetime = time_column(nullable=False)
     finished_at: datetime | None = time_column()
+
+    @property
+    def workflow_id(self) -> str:
+        """The id of its workflow."""
+        return delivery_workflow_id(self.event_id, self.endpoint_key or self.endpoint_id)
 
 
 class WebhookAttempt(SQLModel, table=True):

@@ -31,6 +31,17 @@ def signing_key(secret: str) -> bytes:
     return secret.encode()
 
 
+def of_the_standard(secret: str) -> bool:
+    """Whether the standard's libraries take the secret for what it is: ``whsec_`` and base64 of 24 to 64
+    bytes.
+    """
+    return (
+        secret.startswith(SECRET_PREFIX)
+        and (key := signing_key(secret)) != secret.encode()
+        and 24 <= len(key) <= 64
+    )
+
+
 def signature_headers(
     *,
     event_id: str,

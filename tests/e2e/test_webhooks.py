@@ -28,7 +28,7 @@ async def test_the_example_is_taken_as_it_stands(stack: Stack) -> None:
     listed = await stack.api.get("/api/v1/webhooks/configs")
     assert made["id"] in [item["id"] for item in listed.json()]
     assert "seu-secret" not in listed.text
-    row = await stack.database.read(endpoints.get, made["id"])
+    row = await stack.database.read(endpoints.get, "tenant1", made["id"])
     assert row is not None
     assert b"seu-" not in row.sealed
     updated = await stack.api.post(

@@ -21,7 +21,6 @@ from pytake.contracts import (
     PruneInput,
     ReconcileInput,
     conversation_workflow_id,
-    delivery_workflow_id,
     number_workflow_id,
 )
 from pytake.storage import keys
@@ -159,7 +158,8 @@ async def _hook(stack: Stack, receiver: Receiver, path: str, **changes: object) 
 
 
 async def _ended(stack: Stack, sent: dict[str, Any]) -> str:
-    workflow_id = delivery_workflow_id(sent["event_id"], sent["endpoint"])
+    found = await stack.api.get(f"/api/v1/webhooks/delivery/{sent['deliveries'][0]}")
+    workflow_id = found.json()["links"]["temporal_ui"].rsplit("/", 1)[1]
 
     async def ended() -> bool:
         try:

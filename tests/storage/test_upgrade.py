@@ -1,5 +1,6 @@
 """A database that is in use is brought to the newest schema with its rows."""
 
+import secrets
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -11,11 +12,20 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from pytake.domain.senders import SenderError
-from pytake.storage import conversations, ended, engine, number_owners, send_claims
+from pytake.storage import (
+    conversations,
+    ended,
+    endpoints,
+    engine,
+    events,
+    number_owners,
+    send_claims,
+)
 from pytake.storage.callbacks import unsignalled
 from pytake.storage.engine import Database
 from pytake.storage.numbers import open_alerts
 from pytake.storage.tables import CallbackUpdate, InboundMessage, Message
+from pytake.storage.webhook_tables import WebhookDelivery, WebhookEndpoint
 from tests.storage.test_receipts import NOW
 
 _ROWS = (
@@ -127,5 +137,54 @@ def _empty(url: str, directory: Path) -> str:
     if url.startswith("sqlite"):
         return f"sqlite:///{directory / 'pytake.db'}"
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE shares")
-    return urlunsplit(urlsplit(url)._replace(path="/shares"))
+        name = f"beside_{secrets.token_hex(4)}"
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+_ENDPOINT = (
+    "INSERT INTO webhook_endpoint (id, tenant_id, url, description, events, active, one_off, auth_type, sealed, "
+    "max_retries, retry_schedule, backoff_initial, backoff_factor, backoff_max, backoff_jitter, timeout_seconds, "
+    "rate_limit_per_second, ordered, failures, created_at, updated_at) VALUES ('whe_1', 't', 'https://x.example/', '', "
+    "'[\"*\"]', true, false, 'None', :sealed, 8, '[]', 5, 3, 21600, 0.2, 15, 20, true, 2, :at, :at)"
+)
+_DELIVERY = (
+    "INSERT INTO webhook_delivery (id, tenant_id, event_id, event_type, endpoint_id, conversation, sequence, status, run, "
+    "attempts, created_at) VALUES ('dlv_1', 't', 'evt_1', 'a.b', 'whe_1', '', 1, 'pending', 0, 0, :at)"
+)
+
+
+def test_an_endpoint_keeps_what_it_is_called_in_temporal(
+    own_database_url: str, tmp_path: Path
+) -> None:
+    """Deliveries in flight and the rate of an endpoint go by a key that was its id until 0007."""
+    database = Database(_empty(own_database_url, tmp_path))
+    to_revision(database, "0007")
+    at = NOW if not database.sqlite else NOW.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    with database.engine.begin() as connection:
+        connection.execute(text(_ENDPOINT), {"at": at, "sealed": b"s"})
+        connection.execute(text(_DELIVERY), {"at": at})
+    database.migrate()
+    with Session(database.engine) as session:
+        endpoint = endpoints.get(session, "t", "whe_1")
+        assert endpoint is not None
+        assert (endpoint.fairness_key, endpoint.events, endpoint.sealed) == ("whe_1", ["*"], b"s")
+        assert (endpoint.updated_at, endpoint.failures, endpoint.active) == (NOW, 2, True)
+        (swept,) = events.undispatched(session, NOW.replace(year=2030))
+        assert (swept.endpoint_key, swept.delivery_id) == ("whe_1", "dlv_1")
+        delivery = session.get_one(WebhookDelivery, "dlv_1")
+        assert delivery.workflow_id == "webhook-evt_1-whe_1"
+        # Another tenant may have the same id now, under a key of its own.
+        other = WebhookEndpoint(**{**endpoint.model_dump(), "tenant_id": "u", "key": "whk_u"})
+        assert endpoints.create(session, other)
+        assert not endpoints.create(session, other)
+        assert [row.fairness_key for row in endpoints.named(session, "whe_1")] == ["whe_1", "whk_u"]
+        session.rollback()
+    with database.engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(engine._MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0007")
+    database.migrate()
+    assert database.pending_migration() is None
+    database.close()
