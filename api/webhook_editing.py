@@ -28,7 +28,8 @@ Edit = Callable[[WebhookEndpoint, dict[str, Any]], None]
 _DEFAULT_RETRIES: Final = 8
 _DEFAULT_TIMEOUT: Final = 15.0
 _DEFAULT_RATE: Final = 20.0
-_TRIES: Final = 5
+_TRIES: Final = 20
+"""Of those who change one endpoint at the same moment, one gets through in every round."""
 _NEEDED: Final = {
     "BearerToken": ("auth_value",), "BasicAuth": ("auth_value",), "ApiKey": ("auth_header", "auth_value"),
     "OAuth2": ("oauth2",), "mTLS": ("client_certificate", "client_key"),

@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, select, text
 from sqlmodel import Session, col
 
 from pytake.storage.messages import insert_into
-from pytake.storage.tables import ApiKey, PhoneNumber
+from pytake.storage.tables import ApiKey, Message, PhoneNumber
 from pytake.storage.vault import Vault
 from pytake.storage.webhook_tables import WebhookEndpoint
 
@@ -106,12 +106,16 @@ def one_off(session: Session, tenant_id: str, url: str) -> WebhookEndpoint | Non
 
 
 def may_hear(session: Session, tenant_id: str) -> bool:
-    """Whether messages can be sent or received for a tenant: it has an API key, or a number."""
+    """Whether messages are sent or received for a tenant: it has an API key or a number, or an admin has
+    sent for it.
+    """
     key = select(col(ApiKey.id)).where(
         col(ApiKey.tenant_id) == tenant_id, col(ApiKey.revoked_at).is_(None)
     )
     number = select(col(PhoneNumber.id)).where(col(PhoneNumber.tenant_id) == tenant_id)
-    return any(session.scalars(found.limit(1)).first() is not None for found in (key, number))
+    message = select(col(Message.id)).where(col(Message.tenant_id) == tenant_id)
+    signs = (key, number, message)
+    return any(session.scalars(sign.limit(1)).first() is not None for sign in signs)
 
 
 def remove(session: Session, tenant_id: str, endpoint_id: str) -> None:

@@ -323,13 +323,20 @@ async def test_another_tenants_endpoints_and_deliveries_are_not_there(
             method, f"/api/v1/webhooks/{path}", headers=theirs, json=json
         )
         assert response.status_code == 404, (method, path, response.text)
-    taken = {**body, "id": made["id"]}
-    assert (
-        await stack.api.post("/api/v1/webhooks/configure", json=taken, headers=theirs)
-    ).status_code == 404
     for path in ("configs", "deliveries", "dead-letter"):
         listed = await stack.api.get(f"/api/v1/webhooks/{path}", headers=theirs)
         assert made["id"] not in listed.text
+    # Who names an id that another tenant has gets an endpoint of their own, and learns nothing of that one.
+    taken = {"url": "http://127.0.0.1:9/taken", "events": ["*"], "id": made["id"]}
+    own = await stack.api.post("/api/v1/webhooks/configure", json=taken, headers=theirs)
+    assert (own.status_code, own.json()["tenant_id"]) == (201, "tenant-b")
+    assert own.json()["secret"] != made["secret"]
+    path = f"/api/v1/webhooks/config/{made['id']}"
+    assert (await stack.api.get(path, headers=mine)).json()["url"] == body["url"]
+    named = await stack.api.get(path, headers=theirs, params={"tenant_id": made["tenant_id"]})
+    assert named.status_code == 403
+    assert (await stack.api.delete(path, headers=theirs)).status_code == 204
+    assert (await stack.api.get(path, headers=mine)).status_code == 200
     other = {**event, "tenant_id": "tenant-b"}
     assert (
         await stack.api.post("/api/v1/webhooks/send", json=other, headers=mine)
