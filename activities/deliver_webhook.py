@@ -109,7 +109,9 @@ class WebhookActivities:
             return await self._discard(request)
         if loaded.waits_for is not None:
             return _defer("order", _ORDER_WAIT, waited)
-        slot = await self._turns.take(endpoint.tenant_id, endpoint.fairness_key, endpoint.updated_at)
+        slot = await self._turns.take(
+            endpoint.tenant_id, endpoint.fairness_key, endpoint.updated_at
+        )
         if isinstance(slot, Refusal):
             return self._refused(request, slot.value, waited)
         living = asyncio.create_task(_heartbeats())
@@ -191,7 +193,7 @@ class WebhookActivities:
     def _refused(self, request: DeliveryInput, reason: str, waited: int) -> DeliveryResult:
         """Come back later: each time after longer, so that what waits for long costs little."""
         DELIVERY_DEFERRALS.labels(reason).inc()
-        wait = self._turns.wait(request.tenant_id, request.endpoint_id, request.waits)
+        wait = self._turns.wait(request.tenant_id, request.fairness_key, request.waits)
         result = _defer(reason, wait * (1 + random.random()), waited)  # noqa: S311 - jitter
         result.waits = request.waits + 1
         return result
