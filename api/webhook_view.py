@@ -51,7 +51,7 @@ async def hints_for(
         hints.append(
             "The secret is not of the Standard Webhooks form (whsec_ and base64 of 24 to 64 bytes): their "
             "libraries would decode it and take every event for a forgery. Give them its UTF-8 bytes as the "
-            "key (README: Verifying an event), or let PyTake make one: rotate-secret without a secret."
+            "key (README: Webhooks to your systems), or let PyTake make one: rotate-secret without a secret."
         )
     tenant_id = endpoint.tenant_id
     if tenant_id != DEFAULT_TENANT and not await services.database.read(
