@@ -37,6 +37,7 @@ from api.routes import (
     webhook_endpoints,
     whatsapp_webhook,
 )
+from api.scheduled_quota import ScheduledQuota
 from api.tiers import Waker
 from pytake import __version__, event_loop, telemetry, temporal
 from pytake.heartbeat import beating
@@ -75,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
             Dispatcher(client, database),
             Waker(client),
             ConversationStarter(client, database, settings.reply_debounce_seconds),
+            ScheduledQuota(client, settings.max_scheduled),
         )
         process_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         async with beating(database, process_id, "api", dict):

@@ -17,6 +17,7 @@ from api.errors import (
     UnauthorizedError,
 )
 from api.number_choice import NumberChoice
+from api.scheduled_quota import ScheduledQuota
 from api.tiers import Waker
 from pytake.settings import Settings
 from pytake.storage import keys, opt_outs
@@ -70,6 +71,7 @@ class Services:
     dispatcher: Dispatcher
     waker: Waker
     conversations: ConversationStarter
+    scheduled: ScheduledQuota
     books: Books = field(default_factory=Books)
     buckets: TokenBuckets = field(default_factory=TokenBuckets)
     contact_hash_key: bytes | None = None
@@ -87,9 +89,13 @@ class Services:
 
     async def contact_hash(self, contact_key: str) -> str:
         """The contact as search attributes show it."""
+        return keys.hash_contact(await self.hash_key(), contact_key)
+
+    async def hash_key(self) -> bytes:
+        """The key of the installation's hashes, made with its database."""
         if self.contact_hash_key is None:
             self.contact_hash_key = await self.database.write(keys.contact_hash_key)
-        return keys.hash_contact(self.contact_hash_key, contact_key)
+        return self.contact_hash_key
 
     async def principal(self, authorization: str | None) -> Principal:
         """Check an ``Authorization`` header.

@@ -111,19 +111,37 @@ async def start(services: Services, message: MessageInput) -> str:
         ``queued`` or ``scheduled``.
 
     Raises:
-        InvalidRequestError: the ``Idempotency-Key`` was used with another body.
+        InvalidRequestError: the ``Idempotency-Key`` was used with another body, or the tenant has as
+            many messages scheduled as it may.
     """
     if message.fingerprint:
         row = await services.database.read(messages.get, message.message_id)
         if row is not None and row.recorded:
             return _same(message, row.fingerprint, row.scheduled_for)
+    if message.scheduled_for:
+        try:
+            await services.scheduled.take(message.tenant_id)
+        except InvalidRequestError:
+            if message.fingerprint and (before := await _started_before(services, message)):
+                return before
+            raise
     try:
         await _start(services, message, WorkflowIDReusePolicy.REJECT_DUPLICATE)
     except WorkflowAlreadyStartedError:
-        description = await services.client.get_workflow_handle(message.message_id).describe()
-        memo = MessageMemo.model_validate((await description.memo())[MEMO_MESSAGE])
-        return _same(message, memo.fingerprint, memo.scheduled_for)
+        return await _started_before(services, message) or "queued"
     return "scheduled" if message.scheduled_for else "queued"
+
+
+async def _started_before(services: Services, message: MessageInput) -> str | None:
+    """What the same request was answered before; ``None`` if it is new."""
+    try:
+        description = await services.client.get_workflow_handle(message.message_id).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+    memo = MessageMemo.model_validate((await description.memo())[MEMO_MESSAGE])
+    return _same(message, memo.fingerprint, memo.scheduled_for)
 
 
 async def announce(services: Services, started: list[MessageInput]) -> None:

@@ -108,6 +108,7 @@ class Settings(BaseSettings):
         default=60, ge=0, le=3600, validation_alias="PYTAKE_RECONCILE_SECONDS"
     )
     retention_days: int = Field(default=180, ge=0, validation_alias="PYTAKE_RETENTION_DAYS")
+    max_scheduled: int = Field(default=100_000, ge=0, validation_alias="PYTAKE_MAX_SCHEDULED")
     requests_per_second: float = Field(
         default=100.0, ge=0, validation_alias="PYTAKE_REQUESTS_PER_SECOND"
     )
