@@ -6,26 +6,36 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pytake.clock import now
+from pytake.storage import keys
 from tests.chaos.faults import SHORT
 from tests.chaos.run import run
 from tests.postgres import postgres
-from tests.stack import make_settings, running_stack
+from tests.stack import Stack, make_settings, running_stack
 
 
 async def test_no_request_fails_on_our_side_or_is_answered_as_nowhere_documented(
     own_temporal_address: str, tmp_path: Path
 ) -> None:
-    settings = make_settings(tmp_path, auto_responder=True)
-    async with running_stack(settings, own_temporal_address):
-        tested = await asyncio.to_thread(
-            subprocess.run,
-            [
-                str(Path(sys.executable).with_name("st")), "run", f"http://127.0.0.1:{settings.port}/openapi.json",
-                "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
-                "--phases", "examples,coverage,fuzzing", "--max-examples", "4", "--no-color", "--seed", "1",
-            ],
-            cwd=tmp_path, capture_output=True, text=True, timeout=170, check=False,
-        )  # fmt: skip
+    settings = make_settings(tmp_path, auto_responder=True, requests_per_second=0)
+    async with running_stack(settings, own_temporal_address) as stack:
+        await _tested(stack, tmp_path, "examples,coverage,fuzzing")
+        _, key = await stack.database.write(
+            keys.create, tenant_id="strangers", admin=False, name="", now=now()
+        )
+        await _tested(stack, tmp_path, "examples,fuzzing", "-H", f"Authorization: Bearer {key}")
+
+
+async def _tested(stack: Stack, cwd: Path, phases: str, *options: str) -> None:
+    tested = await asyncio.to_thread(
+        subprocess.run,
+        [
+            str(Path(sys.executable).with_name("st")), "run", f"{stack.api.base_url}/openapi.json",
+            "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
+            "--phases", phases, "--max-examples", "3", "--no-color", "--seed", "1", *options,
+        ],
+        cwd=cwd, capture_output=True, text=True, timeout=170, check=False,
+    )  # fmt: skip
     assert "API Operations" in tested.stdout
     assert tested.returncode == 0, tested.stdout[-6000:]
 
