@@ -6,19 +6,22 @@ from typing import Final
 from sqlmodel import Session
 from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState
 from temporalio.api.workflow.v1 import PendingActivityInfo
-from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.client import (
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+)
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from api import live_view
 from api.dependencies import Principal, Services, unknown_message
 from api.schemas import MessageError, MessageView, TimelineEntry
 from pytake.contracts import MessageMemo, Problem, Wait
-from pytake.domain.errors import rule_for
 from pytake.domain.status import PUBLIC, RANK, Observation, Status
 from pytake.storage import messages, numbers
 from pytake.storage.engine import UNAVAILABLE
 from pytake.storage.tables import Message, PhoneNumber, SendAttempt
-from pytake.temporal import ATTEMPTS, EXPIRES_AT, HOLD, HOLD_UNTIL, MEMO_MESSAGE, SCHEDULED_FOR
+from pytake.temporal import ATTEMPTS, HOLD, HOLD_UNTIL, MEMO_MESSAGE
 
 SCHEDULED_WORKFLOW: Final = "ScheduledMessageWorkflow"
 MESSAGE_WORKFLOWS: Final = ("MessageWorkflow", SCHEDULED_WORKFLOW)
@@ -93,12 +96,6 @@ def _stored(session: Session, message_id: str) -> tuple[Message | None, list[Sen
     return messages.get(session, message_id), messages.attempts_of(session, message_id)
 
 
-def _link(services: Services, message_id: str) -> dict[str, str]:
-    base = services.settings.temporal_ui_url
-    namespace = services.client.namespace
-    return {"temporal_ui": f"{base}/namespaces/{namespace}/workflows/{message_id}"}
-
-
 async def in_flight(
     services: Services,
     description: WorkflowExecutionDescription,
@@ -107,31 +104,7 @@ async def in_flight(
     row: Message | None = None,
 ) -> MessageView:
     """The view of a message whose workflow runs, or was ended from outside without a record."""
-    known = description.typed_search_attributes
-    memo = memo.model_copy(
-        update={
-            "scheduled_for": known.get(SCHEDULED_FOR, memo.scheduled_for),
-            "expires_at": known.get(EXPIRES_AT, memo.expires_at),
-        }
-    )
-    view = MessageView(
-        message_id=description.id,
-        tenant_id=memo.tenant_id,
-        status=Status.PENDING,
-        to=memo.recipient,
-        message_type=memo.message_type,
-        priority=memo.priority,
-        phone_number_id=memo.phone_number_id,
-        attempts=known.get(ATTEMPTS, 0),
-        max_attempts=memo.max_attempts,
-        created_at=memo.created_at,
-        scheduled_for=memo.scheduled_for,
-        expires_at=memo.expires_at,
-        reply_to=memo.reply_to,
-        metadata=memo.metadata,
-        timeline=_timeline(memo, attempts, []),
-        links=_link(services, description.id),
-    )
+    view = live_view.queued(services, description, memo, attempts)
     if row is not None and row.status is not None:
         view.status, view.wamid = PUBLIC[Observation(row.status)], row.wamid
     elif description.status is not WorkflowExecutionStatus.RUNNING:
@@ -160,9 +133,7 @@ async def _live_status(
     if activity is None:
         reason = description.typed_search_attributes.get(HOLD)
         if reason is not None:
-            view.status = Status.HELD
-            view.next_retry_at = description.typed_search_attributes.get(HOLD_UNTIL)
-            view.error = MessageError(error_class="waiting", title=reason)
+            live_view.waits(view, reason, description.typed_search_attributes.get(HOLD_UNTIL))
         elif direct is not None:
             _directly(view, description, direct)
         return
@@ -181,13 +152,7 @@ async def _live_status(
             activity, "scheduled_time"
         )
     if not started and (stopped := await _stopped_number(services, view.phone_number_id)):
-        view.status = Status.HELD
-        view.error = MessageError(
-            code=stopped.reason_code,
-            error_class="halt",
-            title=stopped.reason or stopped.state,
-            advice=stopped.advice or "",
-        )
+        live_view.stopped(view, stopped)
 
 
 def _directly(
@@ -201,17 +166,7 @@ def _directly(
         view.status = Status.PROCESSING
         view.attempts = max(view.attempts, 1)
     elif attempts and attempts[-1].next_retry_at is not None:
-        last = attempts[-1]
-        view.status = Status.RETRYING
-        view.attempts, view.last_attempt_at = last.attempt, last.at
-        view.next_retry_at = last.next_retry_at
-        view.error = MessageError(
-            code=last.error_code,
-            error_class=last.error_class,
-            title=last.error_title,
-            detail=last.error_detail,
-            advice=rule_for(last.error_code).advice if last.error_code is not None else "",
-        )
+        live_view.failed_before(view, attempts[-1])
 
 
 async def _stopped_number(services: Services, phone_number_id: str) -> PhoneNumber | None:
@@ -283,8 +238,10 @@ def finished(services: Services, row: Message, attempts: list[SendAttempt]) -> M
         metadata=row.labels or {},
         pricing_category=row.pricing_category,
         billable=row.billable,
-        timeline=_timeline(memo, attempts, [Wait.model_validate(w) for w in row.waits or []]),
-        links=_link(services, row.id),
+        timeline=live_view.timeline(
+            memo, attempts, [Wait.model_validate(w) for w in row.waits or []]
+        ),
+        links=live_view.link(services, row.id),
     )
     if row.error_class is not None and view.status is Status.FAILED:
         view.error = MessageError(
@@ -326,25 +283,3 @@ _ORDER: Final[dict[str, int]] = {
         )
     )
 }
-
-
-def _timeline(
-    memo: MessageMemo, attempts: list[SendAttempt], waits: list[Wait]
-) -> list[TimelineEntry]:
-    entries = [TimelineEntry(at=memo.created_at, event="queued")]
-    if memo.scheduled_for:
-        entries.append(
-            TimelineEntry(
-                at=memo.created_at, event="scheduled", detail=memo.scheduled_for.isoformat()
-            )
-        )
-    for attempt in attempts:
-        code = f"({attempt.error_code}) " if attempt.error_code is not None else ""
-        retry = f", next at {attempt.next_retry_at.isoformat()}" if attempt.next_retry_at else ""
-        detail = f"attempt {attempt.attempt}: {code}{attempt.error_title}{retry}"
-        entries.append(TimelineEntry(at=attempt.at, event="attempt_failed", detail=detail))
-    for wait in waits:
-        until = f" until {wait.until.isoformat()}" if wait.until else ""
-        entries.append(TimelineEntry(at=wait.at, event="waiting", detail=f"{wait.reason}{until}"))
-    entries.sort(key=lambda entry: entry.at)
-    return entries

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -49,7 +50,17 @@ def _iso_text(value: Any) -> Any:
     return value
 
 
-IsoDatetime = Annotated[AwareDatetime, BeforeValidator(_iso_text)]
+def _in_range(value: datetime) -> datetime:
+    """What every part can hold; in UTC, the first and the last days of the calendar are beyond it."""
+    if value.year not in _YEARS:
+        raise ValueError(f"must be in the years {_YEARS[0]} to {_YEARS[-1]}")
+    return value
+
+
+_YEARS = range(1970, 2200)
+"""What every part can hold: Temporal counts nanoseconds since 1970 in 64 bits."""
+
+IsoDatetime = Annotated[AwareDatetime, BeforeValidator(_iso_text), AfterValidator(_in_range)]
 
 
 def clean_text(value: Any, depth: int = 0) -> None:

@@ -70,7 +70,13 @@ async def list_messages(
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=4096)] = None,
 ) -> MessagePage:
-    """Messages in flight first, then finished ones, newest first; times are of creation."""
+    """Messages in flight first, then finished ones, newest first; times are of creation.
+
+    The status of one in flight is what Temporal's visibility and the database know of it, so that a page
+    costs the same however full it is: `processing` is a first attempt that was begun, `retrying` one that
+    failed before, until it is over (a further attempt under way is `processing` in `GET
+    /queue/message/{id}` alone), `held` one that waits for a time of its own or for its number.
+    """
     wanted = listing.Wanted(status, recipient, priority, since, until)
     return await listing.page(services, principal, wanted, limit, cursor)
 

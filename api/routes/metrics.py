@@ -51,6 +51,9 @@ router = APIRouter(prefix="/api/v1/whatsapp", tags=["whatsapp metrics"])
 
 _COMMON = documented(UnauthorizedError, NotFoundError, InvalidRequestError, UnavailableError)
 _MAX_DAYS: Final = 90
+_FIRST_DAY: Final = date(2020, 1, 1)
+_ASK_DAYS: Final = 366
+"""Days of counts that Meta is asked for at most."""
 _COUNTS_VALID: Final = timedelta(hours=6, minutes=30)
 """Meta's counts are fetched every six hours; older ones are asked for with the request."""
 _MAX_HOURS: Final = 14 * 24
@@ -105,7 +108,7 @@ async def analytics(
     scope = metrics.scope_of(principal, number)
     snapshot = await metrics.read_or_503(services, snapshots.get, number.id)
     if refresh or snapshot is None or _old(snapshot, at):
-        await metrics.ask(services, number.id, days=(at.date() - first).days + 1)
+        await metrics.ask(services, number.id, days=min((at.date() - first).days + 1, _ASK_DAYS))
         snapshot = await metrics.read_or_503(services, snapshots.get, number.id)
     age = metrics.age_of(services, snapshot, language, of_days=True)
     wanted = _Wanted(
@@ -140,6 +143,8 @@ class _Wanted:
 
 def _days(days: int, start: date | None, end: date | None, at: datetime) -> tuple[date, date]:
     last = end or at.date()
+    if last < _FIRST_DAY:
+        raise InvalidRequestError.of("end", f"is before {_FIRST_DAY}: there was no Cloud API")
     first = start or last - timedelta(days=days - 1)
     if first > last:
         raise InvalidRequestError.of("start", "must not be after end")

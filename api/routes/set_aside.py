@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from api import callback_intake
+from api.cursors import decode_cursor, encode_cursor
 from api.dependencies import Principal, PrincipalDep, ServicesDep
 from api.errors import (
     ConflictError,
@@ -17,7 +18,6 @@ from api.errors import (
     UnavailableError,
     documented,
 )
-from api.listing import decode_cursor, encode_cursor
 from api.routes.whatsapp_webhook import after_commit
 from pytake.clock import now
 from pytake.storage import set_aside

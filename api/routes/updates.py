@@ -6,9 +6,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
+from api.cursors import decode_cursor, encode_cursor
 from api.dependencies import PrincipalDep, ServicesDep
 from api.errors import InvalidRequestError, UnauthorizedError, UnavailableError, documented
-from api.listing import decode_cursor, encode_cursor
 from pytake.storage import callbacks
 
 router = APIRouter(prefix="/api/v1/whatsapp", tags=["whatsapp"])

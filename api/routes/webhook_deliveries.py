@@ -15,6 +15,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError, RPCStatusCode
 from ulid import ULID
 
+from api.cursors import decode_cursor, encode_cursor
 from api.dependencies import Principal, PrincipalDep, Services, ServicesDep
 from api.errors import (
     ConflictError,
@@ -25,7 +26,6 @@ from api.errors import (
     UnavailableError,
     documented,
 )
-from api.listing import decode_cursor, encode_cursor
 from api.routes.webhook_endpoints import EndpointDep
 from api.schemas import IsoDatetime
 from api.webhook_editing import check_target, create, new_endpoint, vault_of

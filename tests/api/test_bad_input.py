@@ -1,5 +1,8 @@
 """Bad input: a 4xx that names the field, and nothing is started."""
 
+import base64
+import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -165,6 +168,56 @@ async def test_bad_queries_are_named(
     response = await stack.api.request(method, path, params=params)
     assert response.status_code == 422, response.text
     assert any(error["field"].endswith(field) for error in response.json()["errors"]), response.text
+
+
+def _cursor(position: Any) -> str:
+    text = position if isinstance(position, str) else json.dumps(position)
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+_CURSORS = [
+    _cursor(position)
+    for position in (
+        {"live": "AAAA"}, {"live": "A"}, {"live": "é"}, {"live": "AAAA", "mac": "\ud800"}, {"live": None},
+        {"before": ["0001-01-01T00:00:00+23:59", "x"]}, {"before": ["9999-12-31T23:59:59-23:59", "x"]},
+        {"before": ["2026-01-01T00:00:00", "x"]}, {"before": ["2026-01-01T00:00:00Z", "a\0b"]},
+        {"before": ["2026-01-01T00:00:00Z", "\ud800"]}, {"before": ["2026-01-01T00:00:00Z", 1]},
+        {"before": ["2026-01-01T00:00:00Z", "x", "y"]}, {"before": {"0": "x"}}, {"before": "ab"}, {"before": 5},
+        "[" * 3000, "NaN", "[]",
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["queue/messages", "queue/dead-letter", "webhooks/deliveries", "webhooks/dead-letter", "whatsapp/updates", "whatsapp/set-aside"],
+)  # fmt: skip
+async def test_times_and_cursors_at_the_edges_are_named(stack: Stack, path: str) -> None:
+    tries = [{"cursor": cursor} for cursor in _CURSORS]
+    if not path.startswith("whatsapp/"):
+        tries += [
+            {name: time}
+            for name in ("since", "until")
+            for time in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00Z")
+        ]  # fmt: skip
+    for params in tries:
+        began = time.monotonic()
+        response = await stack.api.get(f"/api/v1/{path}", params=params)
+        assert response.status_code == 422, (params, response.text)
+        (name,) = params
+        assert response.json()["errors"][0]["field"].endswith(name), response.text
+        assert time.monotonic() - began < 5, "Temporal was asked for a page that it never gave out"
+
+
+async def test_days_before_the_cloud_api_are_named(stack: Stack) -> None:
+    for params in (
+        {"end": "0001-01-01"},
+        {"end": "0001-01-01", "days": 90},
+        {"start": "0001-01-01"},
+    ):
+        response = await stack.api.get("/api/v1/whatsapp/analytics", params=params)
+        assert response.status_code == 422, response.text
+        assert response.json()["errors"][0]["field"] in params
 
 
 async def test_unknown_paths_and_methods_are_problems(stack: Stack) -> None:

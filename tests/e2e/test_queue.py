@@ -4,6 +4,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+from temporalio.client import WorkflowHandle
+
 from pytake.contracts import MessageInput
 from tests.stack import EXAMPLE, Stack, eventually, fresh_recipient
 
@@ -155,6 +158,58 @@ async def test_a_terminated_workflow_is_shown_as_failed_with_the_reason(stack: S
     await stack.client.get_workflow_handle(sent["message_id"]).terminate("by hand")
     view = await stack.until(sent["message_id"], "failed")
     assert "outside" in view["error"]["title"]
+
+
+async def test_a_page_of_the_list_tells_each_status_without_asking_for_each_message(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = datetime.now(UTC).isoformat()
+    slow, paused = await stack.register(rate=0.2), await stack.register()
+    await stack.api.post(f"/api/v1/whatsapp/numbers/{paused}/pause")
+    failing, paired, hanging = (fresh_recipient() for _ in range(3))
+    await stack.fault("error", code=131016, to=failing)
+    await stack.fault("error", code=131056, to=paired)
+    sent = {
+        "scheduled": await stack.send(to=fresh_recipient(), scheduled_for=in_seconds(600)),
+        "held by its number": await stack.send(to=fresh_recipient(), phone_number_id=paused),
+        "held": await stack.send(to=paired),
+        "retrying": await stack.send(to=failing),
+        "sent": await stack.send(to=fresh_recipient(), phone_number_id=slow),
+        "pending": await stack.send(to=fresh_recipient(), phone_number_id=slow),
+    }
+    await stack.until(sent["sent"]["message_id"], "sent", "delivered", "read")
+    await stack.fault("latency", seconds=2.5, to=hanging, count=1)
+    sent["processing"] = await stack.send(to=hanging)
+    await stack.until(sent["processing"]["message_id"], "processing")
+    asked: list[str] = []
+    describe = WorkflowHandle.describe
+
+    async def counted(handle: Any, **options: Any) -> Any:
+        asked.append(handle.id)
+        return await describe(handle, **options)
+
+    monkeypatch.setattr(WorkflowHandle, "describe", counted)
+    seen: dict[str, dict[str, Any]] = {}
+
+    async def listed() -> bool:
+        params = {"since": began, "limit": "100"}
+        page = (await stack.api.get("/api/v1/queue/messages", params=params)).json()
+        by_id = {item["message_id"]: item for item in page["messages"]}
+        seen.update({name: by_id.get(body["message_id"], {}) for name, body in sent.items()})
+        wanted = {name: name.split()[0] for name in sent if name != "sent"}
+        return wanted == {name: seen[name].get("status") for name in wanted}
+
+    await eventually(listed, 10, lambda: f"{[(n, v.get('status')) for n, v in seen.items()]}")
+    assert asked == []
+    assert seen["sent"]["status"] in ("sent", "delivered", "read")
+    assert seen["retrying"]["error"]["code"] == 131016
+    assert seen["retrying"]["next_retry_at"] > seen["retrying"]["last_attempt_at"]
+    assert seen["held"]["error"]["title"] == "pair_limit"
+    assert seen["held"]["next_retry_at"]
+    assert seen["processing"]["attempts"] == 1
+    await stack.clear_faults()
+    for name in ("scheduled", "held by its number", "held", "retrying", "pending"):
+        await stack.api.post(f"/api/v1/queue/message/{sent[name]['message_id']}/cancel")
 
 
 async def test_unknown_messages_are_404(stack: Stack) -> None:
