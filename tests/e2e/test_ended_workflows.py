@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from sqlmodel import Session
+from structlog.testing import capture_logs
 
 from activities import reconciling
 from activities.conversation_start import ConversationStarter
@@ -267,3 +268,15 @@ async def test_a_look_at_nothing_is_one_query_and_moves_the_mark(stack: Stack) -
     assert mark is not None
     assert mark >= at - timedelta(minutes=5, seconds=1)
     assert before is None or mark >= before
+
+
+async def test_a_look_that_comes_too_late_says_so(stack: Stack) -> None:
+    """The embedded server keeps what ended for a day."""
+    await stack.database.write(ended.advance, "reconcile", now() - timedelta(days=2))
+    with capture_logs() as logs:
+        await look(stack)
+    (error,) = [entry for entry in logs if entry["log_level"] == "error"]
+    assert "retention" in error["event"]
+    with capture_logs() as logs:
+        await look(stack)
+    assert [entry for entry in logs if entry["log_level"] == "error"] == []
