@@ -1,0 +1,163 @@
+"""The folder of PyTake's state: for its owner's eyes only, and for one ``pytake up`` at a time.
+
+It holds messages, contacts and keys. Files are made under a umask of 077 (``pytake.cli``, the mains of
+API and worker; the Temporal server inherits it); what an earlier version or a hand left looser is
+tightened.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import stat
+import time
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy.engine import make_url
+
+from pytake.settings import ConfigurationError, Settings
+
+_OTHERS: Final = 0o077
+_STATE: Final = ("pytake.db", "temporal.db", "encryption.key", "up.lock")
+_LOCK: Final = "up.lock"
+_STOPPING_SECONDS: Final = 30.0
+"""How long a new ``up`` waits for the Temporal server of one that was killed."""
+
+
+class AlreadyRunningError(Exception):
+    """Another ``pytake up`` works on the folder; the text says which."""
+
+
+def secure(settings: Settings) -> list[str]:
+    """Make the process write for its own user only, and tighten what is there.
+
+    Returns what could not be tightened, in sentences.
+
+    Raises:
+        ConfigurationError: the data directory can be changed by anybody.
+    """
+    os.umask(_OTHERS)
+    warnings = tighten(settings.data_dir) if settings.data_dir.exists() else []
+    url = make_url(settings.sqlalchemy_url)
+    if url.get_backend_name() == "sqlite" and url.database:
+        _tighten_files(Path(url.database))
+    return warnings
+
+
+def tighten(directory: Path) -> list[str]:
+    """Give a data directory mode 0700 and PyTake's files in it 0600.
+
+    A directory that is not ours, or that others share by its nature (``/tmp``, ``/var``, a home), keeps its
+    mode: the answer says so. PyTake's own files in it are tightened all the same.
+
+    Raises:
+        ConfigurationError: it is no directory, or anybody could replace the files in it.
+    """
+    path = directory.resolve()
+    found = path.stat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise ConfigurationError(f"PYTAKE_DATA_DIR: {path} is not a folder")
+    warnings = []
+    sticky = bool(found.st_mode & stat.S_ISVTX)
+    if found.st_uid != os.geteuid():
+        if found.st_mode & stat.S_IWOTH and not sticky:
+            raise ConfigurationError(
+                f"PYTAKE_DATA_DIR: {path} belongs to user {found.st_uid} and anybody may write to it: give "
+                "a folder of your own"
+            )
+        warnings.append(
+            f"the data directory {path} belongs to user {found.st_uid}, not to the one PyTake runs as "
+            f"({os.geteuid()}): its mode is left as it is"
+        )
+    elif found.st_mode & _OTHERS:
+        if sticky or _shared(path):
+            warnings.append(
+                f"the data directory {path} is one that others use too: its mode is left as it is; give "
+                "PyTake a folder of its own"
+            )
+        else:
+            path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
+    for name in _STATE:
+        _tighten_files(path / name)
+    return warnings
+
+
+def _shared(path: Path) -> bool:
+    """Whether it is near the root, or a home or above one: nothing to close for PyTake's sake."""
+    home = Path.home().resolve()
+    return len(path.parts) <= 2 or path == home or path in home.parents
+
+
+def _tighten_files(path: Path) -> None:
+    """The file, and those that SQLite keeps beside it; nobody else's, and no links."""
+    for name in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))):
+        try:
+            found = name.lstat()
+        except OSError:
+            continue
+        loose = found.st_mode & _OTHERS
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and loose:
+            name.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
+
+
+class UpLock:
+    """Held by one ``pytake up`` for its folder, and by its Temporal server, which gets the descriptor:
+    the folder is free once both are gone, however they ended.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.descriptor = os.open(
+            directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+
+    async def acquire(self, address: str, patience: float = _STOPPING_SECONDS) -> None:
+        """Take the lock, and note for others who has it.
+
+        Raises:
+            AlreadyRunningError: another one runs, or its server did not stop in ``patience`` seconds.
+        """
+        deadline = time.monotonic() + patience
+        while not self._try():
+            holder = self._holder()
+            if holder is not None and _alive(holder[0]):
+                raise AlreadyRunningError(f"already running as pid {holder[0]} at {holder[1]}")
+            if time.monotonic() > deadline:
+                pid = holder[0] if holder else "unknown"
+                raise AlreadyRunningError(
+                    f"the Temporal server of a `pytake up` that ended (pid {pid}) still runs on this data "
+                    "directory: stop it first"
+                )
+            await asyncio.sleep(0.1)
+        os.ftruncate(self.descriptor, 0)
+        note = json.dumps({"pid": os.getpid(), "address": address})
+        os.pwrite(self.descriptor, note.encode(), 0)
+
+    def release(self) -> None:
+        """Close it."""
+        os.close(self.descriptor)
+
+    def _try(self) -> bool:
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _holder(self) -> tuple[int, str] | None:
+        """Pid and address; ``None`` in the moment before they are written."""
+        try:
+            note = json.loads(os.pread(self.descriptor, 1000, 0))
+            return int(note["pid"]), str(note["address"])
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
