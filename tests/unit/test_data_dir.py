@@ -86,7 +86,7 @@ def test_a_directory_of_somebody_else_is_said_or_refused(
     assert f"belongs to user {own}" in warning
     assert mode(tmp_path) == 0o755
     tmp_path.chmod(0o777)
-    with pytest.raises(ConfigurationError, match="PYTAKE_DATA_DIR: .* anybody may write"):
+    with pytest.raises(ConfigurationError, match=r"PYTAKE_DATA_DIR: .* anybody may write"):
         tighten(tmp_path)
     tmp_path.chmod(0o700)
 
