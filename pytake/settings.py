@@ -201,7 +201,7 @@ class Settings(BaseSettings):
 
     @property
     def phone_number_id(self) -> str:
-        """The number messages go out from when a request names none."""
+        """The installation's number: of tenant ``default``, and of those that it is shared with."""
         return self.whatsapp_phone_number_id or SANDBOX_PHONE_NUMBER_ID
 
     @property

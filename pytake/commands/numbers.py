@@ -3,7 +3,6 @@
 API processes know of a change within 30 seconds (they keep what they read for so long), workers at once.
 """
 
-import asyncio
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
@@ -12,11 +11,10 @@ import typer
 from rich.table import Table
 
 from pytake.clock import now
-from pytake.commands.terminal import console, fail, in_database, leave, read_settings
+from pytake.commands import number_queue
+from pytake.commands.terminal import console, fail, in_database, read_settings
 
 if TYPE_CHECKING:
-    from temporalio.client import Client
-
     from pytake.storage.number_owners import Options
     from pytake.storage.tables import PhoneNumber
 
@@ -24,11 +22,6 @@ T = TypeVar("T")
 
 app = typer.Typer(help="Phone numbers of tenants.", no_args_is_help=True)
 
-_WAITING: Final = {
-    "MessageWorkflow": "messages in flight",
-    "ScheduledMessageWorkflow": "scheduled messages",
-    "ConversationWorkflow": "conversations of the last minutes",
-}
 _SOON: Final = "API processes follow within 30 seconds."
 
 Number = Annotated[str, typer.Argument(metavar="PHONE_NUMBER_ID", help="Meta's phone number id")]
@@ -110,7 +103,7 @@ def show(phone_number_id: Number) -> None:
     tenants: list[str] = in_database(
         lambda database: database.read_now(number_owners.shared_with, _shares_of(phone_number_id))
     )
-    waiting, connected = _ask(_count, phone_number_id)
+    waiting, connected = number_queue.ask(number_queue.count, phone_number_id)
     for name, value in {
         "number": row.id,
         "tenant": row.tenant_id,
@@ -124,7 +117,7 @@ def show(phone_number_id: Number) -> None:
         else _listed(waiting) or "nothing",
     }.items():
         typer.echo(f"{name + ':':<13}{value}")
-    _end(connected)
+    number_queue.end(connected)
 
 
 @app.command("move")
@@ -145,7 +138,7 @@ def move(
         "and counts of before stay with the tenant that had it; its inbound messages and events go to the "
         "new one from now on."
     )
-    _end(connected)
+    number_queue.end(connected)
 
 
 @app.command("remove")
@@ -160,7 +153,7 @@ def remove(phone_number_id: Number, force: Force = False) -> None:
         )
     connected = _refuse_waiting(phone_number_id, force=force)
     row = _write(number_owners.remove, phone_number_id, now())
-    lifted, reached = _ask(_lift, phone_number_id)
+    lifted, reached = number_queue.ask(number_queue.lift, phone_number_id)
     typer.echo(f"{row.id}: removed. {_SOON}")
     typer.echo(
         "What still waits for it, or is taken within those seconds, becomes a dead letter. Messages, contacts, "
@@ -168,7 +161,7 @@ def remove(phone_number_id: Number, force: Force = False) -> None:
     )
     if lifted is None:
         typer.echo("Temporal cannot be reached: the rate of its queue stays there, without effect.")
-    _end(connected or reached)
+    number_queue.end(connected or reached)
 
 
 @app.command("share")
@@ -274,10 +267,10 @@ def _changed(row: "PhoneNumber", *, steer: bool) -> None:
     )
     if not steer:
         return
-    done, connected = _ask(_steer, row)
+    done, connected = number_queue.ask(number_queue.steer, row)
     if done is None:
         typer.echo("Temporal cannot be reached: its queue follows when this is said again")
-    _end(connected)
+    number_queue.end(connected)
 
 
 def _refuse_waiting(phone_number_id: str, *, force: bool) -> bool:
@@ -287,7 +280,7 @@ def _refuse_waiting(phone_number_id: str, *, force: bool) -> bool:
     _known(phone_number_id)
     if force:
         return False
-    waiting, connected = _ask(_count, phone_number_id)
+    waiting, connected = number_queue.ask(number_queue.count, phone_number_id)
     if waiting is None:
         fail("Temporal cannot be reached to see what waits for the number: start it, or --force")
     untold: int = in_database(
@@ -300,63 +293,9 @@ def _refuse_waiting(phone_number_id: str, *, force: bool) -> bool:
             "--force",
             err=True,
         )
-        _end(connected, 1)
+        number_queue.end(connected, 1)
     return connected
 
 
 def _listed(waiting: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in waiting.items() if count)
-
-
-def _ask(call: Callable[..., Any], *args: Any) -> tuple[Any, bool]:
-    """What a call with a Temporal client says, ``None`` if Temporal cannot be reached; and whether a
-    client was made, so that the command has to :func:`_end`.
-    """
-    from temporalio.service import RPCError
-
-    from pytake import temporal
-
-    async def asked() -> Any:
-        return await call(await temporal.connect(), *args)
-
-    try:
-        return asyncio.run(asked()), True
-    except RuntimeError:
-        return None, False
-    except RPCError:
-        return None, True
-
-
-async def _count(client: "Client", phone_number_id: str) -> dict[str, int]:
-    """What waits for a number, as Temporal's visibility has it."""
-    from pytake.temporal import NUMBER
-
-    counts = {}
-    for workflow, name in _WAITING.items():
-        query = (
-            f"WorkflowType = '{workflow}' AND ExecutionStatus = 'Running' "
-            f"AND {NUMBER.name} = '{phone_number_id}'"
-        )
-        counts[name] = (await client.count_workflows(query)).count
-    return counts
-
-
-async def _steer(client: "Client", row: "PhoneNumber") -> bool:
-    from activities.number_control import follow_number
-
-    await follow_number(client, row)
-    return True
-
-
-async def _lift(client: "Client", phone_number_id: str) -> bool:
-    from pytake.temporal import SEND_QUEUE, override_weights
-
-    await override_weights(client, SEND_QUEUE, {phone_number_id: None})
-    return True
-
-
-def _end(connected: bool, code: int = 0) -> None:
-    if connected:
-        leave(code)
-    if code:
-        raise typer.Exit(code)

@@ -15,8 +15,9 @@ import pytest
 from api.app import check_exposure
 from pytake.clock import now
 from pytake.contracts import new_message_id
+from pytake.domain.errors import rule_for
 from pytake.settings import ConfigurationError
-from pytake.storage import keys
+from pytake.storage import keys, numbers
 from pytake.storage.engine import Database
 from pytake.storage.tables import Message
 from tests.stack import EXAMPLE, Stack, eventually, fresh_recipient, make_settings, running_stack
@@ -143,6 +144,19 @@ async def test_a_tenant_sends_only_from_its_own_or_shared_numbers(
     assert (
         await stack.api.post(f"/api/v1/whatsapp/numbers/{shared}/pause", headers=bearer(texts["a"]))
     ).status_code == 404
+    await stack.database.write(numbers.hold, number, rule_for(190), now())
+    for path in ("numbers", "alerts"):
+        mine, theirs = [
+            {
+                item["phone_number_id"]
+                for item in (
+                    await stack.api.get(f"/api/v1/whatsapp/{path}", headers=bearer(texts[key]))
+                ).json()
+            }
+            for key in ("a", "b")
+        ]
+        assert (number in theirs, mine) == (True, {shared} if path == "numbers" else set())
+    await stack.database.write(numbers.resume, number, now())
 
 
 async def test_a_message_that_names_no_number_goes_out_from_the_tenants_own(
