@@ -188,9 +188,11 @@ def _problem_schema() -> dict[str, Any]:
 
 
 def documented(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route, for OpenAPI; where a key is asked for, its rate is limited."""
+    """The ``responses`` of a route, for OpenAPI; where a key is asked for, its rate is limited, and it
+    may be one that must not do this.
+    """
     if UnauthorizedError in errors:
-        errors = (*errors, TooManyRequestsError)
+        errors = (*errors, ForbiddenError, TooManyRequestsError)
     return {
         int(error.status): {
             "description": error.title,
