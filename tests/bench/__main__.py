@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench import inbound, scale, sending
+from tests.bench.cost import cost
 from tests.bench.measure import Figure
 from tests.bench.rules import rules
 from tests.bench.site import Site, site
@@ -26,6 +27,7 @@ from tests.bench.site import Site, site
 ON_SITE: dict[str, Callable[[Site], AsyncIterator[Figure]]] = {
     "throughput": sending.throughput,
     "latency": sending.latency,
+    "cost": cost,
     "workers": scale.workers,
     "backlog": sending.backlog,
     "rate": sending.rate,
