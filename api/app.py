@@ -15,10 +15,13 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
 from activities.conversation_start import ConversationStarter
 from activities.webhook_dispatch import Dispatcher
+from api.access import Authenticator
 from api.body_limit import BodyLimit
 from api.codec_cors import CodecCors
 from api.dependencies import Services
 from api.errors import install_error_handlers
+from api.gate import Gate
+from api.protocol import BoundedProtocol
 from api.routes import (
     auto_responder,
     codec,
@@ -41,11 +44,11 @@ from api.scheduled_quota import ScheduledQuota
 from api.tiers import Waker
 from pytake import __version__, event_loop, telemetry, temporal
 from pytake.heartbeat import beating
+from pytake.keyless import check_keys
 from pytake.logs import configure_logging
 from pytake.payload_codec import codec_of
 from pytake.settings import ConfigurationError, Settings, load_settings
-from pytake.storage import keys
-from pytake.storage.engine import UNAVAILABLE, Database
+from pytake.storage.engine import Database
 
 _log = structlog.get_logger()
 
@@ -77,6 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
             Waker(client),
             ConversationStarter(client, database, settings.reply_debounce_seconds),
             ScheduledQuota(client, settings.max_scheduled),
+            Authenticator(database, settings),
         )
         process_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         async with beating(database, process_id, "api", dict):
@@ -99,7 +103,8 @@ def create_app(settings: Settings) -> FastAPI:
         )
     patch_fastapi(app)  # the docs page from our own server, not from a CDN
     app.add_middleware(BodyLimit)
-    app.add_middleware(CodecCors, ui_url=settings.temporal_ui_url)
+    app.add_middleware(Gate, settings=settings)
+    app.add_middleware(CodecCors, ui_origin=settings.temporal_ui_origin)
     install_error_handlers(app)
     for module in (
         queue,
@@ -123,44 +128,28 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def check_exposure(settings: Settings) -> str | None:
-    """The start-up line of an API without keys; refuses to listen beyond loopback without one.
-
-    Raises:
-        ConfigurationError: no key exists and the host is not loopback.
-    """
-    database = Database(settings.sqlalchemy_url, threads=1)
-    try:
-        count = database.read_now(keys.count)
-    except UNAVAILABLE as error:
-        raise ConfigurationError(
-            f"DATABASE_URL: the database cannot be read, run `pytake migrate` ({type(error).__name__})"
-        ) from None
-    finally:
-        database.close()
-    if count:
-        return None
-    if not settings.serves_loopback:
-        raise ConfigurationError(
-            f"PYTAKE_HOST: refusing to listen on {settings.host} without an API key: create one "
-            "with `pytake key create`, or listen on 127.0.0.1"
+def build_server(settings: Settings) -> uvicorn.Server:
+    """The API behind a server that bounds what a client may cost before the API sees it."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            host=settings.host,
+            port=settings.port,
+            http=BoundedProtocol,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=15,
+            server_header=False,
+            headers=[("X-Content-Type-Options", "nosniff")],
         )
-    return "no API key exists: serving this machine only, as tenant 'default' (pytake key create)"
+    )
 
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; running requests finish."""
-    config = uvicorn.Config(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=15,
-        server_header=False,
-    )
-    server = uvicorn.Server(config)
+    server = build_server(settings)
     _log.info("api ready", address=f"http://{settings.host}:{settings.port}")
     await server.serve()
 
@@ -169,12 +158,14 @@ def main() -> None:
     """Entry point of ``pytake api``."""
     try:
         settings = load_settings()
-        notice = check_exposure(settings)
+        without_keys = check_keys(settings)
     except ConfigurationError as error:
         sys.exit(f"configuration: {error}")
     configure_logging(settings.log_format, settings.log_level)
-    if notice:
-        _log.warning(notice)
+    if without_keys:
+        _log.warning(
+            "no API key exists: serving this machine only, as tenant 'default' (pytake key create)"
+        )
     event_loop.run(serve(settings))
     sys.stdout.flush()
     sys.stderr.flush()

@@ -3,10 +3,9 @@
 from contextlib import suppress
 from typing import Final
 
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import PROBLEM_JSON, TooLargeError
+from api.errors import TooLargeError, problem_response
 from api.routes.codec import PREFIX
 from pytake.whatsapp.inbound import MAX_BYTES
 
@@ -66,5 +65,4 @@ class BodyLimit:
     @staticmethod
     async def _refuse(maximum: int, scope: Scope, receive: Receive, send: Send) -> None:
         error = TooLargeError(f"the body may have at most {maximum} bytes")
-        body = error.problem(scope["path"]).model_dump(exclude_none=True)
-        await JSONResponse(body, error.status, media_type=PROBLEM_JSON)(scope, receive, send)
+        await problem_response(scope["path"], error)(scope, receive, send)

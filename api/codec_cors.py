@@ -1,7 +1,5 @@
 """Lets the pages of the Temporal Web UI, and no others, call the codec from a browser."""
 
-from urllib.parse import urlsplit
-
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -11,12 +9,11 @@ from api.routes.codec import PREFIX
 class CodecCors:
     """CORS for the codec's paths; the rest of the API has none."""
 
-    def __init__(self, app: ASGIApp, ui_url: str) -> None:
-        parts = urlsplit(ui_url)
+    def __init__(self, app: ASGIApp, ui_origin: str) -> None:
         self._app = app
         self._codec = CORSMiddleware(
             app,
-            allow_origins=[f"{parts.scheme}://{parts.netloc}"],
+            allow_origins=[ui_origin],
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-Namespace"],
             allow_credentials=True,

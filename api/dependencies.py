@@ -1,21 +1,19 @@
 """What the routes share: clients, settings, and who is asking."""
 
-import math
 import time
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from temporalio.client import Client
 
 from activities.conversation_start import ConversationStarter
 from activities.webhook_dispatch import Dispatcher
-from api.errors import (
-    ForbiddenError,
-    NotFoundError,
-    TooManyRequestsError,
-    UnauthorizedError,
-)
+from api.access import DEFAULT_TENANT as DEFAULT_TENANT
+from api.access import Authenticator
+from api.access import Principal as Principal
+from api.errors import NotFoundError, UnauthorizedError
 from api.number_choice import NumberChoice
 from api.scheduled_quota import ScheduledQuota
 from api.tiers import Waker
@@ -26,39 +24,10 @@ from pytake.storage.message_events import anyone_listens
 from pytake.storage.rules import Books
 from pytake.token_buckets import TokenBuckets
 
-DEFAULT_TENANT: Final = "default"
-_KEY_CACHE_SECONDS: Final = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who is asking: a tenant, or an admin who may act for any."""
-
-    tenant_id: str
-    admin: bool
-    keyless: bool = False
-    """Nobody has a key: whoever reaches the API is its only user."""
-
-    def acting_for(self, tenant_id: str | None) -> str:
-        """The tenant a request is for.
-
-        Raises:
-            ForbiddenError: it names another tenant than the key's.
-        """
-        if tenant_id is None or tenant_id == self.tenant_id:
-            return self.tenant_id
-        if not self.admin:
-            raise ForbiddenError("the API key belongs to another tenant than tenant_id names")
-        return tenant_id
-
-    @property
-    def scope(self) -> str | None:
-        """The tenant whose data is seen; ``None`` for all."""
-        return None if self.admin else self.tenant_id
-
-    def sees(self, tenant_id: str) -> bool:
-        """Whether data of ``tenant_id`` is visible."""
-        return self.admin or tenant_id == self.tenant_id
+_KNOWN_SECONDS: Final = 3.0
+_BEARER: Final = HTTPBearer(
+    auto_error=False, scheme_name="API key", description="What `pytake key create` prints"
+)
 
 
 @dataclass
@@ -72,11 +41,10 @@ class Services:
     waker: Waker
     conversations: ConversationStarter
     scheduled: ScheduledQuota
+    authenticator: Authenticator
     books: Books = field(default_factory=Books)
     buckets: TokenBuckets = field(default_factory=TokenBuckets)
     contact_hash_key: bytes | None = None
-    _principals: dict[str, tuple[float, Principal | None]] = field(default_factory=dict)
-    _key_count: tuple[float, int] | None = None
     _listening: dict[str, tuple[float, bool]] = field(default_factory=dict)
     _opted_out: dict[str, tuple[float, bool]] = field(default_factory=dict)
     numbers: NumberChoice = field(init=False)
@@ -96,42 +64,6 @@ class Services:
         if self.contact_hash_key is None:
             self.contact_hash_key = await self.database.write(keys.contact_hash_key)
         return self.contact_hash_key
-
-    async def principal(self, authorization: str | None) -> Principal:
-        """Check an ``Authorization`` header.
-
-        Raises:
-            UnauthorizedError: there are keys, and this is none of them.
-            TooManyRequestsError: the key makes more requests than it may.
-        """
-        if authorization is None:
-            if await self._keys_exist():
-                raise UnauthorizedError(
-                    "send an API key: Authorization: Bearer ptk_...",
-                    headers={"WWW-Authenticate": "Bearer"},
-                )
-            return Principal(DEFAULT_TENANT, admin=True, keyless=True)
-        cached = self._principals.get(authorization)
-        if cached is None or cached[0] < time.monotonic():
-            scheme, _, text = authorization.partition(" ")
-            bearer = scheme.lower() == "bearer"
-            key = await self.database.read(keys.verify, text) if bearer else None
-            found = Principal(key.tenant_id, key.admin) if key else None
-            if len(self._principals) > 1000:
-                self._principals.clear()
-            cached = (time.monotonic() + _KEY_CACHE_SECONDS, found)
-            self._principals[authorization] = cached
-        if cached[1] is None:
-            raise UnauthorizedError(
-                "the API key is not valid or was revoked", headers={"WWW-Authenticate": "Bearer"}
-            )
-        rate = self.settings.requests_per_second
-        if rate and (wait := self.buckets.take(f"key {authorization}", rate, 2 * rate)):
-            raise TooManyRequestsError(
-                f"the API key may make {rate:g} requests a second",
-                headers={"Retry-After": str(math.ceil(wait))},
-            )
-        return cached[1]
 
     async def number_for(
         self, principal: Principal, tenant_id: str, phone_number_id: str | None
@@ -164,7 +96,7 @@ class Services:
         cached = self._listening.get(tenant_id)
         if cached is None or cached[0] < time.monotonic():
             found = await self.database.read(anyone_listens, {tenant_id})
-            cached = (time.monotonic() + _KEY_CACHE_SECONDS, found)
+            cached = (time.monotonic() + _KNOWN_SECONDS, found)
             self._listening[tenant_id] = cached
         return cached[1]
 
@@ -173,15 +105,9 @@ class Services:
         cached = self._opted_out.get(tenant_id)
         if cached is None or cached[0] < time.monotonic():
             found = await self.database.read(opt_outs.any_of, tenant_id)
-            cached = (time.monotonic() + _KEY_CACHE_SECONDS, found)
+            cached = (time.monotonic() + _KNOWN_SECONDS, found)
             self._opted_out[tenant_id] = cached
         return cached[1]
-
-    async def _keys_exist(self) -> bool:
-        if self._key_count is None or self._key_count[0] < time.monotonic():
-            count = await self.database.read(keys.count)
-            self._key_count = (time.monotonic() + _KEY_CACHE_SECONDS, count)
-        return self._key_count[1] > 0
 
 
 async def get_services(request: Request) -> Services:
@@ -191,11 +117,14 @@ async def get_services(request: Request) -> Services:
 
 
 async def get_principal(
-    services: Annotated[Services, Depends(get_services)],
-    authorization: Annotated[str | None, Header()] = None,
+    request: Request,
+    _documented: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None,
 ) -> Principal:
-    """Who is asking."""
-    return await services.principal(authorization)
+    """Who is asking, as the gate found."""
+    principal: Principal | None = getattr(request.state, "principal", None)
+    if principal is None:
+        raise UnauthorizedError("send an API key: Authorization: Bearer ptk_...")
+    return principal
 
 
 def unknown_message(message_id: str) -> NotFoundError:

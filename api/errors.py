@@ -262,13 +262,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
         @app.exception_handler(kind)
         async def database_error(request: Request, error: Exception) -> JSONResponse:
-            _log.warning("database unavailable", error=type(error).__name__)
-            return _answer(
-                request,
-                UnavailableError(
-                    "the database could not be reached: try again", headers={"Retry-After": "2"}
-                ),
-            )
+            return _answer(request, database_unavailable(error))
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
@@ -282,9 +276,22 @@ def _temporal_away() -> UnavailableError:
     )
 
 
-def _answer(request: Request, error: ApiError) -> JSONResponse:
-    body = error.problem(request.url.path).model_dump(exclude_none=True)
+def database_unavailable(error: Exception) -> UnavailableError:
+    """What is answered while the database cannot be reached, and logged once here."""
+    _log.warning("database unavailable", error=type(error).__name__)
+    return UnavailableError(
+        "the database could not be reached: try again", headers={"Retry-After": "2"}
+    )
+
+
+def problem_response(path: str, error: ApiError) -> JSONResponse:
+    """An error as it is answered."""
+    body = error.problem(path).model_dump(exclude_none=True)
     return JSONResponse(body, error.status, headers=error.headers, media_type=PROBLEM_JSON)
+
+
+def _answer(request: Request, error: ApiError) -> JSONResponse:
+    return problem_response(request.url.path, error)
 
 
 def _path(location: tuple[str | int, ...]) -> str:

@@ -7,10 +7,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from pytake.keyless import MARKER
+
 DATABASES: Final = ("temporal.db", "pytake.db")
 """In the order they are copied: PyTake's database may know of more that was sent than Temporal's copy,
 never of less, so that nothing known is sent again after a restore."""
-_KEY: Final = "encryption.key"
+_BESIDE: Final = ("encryption.key", MARKER)
 
 
 class BackupError(Exception):
@@ -18,7 +20,7 @@ class BackupError(Exception):
 
 
 def backup(data_dir: Path, target: Path) -> list[Path]:
-    """Copy the databases and the key of ``data_dir`` to the new folder ``target``.
+    """Copy the databases, the key and the mark of API keys of ``data_dir`` to the new folder ``target``.
 
     Each database is copied as of one moment, by SQLite's own backup, and checked.
 
@@ -34,8 +36,11 @@ def backup(data_dir: Path, target: Path) -> list[Path]:
     except FileExistsError:
         raise BackupError(f"{target} exists already: give a new folder") from None
     copies = [_copy(data_dir / name, target / name) for name in DATABASES]
-    if (key := data_dir / _KEY).exists():
-        copies.append(Path(shutil.copy2(key, target / _KEY)))
+    copies += [
+        Path(shutil.copy2(data_dir / name, target / name))
+        for name in _BESIDE
+        if (data_dir / name).exists()
+    ]
     for copy in copies:
         copy.chmod(0o600)
     return copies

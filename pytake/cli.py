@@ -222,11 +222,13 @@ def key_create(
     name: Annotated[str, typer.Option(help="A note for yourself")] = "",
 ) -> None:
     """Create an API key. It is shown once; only a hash is kept."""
+    from pytake import keyless
     from pytake.clock import now
     from pytake.storage import keys
 
     if not tenant or not tenant.replace("-", "").replace("_", "").replace(".", "").isalnum():
         _fail("--tenant: use letters, digits, '-', '_' and '.'")
+    keyless.remember(_settings().data_dir)
     _, text = _database().write_now(
         keys.create, tenant_id=tenant, admin=admin, name=name, now=now()
     )

@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default=Path(".pytake"), validation_alias="PYTAKE_DATA_DIR")
     host: str = Field(default="127.0.0.1", validation_alias="PYTAKE_HOST")
     port: int = Field(default=8080, ge=1, le=65535, validation_alias="PYTAKE_PORT")
+    keyless: bool | None = Field(default=None, validation_alias="PYTAKE_KEYLESS")
     sandbox: bool = Field(default=False, validation_alias="PYTAKE_SANDBOX")
     sandbox_port: int = Field(default=8090, ge=1, le=65535, validation_alias="PYTAKE_SANDBOX_PORT")
     sandbox_callback_url: str | None = Field(
@@ -233,6 +234,12 @@ class Settings(BaseSettings):
     def allowed_ports(self) -> frozenset[int]:
         """Ports that webhooks may go to; empty for all."""
         return frozenset(int(part) for part in self.webhook_ports.split(",") if part.strip())
+
+    @property
+    def temporal_ui_origin(self) -> str:
+        """The ``Origin`` of requests that pages of the Temporal Web UI send."""
+        parts = urlsplit(self.temporal_ui_url)
+        return f"{parts.scheme}://{parts.netloc}"
 
     @property
     def serves_loopback(self) -> bool:

@@ -22,7 +22,8 @@ from temporalio.service import RPCError
 
 from pytake import embedded_temporal, temporal
 from pytake.cookies import NoCookies
-from pytake.settings import SANDBOX_TOKEN, Settings
+from pytake.keyless import check_keys
+from pytake.settings import SANDBOX_TOKEN, ConfigurationError, Settings
 from pytake.storage.engine import Database
 
 _BACKOFF: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -76,7 +77,7 @@ class Supervisor:
         """Run until Ctrl-C or SIGTERM.
 
         Raises:
-            UpError: a port is in use, or a part keeps dying.
+            UpError: a port is in use, a key is missing, or a part keeps dying.
         """
         self._check_ports()
         loop = asyncio.get_running_loop()
@@ -84,7 +85,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._stop.set)
         self._options.data_dir.mkdir(parents=True, exist_ok=True)
         Database(self._settings.sqlalchemy_url, threads=1).migrate()
-        parts = self._parts()
+        parts = self._parts(keyless=self._check_keys())
         tasks: list[asyncio.Task[None]] = []
         try:
             tasks.append(self._start(parts["temporal"]))
@@ -122,7 +123,15 @@ class Supervisor:
                         f"already? Otherwise choose another with {option}"
                     ) from None
 
-    def _parts(self) -> dict[str, _Part]:
+    def _check_keys(self) -> bool:
+        """Whether the API serves without keys: on loopback it may, unless told otherwise."""
+        allowed = self._settings.keyless is not False
+        try:
+            return check_keys(self._settings.model_copy(update={"keyless": allowed}))
+        except ConfigurationError as error:
+            raise UpError(f"configuration: {error}") from None
+
+    def _parts(self, *, keyless: bool) -> dict[str, _Part]:
         options = self._options
         environment = {
             **os.environ,
@@ -130,6 +139,7 @@ class Supervisor:
             "PYTAKE_DATA_DIR": str(options.data_dir),
             "PYTAKE_HOST": options.host,
             "PYTAKE_PORT": str(options.port),
+            "PYTAKE_KEYLESS": "true" if keyless else "false",
             "PYTAKE_SANDBOX_PORT": str(options.sandbox_port),
             "PYTAKE_TEMPORAL_UI_URL": f"http://127.0.0.1:{options.temporal_ui_port}",
             "TEMPORAL_ADDRESS": f"127.0.0.1:{options.temporal_port}",

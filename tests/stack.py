@@ -19,13 +19,14 @@ from temporalio.client import Client, Interceptor
 from temporalio.converter import PayloadCodec
 
 import worker
-from api.app import create_app
+from api.app import build_server as build_api
 from pytake import embedded_temporal, temporal
+from pytake.clock import now
 from pytake.domain.senders import INSTALLATION
 from pytake.payload_codec import codec_of
 from pytake.sandbox.server import build_server
 from pytake.settings import Settings
-from pytake.storage import number_owners, numbers
+from pytake.storage import keys, number_owners, numbers
 from pytake.storage.engine import Database
 
 EXAMPLE = {
@@ -108,6 +109,7 @@ def make_settings(directory: Path, database_url: str | None = None, **changes: A
         "retention_days": 0,
         "reconcile_seconds": 0,
         "webhook_min_backoff_seconds": 0.1,
+        "requests_per_second": 0.0,
         **changes,
     }
     values.setdefault("whatsapp_api_base_url", f"http://127.0.0.1:{values['sandbox_port']}")
@@ -243,27 +245,33 @@ async def running_stack(
     database = Database(settings.sqlalchemy_url)
     database.migrate()
     client = await connect(address, interceptors, codec_of(settings))
-    app = create_app(settings)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host="127.0.0.1",
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            timeout_keep_alive=75,
-        )
-    )
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(serving(build_server(settings, seed=1)))
-        await stack.enter_async_context(serving(server))
+        await stack.enter_async_context(serving(build_api(settings)))
         if with_worker:
             await stack.enter_async_context(worker.running(settings, client, database))
-        api = await stack.enter_async_context(http(f"http://127.0.0.1:{settings.port}"))
+        address = f"http://127.0.0.1:{settings.port}"
+        api = await stack.enter_async_context(
+            http(address, await authorization(database, settings))
+        )
         sandbox = await stack.enter_async_context(http(f"http://127.0.0.1:{settings.sandbox_port}"))
         yield Stack(settings, client, database, api, sandbox)
     database.close()
 
 
-def http(base_url: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=base_url, timeout=30, trust_env=False)
+async def authorization(database: Database, settings: Settings) -> dict[str, str]:
+    """The header of an admin's new key; none for an API without keys."""
+    if settings.keyless:
+        return {}
+    _, text = await database.write(
+        keys.create, tenant_id="default", admin=True, name="tests", now=now()
+    )
+    return bearer(text)
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def http(base_url: str, headers: dict[str, str] | None = None) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30, trust_env=False)

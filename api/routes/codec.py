@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Header, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, EncodedBytes, EncoderProtocol, Field
 from pydantic_core import PydanticCustomError
 from temporalio.api.common.v1 import Payload as TemporalPayload
 
-from api.dependencies import Principal, ServicesDep
+from api.dependencies import Principal, PrincipalDep, ServicesDep
 from api.errors import (
     ForbiddenError,
     InvalidRequestError,
@@ -24,7 +24,6 @@ from pytake.payload_codec import EncryptionCodec
 from pytake.settings import ConfigurationError
 
 PREFIX = "/api/v1/codec"
-_CHALLENGE = {"WWW-Authenticate": 'Basic realm="PyTake codec", charset="UTF-8"'}
 _ERRORS = documented(
     UnauthorizedError, ForbiddenError, NotFoundError, TooLargeError, InvalidRequestError
 )
@@ -67,21 +66,8 @@ class Payloads(BaseModel):
     payloads: list[Payload] = Field(max_length=10_000)
 
 
-async def get_admin(
-    services: ServicesDep, authorization: Annotated[str | None, Header()] = None
-) -> Principal:
+async def get_admin(principal: PrincipalDep) -> Principal:
     """An admin: by a bearer key like everywhere, or by the key as the password a browser asks for."""
-    scheme, _, text = (authorization or "").partition(" ")
-    if scheme.lower() == "basic":
-        try:
-            _, _, password = base64.b64decode(text, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            password = ""
-        authorization = f"Bearer {password}"
-    try:
-        principal = await services.principal(authorization)
-    except UnauthorizedError as error:
-        raise UnauthorizedError(error.detail, headers=_CHALLENGE) from None
     if not principal.admin:
         raise ForbiddenError("payloads of all tenants are behind this: use an admin's API key")
     return principal

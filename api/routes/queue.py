@@ -25,6 +25,8 @@ from api.schemas import Accepted, BatchBody, BatchItem, BatchResult, SendBody
 router = APIRouter(prefix="/api/v1/queue", tags=["queue"])
 
 _CONCURRENT_STARTS: Final = 4
+_MESSAGES_OF_A_REQUEST: Final = 10
+"""How many messages of a batch count as one request of the key's rate."""
 
 IdempotencyKey = Annotated[
     Annotated[str, StringConstraints(min_length=1, max_length=255)] | None,
@@ -70,6 +72,7 @@ async def send_batch(
     body: BatchBody, services: ServicesDep, principal: PrincipalDep
 ) -> BatchResult:
     """Queue up to 500 messages; a bad item does not sink the others."""
+    services.authenticator.charge(principal, max(1, len(body.messages) / _MESSAGES_OF_A_REQUEST))
     slots = asyncio.Semaphore(_CONCURRENT_STARTS)
 
     async def one(index: int, item: Any) -> BatchItem:

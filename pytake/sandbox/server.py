@@ -1,15 +1,18 @@
 """Runs the sandbox: uvicorn, with the connection within reach so that faults can break it."""
 
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pytake.domain.limits import meta_name
+from pytake.local_requests import LocalOnly
 from pytake.sandbox.app import TRANSPORT, create_sandbox
 from pytake.sandbox.callbacks import CallbackSender
 from pytake.sandbox.state import Limits, SandboxState
 from pytake.settings import Settings
+
+_HOST: Final = "127.0.0.1"
 
 
 class _Protocol(HttpToolsProtocol):
@@ -32,13 +35,14 @@ def build_server(settings: Settings, *, seed: int | None = None) -> uvicorn.Serv
     app = create_sandbox(state, callbacks, settings.phone_number_id, seed, meta_name(settings.tier))
     return uvicorn.Server(
         uvicorn.Config(
-            app,
-            host="127.0.0.1",
+            LocalOnly(app, _HOST),
+            host=_HOST,
             port=settings.sandbox_port,
             http=_Protocol,
             log_config=None,
             access_log=False,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=3,
+            headers=[("X-Content-Type-Options", "nosniff")],
         )
     )

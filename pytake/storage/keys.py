@@ -3,6 +3,8 @@
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -31,22 +33,49 @@ def create(
     return key, f"{_PREFIX}_{key_id}_{secret}"
 
 
-def verify(session: Session, text: str) -> ApiKey | None:
-    """The key of ``text`` if it is valid and not revoked."""
+@dataclass(frozen=True, slots=True)
+class ActiveKey:
+    """What is checked of a key, and what it allows."""
+
+    id: str
+    tenant_id: str
+    admin: bool
+    secret_hash: bytes
+
+
+def find(active: Mapping[str, ActiveKey], text: str) -> ActiveKey | None:
+    """The key of ``text`` among those that are active, by their ids."""
     prefix, _, rest = text.partition("_")
     key_id, _, secret = rest.partition("_")
     if prefix != _PREFIX or not key_id or not secret:
         return None
-    key = session.get(ApiKey, key_id)
+    key = active.get(key_id)
     expected = key.secret_hash if key else _hash("")
-    matches = hmac.compare_digest(expected, _hash(secret))
-    return key if key is not None and matches and key.revoked_at is None else None
+    return key if hmac.compare_digest(expected, _hash(secret)) else None
 
 
-def count(session: Session) -> int:
-    """Keys that are not revoked."""
-    statement = select(func.count()).select_from(ApiKey).where(col(ApiKey.revoked_at).is_(None))
-    return session.scalars(statement).one()
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many keys there ever were, and what changes when one is made or revoked."""
+
+    ever: int
+    revoked: int
+    last_made: datetime | None
+    last_revoked: datetime | None
+
+
+def census(session: Session) -> Census:
+    """Counts of all keys, the revoked ones too."""
+    made, revoked = col(ApiKey.created_at), col(ApiKey.revoked_at)
+    statement = select(func.count(), func.count(revoked), func.max(made), func.max(revoked))
+    return Census(*session.execute(statement.select_from(ApiKey)).one())
+
+
+def active(session: Session) -> dict[str, ActiveKey]:
+    """Keys that are not revoked, by id."""
+    columns = (col(ApiKey.id), col(ApiKey.tenant_id), col(ApiKey.admin), col(ApiKey.secret_hash))
+    rows = session.execute(select(*columns).where(col(ApiKey.revoked_at).is_(None)))
+    return {row[0]: ActiveKey(*row) for row in rows}
 
 
 def list_all(session: Session) -> list[ApiKey]:

@@ -13,7 +13,7 @@ from tests.stack import EXAMPLE, free_port, http, make_settings, serving
 
 async def test_what_was_saved_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_port()}")
-    settings = make_settings(tmp_path)
+    settings = make_settings(tmp_path, keyless=True)
     database = Database(settings.sqlalchemy_url)
     database.migrate()
     config = uvicorn.Config(

@@ -73,6 +73,7 @@ async def theatre(directory: Path, database_url: str) -> AsyncIterator[Theatre]:
     settings = make_settings(
         directory,
         database_url,
+        keyless=True,
         auto_responder=True,
         reply_debounce_seconds=0.15,
         loop_exchanges=5,

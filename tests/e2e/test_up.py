@@ -217,6 +217,22 @@ def test_a_part_that_keeps_dying_ends_up_with_its_last_lines(up: Up) -> None:
     assert "Traceback" not in run.stdout + run.stderr
 
 
+def test_beyond_this_machine_and_after_keys_a_key_is_needed(up: Up) -> None:
+    def start(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pytake.cli", "up", *up.arguments, *arguments], cwd=up.directory,
+            env=up.environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    beyond = start("--host", "0.0.0.0")
+    assert (beyond.returncode, beyond.stderr.count("\n")) == (1, 1)
+    assert "refusing to listen on 0.0.0.0 without an API key" in beyond.stderr
+    (up.directory / "data" / "keys-exist").touch()
+    emptied = start()
+    assert (emptied.returncode, emptied.stderr.count("\n")) == (1, 1)
+    assert "is it the right database?" in emptied.stderr
+
+
 def test_wrong_settings_are_one_line(up: Up) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "pytake.cli", "up"], cwd=up.directory, env={**up.environment, "MESSAGE_TIER": "TIER_X"},

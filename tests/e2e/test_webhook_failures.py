@@ -214,6 +214,7 @@ async def test_an_ordered_endpoint_gets_a_conversation_in_order(
     tenant_id = tenant()
     url = receiver.script(f"/{tenant_id}", 500, 500, 200)
     await configure(stack, tenant_id, url, events=["message.*"], ordered=True, retry_schedule=[1.0])
+    await stack.share(tenant_id)
     await stack.send(to=fresh_recipient(), tenant_id=tenant_id)
 
     def good() -> list[int]:

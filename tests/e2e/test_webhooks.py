@@ -89,6 +89,7 @@ async def test_messages_raise_their_events_in_order_with_metadata(
     tenant_id = tenant()
     url = receiver.script(f"/{tenant_id}", 200)
     await configure(stack, tenant_id, url, events=["message.*"])
+    await stack.share(tenant_id)
     sent = await stack.send(to=fresh_recipient(), tenant_id=tenant_id, metadata={"pedido": "7"})
 
     def types() -> list[str]:

@@ -1,0 +1,210 @@
+"""Who is asking: API keys, the rates they may be used at, and the API without keys."""
+
+import asyncio
+import base64
+import binascii
+import ipaddress
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from api.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
+from pytake import keyless
+from pytake.local_requests import foreign
+from pytake.settings import Settings
+from pytake.storage import keys
+from pytake.storage.engine import Database
+from pytake.token_buckets import TokenBuckets
+
+_log = structlog.get_logger()
+
+DEFAULT_TENANT: Final = "default"
+FRESH_SECONDS: Final = 3.0
+"""How long a revoked key may go on working."""
+_WRONG_PER_SECOND: Final = 10.0
+_WRONG_BURST: Final = 50.0
+_LOOKS_PER_SECOND: Final = 5.0
+_LOOKS_BURST: Final = 20.0
+"""Reads of the database for keys that are not known; where there are more, a new key waits for the next
+renewal."""
+_LONGEST_KEY: Final = 200
+_BEARER: Final = {"WWW-Authenticate": "Bearer"}
+_BASIC: Final = {"WWW-Authenticate": 'Basic realm="PyTake codec", charset="UTF-8"'}
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is asking: a tenant, or an admin who may act for any."""
+
+    tenant_id: str
+    admin: bool
+    keyless: bool = False
+    """Nobody has a key: whoever reaches the API is its only user."""
+    key_id: str | None = None
+
+    def acting_for(self, tenant_id: str | None) -> str:
+        """The tenant a request is for.
+
+        Raises:
+            ForbiddenError: it names another tenant than the key's.
+        """
+        if tenant_id is None or tenant_id == self.tenant_id:
+            return self.tenant_id
+        if not self.admin:
+            raise ForbiddenError("the API key belongs to another tenant than tenant_id names")
+        return tenant_id
+
+    @property
+    def scope(self) -> str | None:
+        """The tenant whose data is seen; ``None`` for all."""
+        return None if self.admin else self.tenant_id
+
+    def sees(self, tenant_id: str) -> bool:
+        """Whether data of ``tenant_id`` is visible."""
+        return self.admin or tenant_id == self.tenant_id
+
+
+class Authenticator:
+    """Checks keys against a copy of their hashes, so that a wrong one costs no database call.
+
+    The copy is renewed every few seconds, and read again only where a key was made or revoked since.
+    """
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._rate = settings.requests_per_second
+        self._keyless = bool(settings.keyless) and settings.serves_loopback
+        self._active: Mapping[str, keys.ActiveKey] = {}
+        self._census: keys.Census | None = None
+        self._fresh_until = 0.0
+        self._renewing = asyncio.Lock()
+        self._requests = TokenBuckets()
+        self._wrong = TokenBuckets()
+        self._looks = TokenBuckets()
+        self._reported = 0.0
+
+    async def principal(
+        self, headers: list[tuple[bytes, bytes]], client: str, *, codec: bool = False
+    ) -> Principal:
+        """Whose request this is.
+
+        Args:
+            headers: of the request, their names in lower case.
+            client: the address it came from.
+            codec: whether a page of the Temporal Web UI may send it, and the key may be the password
+                that a browser asked for.
+
+        Raises:
+            UnauthorizedError: there are keys, and this is none of them.
+            ForbiddenError: no key is asked for, and the request is not of this machine alone.
+            TooManyRequestsError: the key makes more requests than it may, or the address too many
+                with wrong keys.
+        """
+        await self._renew()
+        given = [value for name, value in headers if name == b"authorization"]
+        challenge = _BASIC if codec else _BEARER
+        if not given:
+            if not self._keyless:
+                raise UnauthorizedError(
+                    "send an API key: Authorization: Bearer ptk_...", headers=challenge
+                )
+            self.check_local(headers, codec=codec)
+            return Principal(DEFAULT_TENANT, admin=True, keyless=True)
+        text = _key_text(given[0], basic=codec) if len(given) == 1 else None
+        key = await self._find(text) if text else None
+        if key is None:
+            self._count_wrong(client)
+            raise UnauthorizedError("the API key is not valid or was revoked", headers=challenge)
+        if self._rate and (wait := self._requests.take(key.id, self._rate, 2 * self._rate)):
+            raise TooManyRequestsError(
+                f"the API key may make {self._rate:g} requests a second",
+                headers={"Retry-After": str(math.ceil(wait))},
+            )
+        return Principal(key.tenant_id, key.admin, key_id=key.id)
+
+    def charge(self, principal: Principal, requests: float) -> None:
+        """Count a request as more than the one it is: those that follow wait for it."""
+        if self._rate and principal.key_id is not None:
+            self._requests.owe(principal.key_id, requests - 1, self._rate, 2 * self._rate)
+
+    def check_local(self, headers: list[tuple[bytes, bytes]], *, codec: bool = False) -> None:
+        """Let nobody in without a key who is not a program or page of this machine.
+
+        Raises:
+            ForbiddenError: the request is not of this machine alone.
+        """
+        origins = (self._settings.temporal_ui_origin,) if codec else ()
+        if why := foreign(headers, self._settings.host, origins):
+            raise ForbiddenError(
+                f"without an API key only this machine is served, and {why}: create a key with "
+                "`pytake key create`"
+            )
+
+    async def _find(self, text: str) -> keys.ActiveKey | None:
+        key = keys.find(self._active, text)
+        if key is None and not self._looks.take("", _LOOKS_PER_SECOND, _LOOKS_BURST):
+            await self._renew(at_once=True)  # it may be new
+            key = keys.find(self._active, text)
+        return key
+
+    async def _renew(self, *, at_once: bool = False) -> None:
+        if not at_once and self._fresh_until > time.monotonic():
+            return
+        async with self._renewing:
+            if not at_once and self._fresh_until > time.monotonic():
+                return
+            census = await self._database.read(keys.census)
+            if census != self._census:
+                self._active = await self._database.read(keys.active)
+                self._census = census
+            if self._keyless and (
+                census.ever or await asyncio.to_thread(keyless.marked, self._settings.data_dir)
+            ):
+                self._keyless = False  # for good: an emptied database opens nothing
+                await asyncio.to_thread(keyless.remember, self._settings.data_dir)
+                _log.warning("API keys exist now: nobody is served without one any more")
+            self._fresh_until = time.monotonic() + FRESH_SECONDS
+
+    def _count_wrong(self, client: str) -> None:
+        wait = self._wrong.take(_network(client), _WRONG_PER_SECOND, _WRONG_BURST)
+        if not wait:
+            return
+        if self._reported < time.monotonic():
+            self._reported = time.monotonic() + 60
+            _log.warning("an address tries many wrong API keys", address=client)
+        raise TooManyRequestsError(
+            "too many requests with wrong API keys came from this address",
+            headers={"Retry-After": str(math.ceil(wait))},
+        )
+
+
+def _key_text(authorization: bytes, *, basic: bool) -> str | None:
+    """The key in an ``Authorization`` header; a browser's password counts where ``basic``."""
+    scheme, _, text = authorization.decode("latin-1").strip().partition(" ")
+    text = text.strip()
+    if len(text) > _LONGEST_KEY:
+        return None
+    if scheme.lower() == "bearer":
+        return text
+    if basic and scheme.lower() == "basic":
+        try:
+            return base64.b64decode(text, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+    return None
+
+
+def _network(client: str) -> str:
+    """What one client has: an IPv4 address, or a /64 of IPv6 (RFC 6177)."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return client[:100]
+    if address.version == 6:
+        return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+    return client

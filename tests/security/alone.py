@@ -1,0 +1,44 @@
+"""The API by itself: its server, its database, no Temporal; what strangers meet first."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from api.app import build_server
+from pytake.clock import now
+from pytake.settings import Settings
+from pytake.storage import keys
+from pytake.storage.engine import Database
+from tests.stack import bearer, http, make_settings, serving
+
+
+@dataclass
+class Alone:
+    settings: Settings
+    database: Database
+    client: httpx.AsyncClient
+    """Without a key."""
+
+    def key(self, *, admin: bool = True) -> dict[str, str]:
+        """The header of a new key."""
+        _, text = self.database.write_now(
+            keys.create, tenant_id="default", admin=admin, name="", now=now()
+        )
+        return bearer(text)
+
+
+@asynccontextmanager
+async def api_alone(directory: Path, **changes: Any) -> AsyncIterator[Alone]:
+    settings = make_settings(directory, **changes)
+    database = Database(settings.sqlalchemy_url, threads=1)
+    database.migrate()
+    async with (
+        serving(build_server(settings)),
+        http(f"http://127.0.0.1:{settings.port}") as client,
+    ):
+        yield Alone(settings, database, client)
+    database.close()

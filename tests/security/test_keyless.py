@@ -1,0 +1,197 @@
+"""An API without keys: for this machine's own programs and pages, until the first key, and never again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlmodel import delete
+
+from api import access
+from pytake import keyless
+from pytake.clock import now
+from pytake.keyless import MARKER, check_keys
+from pytake.sandbox.server import build_server as build_sandbox
+from pytake.settings import ConfigurationError
+from pytake.storage import keys
+from pytake.storage.engine import Database
+from pytake.storage.tables import ApiKey
+from tests.security.alone import Alone, api_alone
+from tests.stack import eventually, http, make_settings, serving
+
+NUMBERS = "/api/v1/whatsapp/numbers"
+ENDPOINT = {"url": "https://1.1.1.1/", "events": ["*"], "secret": "a-secret-to-steal"}
+
+
+@pytest.fixture
+async def alone(tmp_path: Path) -> AsyncIterator[Alone]:
+    async with api_alone(tmp_path, keyless=True) as running:
+        yield running
+
+
+def migrated(directory: Path, **changes: Any) -> Any:
+    settings = make_settings(directory, **changes)
+    database = Database(settings.sqlalchemy_url, threads=1)
+    database.migrate()
+    return settings, database
+
+
+@pytest.mark.parametrize(
+    ("changes", "refusal"),
+    [
+        ({}, "PYTAKE_KEYLESS"),
+        ({"keyless": False}, "PYTAKE_KEYLESS"),
+        ({"keyless": True, "host": "0.0.0.0"}, "refusing to listen on 0.0.0.0"),
+        ({"host": "0.0.0.0"}, "key create"),
+        ({"keyless": True}, None),
+    ],
+)
+def test_only_loopback_in_words_is_ever_without_keys(
+    tmp_path: Path, changes: dict[str, Any], refusal: str | None
+) -> None:
+    settings, database = migrated(tmp_path, **changes)
+    if refusal is None:
+        assert check_keys(settings)
+    else:
+        with pytest.raises(ConfigurationError, match=refusal):
+            check_keys(settings)
+    database.close()
+
+
+def test_a_revoked_key_counts_and_an_empty_database_opens_nothing(tmp_path: Path) -> None:
+    settings, database = migrated(tmp_path, keyless=True)
+    key, _ = database.write_now(keys.create, tenant_id="t", admin=True, name="", now=now())
+    assert not check_keys(settings)
+    database.write_now(keys.revoke, key.id, now())
+    assert not check_keys(settings)
+    database.write_now(lambda session: session.execute(delete(ApiKey)))
+    with pytest.raises(ConfigurationError, match="is it the right database"):
+        check_keys(settings)
+    database.close()
+    _, other = migrated(tmp_path, keyless=True, database_url=f"sqlite:///{tmp_path / 'other.db'}")
+    with pytest.raises(ConfigurationError, match="is it the right database"):
+        check_keys(settings.model_copy(update={"database_url": other.url}))
+    other.close()
+
+
+def test_an_unmigrated_database_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="pytake migrate"):
+        check_keys(make_settings(tmp_path))
+
+
+async def test_with_the_first_key_the_api_closes_for_good(
+    alone: Alone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "FRESH_SECONDS", 0.2)
+    assert (await alone.client.get(NUMBERS)).status_code == 200
+    key, _ = alone.database.write_now(keys.create, tenant_id="t", admin=True, name="", now=now())
+
+    async def closed() -> bool:
+        return (await alone.client.get(NUMBERS)).status_code == 401
+
+    await eventually(closed, 10)
+    assert (alone.settings.data_dir / MARKER).exists()
+    alone.database.write_now(keys.revoke, key.id, now())
+    await asyncio.sleep(0.5)
+    assert await closed()
+    alone.database.write_now(lambda session: session.execute(delete(ApiKey)))
+    (alone.settings.data_dir / MARKER).unlink()
+    await asyncio.sleep(0.5)
+    assert await closed()
+
+
+async def test_the_marker_alone_closes_it(tmp_path: Path) -> None:
+    keyless.mark(tmp_path)
+    async with api_alone(tmp_path, keyless=True) as alone:
+        assert (await alone.client.get(NUMBERS)).status_code == 401
+
+
+EVIL = "http://evil.example"
+FOREIGN = [
+    {"Host": "evil.example"},
+    {"Host": "evil.example:8080"},
+    {"Host": "127.0.0.1.evil.example"},
+    {"Host": "10.0.0.7"},
+    {"X-Forwarded-For": "127.0.0.1"},
+    {"X-Forwarded-Host": "127.0.0.1"},
+    {"Forwarded": "for=127.0.0.1"},
+    {"Origin": EVIL},
+    {"Origin": "null"},
+    {"Origin": "http://127.0.0.1:1"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+]
+
+
+async def test_web_pages_and_proxies_are_refused(alone: Alone) -> None:
+    calls: list[tuple[str, str, Any]] = [
+        ("POST", "/api/v1/webhooks/configure", ENDPOINT),
+        ("POST", f"{NUMBERS}/{alone.settings.phone_number_id}/pause", None),
+        ("GET", NUMBERS, None),
+        ("GET", "/metrics", None),
+        ("POST", "/api/v1/codec/decode", {"payloads": []}),
+    ]
+    for headers in FOREIGN:
+        for method, path, body in calls:
+            answer = await alone.client.request(method, path, json=body, headers=headers)
+            assert answer.status_code == 403, (headers, path)
+            assert "pytake key create" in answer.json()["detail"]
+    assert (await alone.client.get("/api/v1/webhooks/configs")).json() == []
+
+
+async def test_commands_and_our_own_pages_are_served(alone: Alone) -> None:
+    port = alone.settings.port
+    own = f"http://127.0.0.1:{port}"
+    for headers in (
+        {},
+        {"Host": f"localhost:{port}"},
+        {"Host": f"[::1]:{port}"},
+        {"Origin": own, "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+        {"Host": f"localhost:{port}", "Origin": f"http://localhost:{port}"},
+    ):
+        assert (await alone.client.get(NUMBERS, headers=headers)).status_code == 200, headers
+    answer = await alone.client.get("/api/v1/codec", headers={"Host": "evil.example"})
+    assert answer.status_code == 403
+    page = {"Origin": alone.settings.temporal_ui_url, "Sec-Fetch-Site": "same-site"}
+    decoded = await alone.client.post("/api/v1/codec/decode", json={"payloads": []}, headers=page)
+    assert decoded.status_code != 403
+    assert decoded.headers["Access-Control-Allow-Origin"] == page["Origin"]
+
+
+async def test_an_unsigned_callback_is_taken_from_this_machine_only(tmp_path: Path) -> None:
+    path, body = "/api/v1/whatsapp/webhook", {"entry": []}
+    async with api_alone(tmp_path, keyless=True, whatsapp_app_secret=None) as alone:
+        assert (await alone.client.post(path, json=body)).status_code == 200
+        for headers in FOREIGN:
+            assert (await alone.client.post(path, json=body, headers=headers)).status_code == 403
+
+
+async def test_the_sandbox_is_for_this_machine_only(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path)
+    async with (
+        serving(build_sandbox(settings)),
+        http(f"http://127.0.0.1:{settings.sandbox_port}") as sandbox,
+    ):
+        fault = {"kind": "latency", "seconds": 5}
+        for headers in FOREIGN:
+            answer = await sandbox.post("/sandbox/faults", json=fault, headers=headers)
+            assert answer.status_code == 403, headers
+            assert (await sandbox.get("/sandbox/messages", headers=headers)).status_code == 403
+        assert (await sandbox.get("/sandbox/stats")).status_code == 200
+        for path in ("/sandbox/stats", "/sandbox/docs", "/nowhere"):
+            answer = await sandbox.get(path)
+            assert answer.headers["X-Content-Type-Options"] == "nosniff", path
+
+
+async def test_no_answer_may_be_sniffed(alone: Alone) -> None:
+    for path in (NUMBERS, "/docs", "/openapi.json", "/health/live", "/nowhere"):
+        answer = await alone.client.get(path)
+        assert answer.headers.get_list("X-Content-Type-Options") == ["nosniff"], path
+    refused = await alone.client.get(NUMBERS, headers={"Authorization": "Bearer x"})
+    assert (refused.status_code, refused.headers["X-Content-Type-Options"]) == (401, "nosniff")
+    reader, writer = await asyncio.open_connection("127.0.0.1", alone.settings.port)
+    writer.write(b"no HTTP at all\r\n\r\n")
+    assert b"nosniff" in (await reader.read()).lower()
+    writer.close()
