@@ -40,6 +40,7 @@ from activities.webhook_dispatch import Dispatcher
 from activities.webhook_replay import ReplayActivities
 from activities.webhook_turns import activity_slots
 from pytake import event_loop, telemetry, temporal
+from pytake.data_dir import secure
 from pytake.domain.limits import send_window
 from pytake.domain.slots import SlotLimits
 from pytake.heartbeat import beating
@@ -337,9 +338,12 @@ def main() -> None:
     """Entry point of ``pytake worker`` and ``python worker.py``."""
     try:
         settings = load_settings()
+        loose = secure(settings)
     except ConfigurationError as error:
         sys.exit(f"configuration: {error}")
     configure_logging(settings.log_format, settings.log_level)
+    for warning in loose:
+        _log.warning(warning)
     event_loop.run(run(settings))
     sys.stdout.flush()
     sys.stderr.flush()

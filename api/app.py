@@ -43,6 +43,7 @@ from api.routes import (
 from api.scheduled_quota import ScheduledQuota
 from api.tiers import Waker
 from pytake import __version__, event_loop, telemetry, temporal
+from pytake.data_dir import secure
 from pytake.heartbeat import beating
 from pytake.keyless import check_keys
 from pytake.logs import configure_logging
@@ -158,10 +159,13 @@ def main() -> None:
     """Entry point of ``pytake api``."""
     try:
         settings = load_settings()
+        loose = secure(settings)
         without_keys = check_keys(settings)
     except ConfigurationError as error:
         sys.exit(f"configuration: {error}")
     configure_logging(settings.log_format, settings.log_level)
+    for warning in loose:
+        _log.warning(warning)
     if without_keys:
         _log.warning(
             "no API key exists: serving this machine only, as tenant 'default' (pytake key create)"

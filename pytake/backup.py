@@ -47,6 +47,7 @@ def backup(data_dir: Path, target: Path) -> list[Path]:
 
 
 def _copy(source: Path, target: Path) -> Path:
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with (
         closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as original,
         closing(sqlite3.connect(target)) as copy,

@@ -261,6 +261,7 @@ def key_revoke(key_id: Annotated[str, typer.Argument(help="The id that `key list
 
 def main() -> None:
     """Entry point of the ``pytake`` command."""
+    os.umask(0o077)  # whatever a command writes is for its own user
     app()
 
 

@@ -19,7 +19,14 @@ from sqlalchemy.engine import make_url
 from pytake.settings import ConfigurationError, Settings
 
 _OTHERS: Final = 0o077
-_STATE: Final = ("pytake.db", "temporal.db", "encryption.key", "up.lock")
+_STATE: Final = (
+    "pytake.db",
+    "temporal.db",
+    "encryption.key",
+    "sandbox.jsonl",
+    "up.lock",
+    "keys-exist",
+)
 _LOCK: Final = "up.lock"
 _STOPPING_SECONDS: Final = 30.0
 """How long a new ``up`` waits for the Temporal server of one that was killed."""

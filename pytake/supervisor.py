@@ -22,6 +22,7 @@ from temporalio.service import RPCError
 
 from pytake import embedded_temporal, temporal
 from pytake.cookies import NoCookies
+from pytake.data_dir import AlreadyRunningError, UpLock
 from pytake.keyless import check_keys
 from pytake.settings import SANDBOX_TOKEN, ConfigurationError, Settings
 from pytake.storage.engine import Database
@@ -72,18 +73,26 @@ class Supervisor:
         self._console = Console(highlight=False, soft_wrap=True)
         self._stop = asyncio.Event()
         self._failed: str | None = None
+        self._kept_open: tuple[int, ...] = ()
 
     async def run(self) -> None:
         """Run until Ctrl-C or SIGTERM.
 
         Raises:
-            UpError: a port is in use, a key is missing, or a part keeps dying.
+            UpError: another ``up`` has the data directory, a port is in use, a key is missing, or a part
+                keeps dying.
         """
+        self._options.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = UpLock(self._options.data_dir)
+        try:
+            await lock.acquire(f"http://{_reachable(self._options.host)}:{self._options.port}")
+        except AlreadyRunningError as error:
+            raise UpError(str(error)) from None
+        self._kept_open = (lock.descriptor,)
         self._check_ports()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
-        self._options.data_dir.mkdir(parents=True, exist_ok=True)
         Database(self._settings.sqlalchemy_url, threads=1).migrate()
         parts = self._parts(keyless=self._check_keys())
         tasks: list[asyncio.Task[None]] = []
@@ -180,6 +189,7 @@ class Supervisor:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=self._kept_open if part.name == "temporal" else (),
                 preexec_fn=_die_with_parent,
             )
             await self._copy_output(part)

@@ -19,9 +19,17 @@ console: Final = Console(soft_wrap=True)
 
 
 def read_settings() -> Settings:
-    """The settings; the command fails, in a line for each, if some are wrong."""
+    """The settings; the command fails, in a line for each, if some are wrong.
+
+    From here on the process writes for its own user only, and state that is looser is tightened.
+    """
+    from pytake.data_dir import secure
+
     try:
-        return load_settings()
+        settings = load_settings()
+        for warning in secure(settings):
+            typer.echo(f"warning: {warning}", err=True)
+        return settings
     except ConfigurationError as error:
         fail(f"configuration: {error}")
 

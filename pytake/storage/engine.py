@@ -1,9 +1,11 @@
 """The database: engine, transactions off the event loop, and migrations."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -116,7 +118,9 @@ class Database:
     def migrate(self) -> None:
         """Bring the schema to the newest revision; creates SQLite's folder and file."""
         if self.sqlite and (path := make_url(self.url).database):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(FileExistsError):  # SQLite itself would make it as loose as the umask is
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS))
         with self.engine.begin() as connection:

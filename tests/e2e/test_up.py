@@ -52,6 +52,42 @@ async def times_accepted(sandbox: httpx.AsyncClient) -> dict[str, list[float]]:
     return found
 
 
+async def refuses_others(up: Up) -> None:
+    """Another ``up`` on the folder, on ports of its own, and another on its ports, in its own folder."""
+    other, third = Up(up.directory), Up(up.directory / "third")
+    other.arguments[:2] = up.arguments[:2]
+    third.arguments[2:4] = up.arguments[2:4]
+    results = await asyncio.gather(
+        *(
+            asyncio.to_thread(
+                subprocess.run,
+                [sys.executable, "-m", "pytake.cli", "up", *one.arguments], cwd=up.directory, env=one.environment,
+                capture_output=True, text=True, timeout=60, check=False,
+            )
+            for one in (other, third)
+        )
+    )  # fmt: skip
+    assert [result.returncode for result in results] == [1, 1]
+    assert up.process is not None
+    address = f"http://127.0.0.1:{up.port}"
+    assert f"already running as pid {up.process.pid} at {address}" in results[0].stderr
+    assert "--port" in results[1].stderr
+    assert not any("Traceback" in result.stderr for result in results)
+
+
+def private(directory: Path) -> bool:
+    """Whether nobody else can read the state: the databases of both, the journal, the key, the lock."""
+    paths = list(directory.iterdir())
+    assert {"pytake.db", "temporal.db", "sandbox.jsonl", "up.lock"} <= {path.name for path in paths}
+    return not any(path.stat().st_mode & 0o077 for path in (directory, *paths))
+
+
+def loosen(directory: Path) -> None:
+    directory.chmod(0o755)
+    for path in directory.iterdir():
+        path.chmod(0o644)
+
+
 async def test_scheduled_messages_survive_kill_9_of_everything(up: Up) -> None:
     with up.running():
         async with up.clients() as (api, _):
@@ -59,17 +95,13 @@ async def test_scheduled_messages_survive_kill_9_of_everything(up: Up) -> None:
             await wait_for(api, read, "read", 15)
             at = datetime.now(UTC) + timedelta(seconds=20)
             scheduled = [await send(api, scheduled_for=at.isoformat()) for _ in range(10)]
-            other = await asyncio.to_thread(
-                subprocess.run,
-                [sys.executable, "-m", "pytake.cli", "up", *up.arguments], cwd=up.directory, env=up.environment,
-                capture_output=True, text=True, timeout=60, check=False,
-            )  # fmt: skip
-            assert other.returncode == 1
-            assert "--port" in other.stderr
-            assert "Traceback" not in other.stderr
+            await refuses_others(up)
+            assert private(up.directory / "data")
         up.kill_all()
+    loosen(up.directory / "data")
     with up.running():
         async with up.clients() as (api, sandbox):
+            assert private(up.directory / "data"), "what an earlier version left open is closed"
             assert (await api.get(f"/api/v1/queue/message/{read}")).json()["status"] == "read"
             for message_id in scheduled:
                 await wait_for(api, message_id, "read", 60)

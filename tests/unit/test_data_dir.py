@@ -1,6 +1,7 @@
 """What PyTake keeps is readable by its own user only, and one `up` at a time works on it."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -86,31 +87,28 @@ def test_a_directory_of_somebody_else_is_said_or_refused(
     assert f"belongs to user {own}" in warning
     assert mode(tmp_path) == 0o755
     tmp_path.chmod(0o777)
-    with pytest.raises(ConfigurationError, match=r"PYTAKE_DATA_DIR: .* anybody may write"):
+    with pytest.raises(ConfigurationError, match="anybody may write to it"):
         tighten(tmp_path)
     tmp_path.chmod(0o700)
 
 
-def test_backups_are_private_from_their_first_byte(tmp_path: Path) -> None:
+def test_backups_are_private_before_anything_is_in_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = tmp_path / "data"
-    data.mkdir()
     for name in ("pytake.db", "temporal.db"):
         Database(f"sqlite:///{data / name}", threads=1).migrate()
-    seen: set[int] = set()
-    # As looked at while a copy is being made: by SQLite's progress, the file is there already.
-    import pytake.backup as module
+    seen: list[int] = []
+    real = sqlite3.connect
 
-    real = module._copy
+    def connect(database: Path | str, **options: bool) -> sqlite3.Connection:
+        if isinstance(database, Path):
+            seen.append(mode(database))
+        return real(database, **options)
 
-    def copy(source: Path, target: Path) -> Path:
-        made = real(source, target)
-        seen.add(mode(made))
-        return made
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_copy", copy)
-        backup(data, tmp_path / "copy")
-    assert seen == {0o600}
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    backup(data, tmp_path / "copy")
+    assert seen == [0o600, 0o600]
     assert mode(tmp_path / "copy") == 0o700
 
 
