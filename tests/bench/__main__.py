@@ -33,6 +33,7 @@ ON_SITE: dict[str, Callable[[Site], AsyncIterator[Figure]]] = {
     "rate": sending.rate,
     "statuses": inbound.statuses,
     "deliveries": inbound.deliveries,
+    "hanging": inbound.hanging,
     "scheduled": inbound.scheduled,
 }
 ALL = ("rules", *ON_SITE)

@@ -17,6 +17,7 @@ _CALLBACKS = {1: 100, 100: 20, 1000: 5}
 _SCHEDULED, _FIRING = 10_000, 60
 _EVENTS = 200
 _HEALTHY = 4
+_BAD_TENANTS, _BAD_ENDPOINTS, _BAD_EVENTS = 10, 10, 5
 
 
 async def statuses(site: Site) -> AsyncIterator[Figure]:
@@ -108,6 +109,48 @@ async def deliveries(site: Site) -> AsyncIterator[Figure]:
         )  # fmt: skip
 
 
+async def hanging(site: Site) -> AsyncIterator[Figure]:
+    """Events to a tenant's endpoints beside 100 of other tenants that never answer."""
+    async with receiving() as receiver:
+        good = f"bench-{uuid4().hex[:8]}"
+        paths = [f"/good{index}" for index in range(_HEALTHY)]
+        for path in paths:
+            await _endpoint(site, receiver, good, path, 100)
+        alone = [
+            percentile(await _paced(site, receiver, good, paths), 0.99) * 1000
+            for _ in range(_ROUNDS)
+        ]
+        bad = [f"bench-bad{index}-{uuid4().hex[:6]}" for index in range(_BAD_TENANTS)]
+        silent = []
+        for tenant in bad:
+            for index in range(_BAD_ENDPOINTS):
+                path = f"/{tenant}/{index}"
+                receiver.script(path, "hang")
+                silent.append(path)
+                await _endpoint(site, receiver, tenant, path, 20, patience=30)
+        for tenant in bad:
+            for _ in range(_BAD_EVENTS):
+                await _send(site, tenant)
+        async with asyncio.timeout(120):
+            while any(not receiver.received[path] for path in silent):
+                await asyncio.sleep(0.1)
+        beside = [
+            percentile(await _paced(site, receiver, good, paths), 0.99) * 1000
+            for _ in range(_ROUNDS)
+        ]
+        waiting = _BAD_TENANTS * _BAD_ENDPOINTS * _BAD_EVENTS
+        yield Figure(
+            "healthy endpoints alone: p99",
+            "ms",
+            tuple(alone),
+            "30 events a round, 3/s, to each of 4",
+        )
+        yield Figure(
+            "healthy endpoints beside 100 of others that hang: p99", "ms", tuple(beside),
+            f"the same, and {waiting} events for the others; goal 1000",
+        )  # fmt: skip
+
+
 async def _paced(site: Site, receiver: Receiver, tenant: str, paths: list[str]) -> list[float]:
     """Seconds from each event to its arrival at each healthy endpoint."""
     have = {path: len(receiver.received[path]) for path in paths}
@@ -127,10 +170,12 @@ async def _paced(site: Site, receiver: Receiver, tenant: str, paths: list[str]) 
     ]
 
 
-async def _endpoint(site: Site, receiver: Receiver, tenant: str, path: str, rate: int) -> None:
+async def _endpoint(
+    site: Site, receiver: Receiver, tenant: str, path: str, rate: int, patience: float = 5
+) -> None:
     body = {
         "tenant_id": tenant, "url": receiver.url(path), "events": ["*"], "rate_limit_per_second": rate,
-        "timeout_seconds": 5,
+        "timeout_seconds": patience,
     }  # fmt: skip
     response = await site.api.post("/api/v1/webhooks/configure", json=body)
     assert response.status_code == 201, response.text
