@@ -116,7 +116,9 @@ class EndpointFields(CleanText):
     custom_headers: dict[HeaderName, HeaderValue] | None = Field(default=None, max_length=30)
     max_retries: Annotated[int, Field(ge=0, le=50)] | None = None
     retry_schedule: list[Seconds] | None = Field(
-        default=None, max_length=50, description="Explicit seconds between attempts"
+        default=None,
+        max_length=50,
+        description="Explicit seconds between attempts; the installation has a shortest wait (1 s)",
     )
     backoff: Backoff | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=60)] | None = None

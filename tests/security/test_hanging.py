@@ -1,13 +1,14 @@
 """Endpoints of one tenant that accept a request and never answer it."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from tests.hooks import configure, delivery, send, until
+from tests.receiver import Receiver
 from tests.stack import Stack, eventually, make_settings, running_stack
 
 HANGING = 24
@@ -34,10 +35,14 @@ class Silent:
             writer.close()
 
 
-@pytest.fixture
-async def small_stack(own_temporal_address: str, tmp_path: Path) -> AsyncIterator[Stack]:
+@pytest.fixture(scope="module")
+async def small_stack(
+    own_temporal_address: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stack]:
     """A worker with 20 slots for deliveries, one for each endpoint at most."""
-    settings = make_settings(tmp_path, webhook_concurrency=1)
+    settings = make_settings(
+        tmp_path_factory.mktemp("small"), webhook_concurrency=1, webhook_min_backoff_seconds=0.5
+    )
     async with running_stack(settings, own_temporal_address) as stack:
         yield stack
 
@@ -71,6 +76,18 @@ async def test_24_hanging_endpoints_of_one_tenant_stop_nobody_elses_webhooks(
     silent.let_go.set()
     server.close()
     answering.close()
+
+
+async def test_no_plan_makes_attempts_follow_each_other_without_a_pause(
+    small_stack: Stack, receiver: Receiver
+) -> None:
+    url = receiver.script("/eager", 500, 500, 200)
+    await configure(small_stack, "eager", url, retry_schedule=[0.001])
+    sent = await send(small_stack, "eager")
+    await until(small_stack, sent["deliveries"][0], "delivered")
+    times = [received.at for received in receiver.received["/eager"]]
+    assert len(times) == 3
+    assert all(later - earlier >= 0.5 for earlier, later in itertools.pairwise(times))
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
