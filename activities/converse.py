@@ -27,11 +27,12 @@ from pytake.contracts import (
     ReplyRequest,
     reply_message_id,
 )
+from pytake.domain.autoresponder.matching import UnreadTextError
 from pytake.domain.content import MessageType
 from pytake.domain.priority import Priority
 from pytake.storage import conversation_state, conversations, keys, rules
 from pytake.storage.conversation_state import Party
-from pytake.storage.conversations import MovedError, Policy, Verdict
+from pytake.storage.conversations import MovedError, OutdatedError, Policy, Verdict
 from pytake.storage.engine import Database
 from pytake.storage.events import Dispatch
 from pytake.storage.message_events import anyone_listens, raise_queued
@@ -44,6 +45,8 @@ _log = structlog.get_logger()
 
 TAKEN_OVER: Final = "a person took over before it was sent"
 TOO_LATE: Final = "it could not be sent in time"
+_DECISIONS: Final = 6
+"""Tries of one decision, where rules change while it is made."""
 _PREVIOUS_WAIT: Final = 20.0
 """Seconds that one try waits for the message before this one."""
 
@@ -99,22 +102,32 @@ class ConversationActivities:
         )
 
     async def _decide(self, request: DecideRequest, tenant_id: str) -> Verdict:
+        """Read, match, decide; again from the start when what was read has changed."""
         at, policy = now(), self._policy.deciding
-        if not await self._database.read(rules.installed, tenant_id):
-            await self._database.write(
-                rules.install, tenant_id, at, defaults=policy.install_defaults
+        party = Party(tenant_id, request.phone_number_id, request.contact_key)
+        for _ in range(_DECISIONS):
+            prepared = await self._database.read(
+                conversations.prepare, self._books, party, request.wamids, policy, at
             )
-        book = await self._database.read(self._books.load, tenant_id)
-        verdict: Verdict = await self._database.write(
-            conversations.decide,
-            Party(tenant_id, request.phone_number_id, request.contact_key),
-            request.key,
-            request.wamids,
-            book,
-            policy,
-            at,
+            if prepared is None:
+                await self._database.write(
+                    rules.install, party.tenant_id, at, defaults=policy.install_defaults
+                )
+                continue
+            book, texts = prepared
+            read = await asyncio.to_thread(book.having_read, texts)
+            try:
+                verdict: Verdict = await self._database.write(
+                    conversations.decide, party, request.key, request.wamids, read, policy, at
+                )
+                return verdict
+            except (OutdatedError, UnreadTextError):
+                continue
+        raise ApplicationError(
+            "the tenant's rules change faster than they can be read",
+            type="Outdated",
+            category=ApplicationErrorCategory.BENIGN,
         )
-        return verdict
 
     @activity.defn
     async def mark_read(self, request: ReplyRequest) -> None:

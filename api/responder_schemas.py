@@ -25,6 +25,9 @@ RULE_EXAMPLE: Final[dict[str, JsonValue]] = {
     "priority": 85,
 }
 
+_LONGEST_MESSAGE: Final = 4096
+"""Characters, as WhatsApp's own."""
+
 
 class RuleBody(RuleFields, CleanText):
     """A rule: what triggers it, what is answered, and when."""
@@ -36,11 +39,12 @@ class RuleBody(RuleFields, CleanText):
 
 
 class RuleUpdate(RuleFields, CleanText):
-    """A rule anew; ``id``, ``tenant_id``, ``created_at`` as ``GET`` returns them are ignored."""
+    """A rule anew; ``id``, ``tenant_id``, ``created_at``, ``problem`` as ``GET`` returns them are ignored."""
 
     id: Name | None = None
     tenant_id: Name | None = None
     created_at: datetime | None = None
+    problem: Annotated[str, StringConstraints(max_length=1000)] | None = None
 
 
 class RuleView(RuleFields):
@@ -49,6 +53,9 @@ class RuleView(RuleFields):
     id: str
     tenant_id: str
     created_at: datetime
+    problem: str | None = Field(
+        default=None, description="Why it does not answer although it is active"
+    )
 
 
 class RuleList(BaseModel):
@@ -94,7 +101,7 @@ class ProcessBody(CleanText):
     )
 
     from_: Annotated[str, StringConstraints(min_length=1, max_length=128)] = Field(alias="from")
-    message: Annotated[str, StringConstraints(max_length=65_536)] = ""
+    message: Annotated[str, StringConstraints(max_length=_LONGEST_MESSAGE)] = ""
     reply_id: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = Field(
         default=None, description="The id of a tapped button or list row"
     )

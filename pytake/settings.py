@@ -82,6 +82,7 @@ class Settings(BaseSettings):
 
     auto_responder: bool = Field(default=True, validation_alias="PYTAKE_AUTO_RESPONDER")
     default_rules: bool = Field(default=True, validation_alias="PYTAKE_DEFAULT_RULES")
+    max_rules: int = Field(default=1000, ge=0, le=5000, validation_alias="PYTAKE_MAX_RULES")
     reply_debounce_seconds: float = Field(
         default=1.0, ge=0, le=60, validation_alias="PYTAKE_REPLY_DEBOUNCE_SECONDS"
     )

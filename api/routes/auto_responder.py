@@ -1,5 +1,8 @@
 """The auto-responder: rules, business hours, and trying a message out."""
 
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 from uuid import uuid4
@@ -47,12 +50,16 @@ from pytake.domain.priority import Priority
 from pytake.domain.recipients import InvalidRecipientError, contact_key, normalise
 from pytake.storage import conversations, rules
 from pytake.storage.conversation_state import Party, drop, find, lock
-from pytake.storage.conversations import Heard, Policy, Verdict, history, policy_of
+from pytake.storage.conversations import OutdatedError, Policy, Verdict, policy_of
+from pytake.storage.heard import Heard, history
 from pytake.storage.responder_tables import Conversation
+from pytake.storage.rules import TooMuchError
 
 router = APIRouter(prefix="/api/v1/auto-responder", tags=["auto-responder"])
 
-MAX_RULES: Final = 5000
+_DECISIONS: Final = 6
+"""Tries of one decision, where rules change while it is made."""
+_NO_PROBLEMS: Final[Mapping[str, str]] = {}
 _COMMON = documented(UnauthorizedError, ForbiddenError, InvalidRequestError, UnavailableError)
 _ONE = _COMMON | documented(NotFoundError)
 
@@ -86,8 +93,13 @@ async def list_rules(
     """A tenant's rules, in the order in which equally specific ones answer."""
     tenant = await tenant_of(services, principal, tenant_id)
     found = await services.database.read(rules.list_all, tenant)
+    problems = await services.database.read(rules.problems, tenant)
     return RuleList(
-        rules=[_view(tenant, rule) for rule in found if active is None or rule.active is active]
+        rules=[
+            _view(tenant, rule, problems)
+            for rule in found
+            if active is None or rule.active is active
+        ]
     )
 
 
@@ -101,10 +113,11 @@ async def create_rule(
 ) -> RuleView:
     """Make a rule. What WhatsApp could not send is refused here; 409 if the id is taken."""
     tenant = await tenant_of(services, principal, body.tenant_id)
-    if await services.database.read(rules.count, tenant) >= MAX_RULES:
-        raise ConflictError(f"a tenant has at most {MAX_RULES} rules: delete some first")
+    await _check_number(services, principal, tenant, body.phone_number_id)
     rule_id = body.id or f"rule_{ULID()}".lower()
-    rule = await services.database.write(rules.create, tenant, rule_id, body, now())
+    most = services.settings.max_rules
+    with _kept_to():
+        rule = await services.database.write(rules.create, tenant, rule_id, body, now(), most=most)
     if rule is None:
         raise ConflictError(f"there is a rule {rule_id!r} already: change it with PUT")
     response.headers["Location"] = f"/api/v1/auto-responder/rules/{rule_id}"
@@ -117,7 +130,8 @@ async def get_rule(
 ) -> RuleView:
     """A rule."""
     tenant = await tenant_of(services, principal, tenant_id)
-    return _found(tenant, rule_id, await services.database.read(rules.get, tenant, rule_id))
+    rule = await services.database.read(rules.get, tenant, rule_id)
+    return _found(tenant, rule_id, rule, await services.database.read(rules.problems, tenant))
 
 
 @router.put("/rules/{rule_id}", responses=_ONE | documented(TooLargeError))
@@ -133,7 +147,37 @@ async def replace_rule(
         raise InvalidRequestError.of("id", "differs from the one in the path")
     tenant = await tenant_of(services, principal, tenant_id or body.tenant_id)
     _found(tenant, rule_id, await services.database.read(rules.get, tenant, rule_id))
-    return _view(tenant, await services.database.write(rules.save, tenant, rule_id, body, now()))
+    await _check_number(services, principal, tenant, body.phone_number_id)
+    most = services.settings.max_rules
+    with _kept_to():
+        rule = await services.database.write(rules.save, tenant, rule_id, body, now(), most=most)
+    return _view(tenant, rule)
+
+
+async def _check_number(
+    services: Services, principal: Principal, tenant_id: str, phone_number_id: str | None
+) -> None:
+    """Refuse a rule for a number that the tenant does not write from, whoever makes it.
+
+    Raises:
+        InvalidRequestError: the same whether the number is another tenant's or nobody's.
+    """
+    if phone_number_id is None:
+        return
+    if principal.keyless and phone_number_id == services.settings.phone_number_id:
+        return  # who has no key shares it
+    await services.numbers.named(tenant_id, phone_number_id, any_owner=False)
+
+
+@contextmanager
+def _kept_to() -> Iterator[None]:
+    """Says what of a tenant's rules is too much."""
+    try:
+        yield
+    except TooMuchError as error:
+        if error.field is None:
+            raise ConflictError(f"{error} (PYTAKE_MAX_RULES)") from None
+        raise InvalidRequestError.of(error.field, str(error)) from None
 
 
 @router.delete("/rules/{rule_id}", status_code=HTTPStatus.NO_CONTENT, responses=_ONE)
@@ -195,7 +239,7 @@ async def put_hours(
     return _hours_view(tenant, phone_number_id or "", hours, configured=True)
 
 
-@router.post("/process", responses=_COMMON | documented(TooLargeError))
+@router.post("/process", responses=_COMMON | documented(ConflictError, TooLargeError))
 async def process(
     body: ProcessBody, services: ServicesDep, principal: PrincipalDep
 ) -> ProcessResult:
@@ -211,11 +255,19 @@ async def process(
         said=Said(body.message, body.reply_id), at=at, recipient=recipient, name=body.name
     )
     party = Party(tenant, number, contact_key(recipient))
-    book = await services.database.read(services.books.load, tenant)
     key = f"process_{uuid4().hex}"
-    verdict: Verdict = await services.database.write(
-        _process, party, key, heard, book, policy_of(services.settings), body
-    )
+    for _ in range(_DECISIONS):
+        book = await services.database.read(services.books.load, tenant)
+        read = await asyncio.to_thread(book.having_read, [body.message])
+        try:
+            verdict: Verdict = await services.database.write(
+                _process, party, key, heard, read, policy_of(services.settings), body
+            )
+            break
+        except OutdatedError:
+            continue
+    else:
+        raise ConflictError("the tenant's rules change faster than they can be read: try again")
     services.dispatcher.soon(verdict.raised)
     queued = await _deliver(services, principal, verdict) if body.deliver else []
     return _result(verdict, queued, explain=body.explain)
@@ -331,14 +383,17 @@ def _hours_view(
     )
 
 
-def _view(tenant_id: str, rule: Rule) -> RuleView:
-    return RuleView.model_validate({**rule.model_dump(), "tenant_id": tenant_id})
+def _view(tenant_id: str, rule: Rule, problems: Mapping[str, str] = _NO_PROBLEMS) -> RuleView:
+    own = {"tenant_id": tenant_id, "problem": problems.get(rule.id)}
+    return RuleView.model_validate({**rule.model_dump(), **own})
 
 
-def _found(tenant_id: str, rule_id: str, rule: Rule | None) -> RuleView:
+def _found(
+    tenant_id: str, rule_id: str, rule: Rule | None, problems: Mapping[str, str] = _NO_PROBLEMS
+) -> RuleView:
     if rule is None:
         raise _unknown(rule_id)
-    return _view(tenant_id, rule)
+    return _view(tenant_id, rule, problems)
 
 
 def _unknown(rule_id: str) -> NotFoundError:

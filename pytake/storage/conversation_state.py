@@ -19,6 +19,8 @@ _MENU_VALID: Final = timedelta(hours=24)
 _COUNTED: Final = ("answered",)
 """An answer that was decided counts as a use, unless it was dropped before it went out."""
 
+_ASKED_ONE_BY_ONE: Final = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Party:
@@ -98,6 +100,28 @@ def all_uses(session: Session, conversation: Conversation) -> dict[str, Uses]:
     if conversation.uses_since is not None:
         statement = statement.where(col(AutoReply.at) > conversation.uses_since)
     return {rule_id: Uses(count, last) for rule_id, count, last in session.execute(statement)}
+
+
+class UsesOfContact:
+    """:func:`uses` of one contact. From the fourth rule on that is asked for, what the contact never got is
+    known without a query: however many rules match, the transaction is short.
+    """
+
+    def __init__(self, session: Session, conversation: Conversation) -> None:
+        self._session, self._conversation = session, conversation
+        self._asked = 0
+        self._ever: dict[str, Uses] | None = None
+
+    def __call__(self, rule_id: str, since: datetime | None) -> Uses:
+        """As :func:`uses`."""
+        self._asked += 1
+        if self._asked > _ASKED_ONE_BY_ONE and self._ever is None:
+            self._ever = all_uses(self._session, self._conversation)
+        if self._ever is not None:
+            ever = self._ever.get(rule_id, Uses())
+            if since is None or ever.last_at is None or ever.last_at <= since:
+                return ever if since is None else Uses()
+        return uses(self._session, self._conversation, rule_id, since)
 
 
 def hand_over(

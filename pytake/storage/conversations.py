@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlmodel import Session, col
@@ -10,17 +9,23 @@ from sqlmodel import Session, col
 from pytake.domain.autoresponder.etiquette import CONFIRMATIONS, LoopBreaker, Wish, wish
 from pytake.domain.autoresponder.hours import BusinessHours
 from pytake.domain.autoresponder.matching import RuleBook
-from pytake.domain.autoresponder.responder import Choice, MenuRef, Situation, choose, pick
+from pytake.domain.autoresponder.responder import Choice, MenuRef, Situation, choose, pick, texts_of
 from pytake.domain.autoresponder.rules import AddTag, Fill, Rule, TransferToAgent, steps
-from pytake.domain.autoresponder.said import Said, read_said
 from pytake.domain.autoresponder.triggers import OptTrigger
 from pytake.domain.autoresponder.values import values
 from pytake.settings import Settings
 from pytake.storage import rules, wishes
-from pytake.storage.conversation_state import Party, end_handover, hand_over, lock, menu_of, uses
+from pytake.storage.conversation_state import (
+    Party,
+    UsesOfContact,
+    end_handover,
+    hand_over,
+    lock,
+    menu_of,
+)
 from pytake.storage.events import Dispatch
+from pytake.storage.heard import Heard, history_before, read_rows, undecided
 from pytake.storage.responder_tables import AutoReply, Conversation
-from pytake.storage.tables import Contact, InboundMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +55,6 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """A message of the contact."""
-
-    said: Said
-    at: datetime
-    wamid: str | None = None
-    recipient: str = ""
-    name: str | None = None
-
-
 class MovedError(Exception):
     """Messages belong to another tenant than the conversation began with."""
 
@@ -78,6 +72,31 @@ class Verdict:
     raised: list[Dispatch] = field(default_factory=list)
 
 
+class OutdatedError(Exception):
+    """The tenant's rules changed since they were read: read them, and decide again."""
+
+
+def prepare(
+    session: Session,
+    books: rules.Books,
+    party: Party,
+    wamids: list[str],
+    policy: Policy,
+    now: datetime,
+) -> tuple[RuleBook, list[str]] | None:
+    """The rules as they are, and the texts that :func:`decide` will match them with; ``None`` if the
+    tenant's auto-responder was not set up yet.
+
+    Matching takes time that no other transaction should wait for: it is done between the two. What
+    changes meanwhile, :func:`decide` finds out.
+    """
+    if not rules.installed(session, party.tenant_id):
+        return None
+    heard = read_rows(session, party, undecided(session, wamids))
+    fresh = [item.said for item in heard if now - item.at <= policy.max_age]
+    return books.load(session, party.tenant_id), texts_of(fresh)
+
+
 def decide(
     session: Session,
     party: Party,
@@ -91,34 +110,19 @@ def decide(
 
     Raises:
         MovedError: the number was moved: they were written to another tenant.
+        OutdatedError: the rules changed since ``book`` was read.
+        UnreadTextError: ``book`` has read texts, but not these.
     """
     earlier = session.get(AutoReply, key)
     if earlier is not None:
         return Verdict(earlier)
     conversation = lock(session, party)
-    found = session.scalars(
-        select(InboundMessage).where(
-            col(InboundMessage.wamid).in_(wamids), col(InboundMessage.handled_by).is_(None)
-        )
-    )
-    place = {wamid: index for index, wamid in enumerate(wamids)}
-    rows = sorted(found, key=lambda row: (row.sent_at, row.received_at, place[row.wamid]))
+    rows = undecided(session, wamids)
     if not rows:
         return Verdict(_silent(party, key, now, "every message was answered before"))
     if rows[-1].tenant_id != party.tenant_id:
         raise MovedError(rows[-1].tenant_id)
-    contact = session.get(Contact, (party.phone_number_id, party.contact_key))
-    heard = [
-        Heard(
-            said=read_said(row.type, row.payload),
-            at=row.sent_at,
-            wamid=row.wamid,
-            recipient=_address(row, party),
-            name=contact.name if contact and contact.tenant_id == party.tenant_id else None,
-        )
-        for row in rows
-        if row.tenant_id == party.tenant_id
-    ]
+    heard = read_rows(session, party, rows)
     for row in rows:
         row.handled_by = key
         session.add(row)
@@ -127,7 +131,7 @@ def decide(
         reply = _silent(party, key, now, "the auto-responder is switched off")
         session.add(reply)
         return Verdict(reply, raised=raised)
-    first, silence = _history(session, party, [row.wamid for row in rows], rows[0].sent_at)
+    first, silence = history_before(session, party, [row.wamid for row in rows], rows[0].sent_at)
     verdict = respond(
         session, conversation, party, key, heard, book, policy, now, first=first, silence=silence
     )
@@ -149,7 +153,13 @@ def respond(
     silence: timedelta | None = None,
     explain: bool = False,
 ) -> Verdict:
-    """The answer to messages, with its effects on the conversation; the caller keeps the reply."""
+    """The answer to messages, with its effects on the conversation; the caller keeps the reply.
+
+    Raises:
+        OutdatedError, UnreadTextError: as :func:`decide`.
+    """
+    if rules.revision(session, party.tenant_id) != book.revision:
+        raise OutdatedError
     hours = rules.hours_of(session, party.tenant_id, party.phone_number_id)
     menu = menu_of(conversation, now)
     wished, raised = _wishes(session, party, heard, book, menu, now)
@@ -180,7 +190,7 @@ def respond(
             first=first,
             silence=silence,
             menu=menu,
-            uses=lambda rule_id, since: uses(session, conversation, rule_id, since),
+            uses=UsesOfContact(session, conversation),
         )
         verdict.choice = choose(book, burst, situation, explain=explain)
     _answer(session, conversation, verdict, fresh, hours, now)
@@ -323,34 +333,3 @@ def _silent(party: Party, key: str, now: datetime, reason: str) -> AutoReply:
         contact_key=party.contact_key, recipient=party.contact_key, status="silent", reason=reason,
         messages=[], at=now,
     )  # fmt: skip
-
-
-def _address(row: InboundMessage, party: Party) -> str:
-    sender: Any = row.payload.get("from") or row.payload.get("from_user_id")
-    return sender.lstrip("+") if isinstance(sender, str) else party.contact_key
-
-
-def _history(
-    session: Session, party: Party, burst: list[str], start: datetime
-) -> tuple[bool, timedelta | None]:
-    """Whether these are the contact's first messages, and how long it was silent before."""
-    before: datetime | None = session.scalars(
-        select(func.max(InboundMessage.sent_at)).where(
-            col(InboundMessage.tenant_id) == party.tenant_id,
-            col(InboundMessage.phone_number_id) == party.phone_number_id,
-            col(InboundMessage.contact_key) == party.contact_key,
-            col(InboundMessage.wamid).not_in(burst),
-            col(InboundMessage.sent_at) <= start,
-        )
-    ).one()
-    if before is not None:
-        return False, start - before
-    contact = session.get(Contact, (party.phone_number_id, party.contact_key))
-    if contact is None or contact.tenant_id != party.tenant_id:
-        return True, None
-    return contact.first_inbound_at >= start, None
-
-
-def history(session: Session, party: Party, now: datetime) -> tuple[bool, timedelta | None]:
-    """The same of a contact who would write now."""
-    return _history(session, party, [""], now)

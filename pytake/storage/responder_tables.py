@@ -28,6 +28,11 @@ class ResponderRule(SQLModel, table=True):
     body: dict[str, Any] = Field(sa_column=json_column(nullable=False))
     created_at: datetime = time_column(nullable=False)
     updated_at: datetime = time_column(nullable=False)
+    words: int | None = None
+    """What it weighs (``domain.autoresponder.budget``); ``None`` until it is counted."""
+    word_bytes: int | None = None
+    pattern_size: int | None = None
+    body_bytes: int | None = None
 
 
 class BusinessHoursRow(SQLModel, table=True):

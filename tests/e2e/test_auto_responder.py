@@ -16,12 +16,13 @@ from activities.converse import ConversationActivities
 from api.responder_schemas import RULE_EXAMPLE
 from pytake.clock import now
 from pytake.contracts import ReplyRequest
-from pytake.storage import callbacks, keys
+from pytake.storage import callbacks, keys, number_owners
 from tests.hooks import configure, tenant
 from tests.receiver import Receiver
 from tests.stack import (
     Stack,
     eventually,
+    fresh_number,
     fresh_recipient,
     make_settings,
     running_stack,
@@ -40,6 +41,7 @@ async def stack(
         own_database_url,
         auto_responder=True,
         reply_debounce_seconds=0.5,
+        max_rules=14,
     )
     async with running_stack(settings, own_temporal_address) as running:
         yield running
@@ -382,3 +384,55 @@ async def test_contacts_are_their_tenants_alone(stack: Stack) -> None:
         )  # fmt: skip
     finally:
         await stack.database.write(keys.revoke, key.id, now())
+
+
+async def test_a_rule_is_for_a_number_of_its_tenant_only(stack: Stack) -> None:
+    owner, other = tenant(), tenant()
+    ours, theirs = await stack.register(tenant=owner), await stack.register(tenant=other)
+    key, text = await stack.database.write(
+        keys.create, tenant_id=owner, admin=False, name="k", now=now()
+    )
+    headers = {"Authorization": f"Bearer {text}"}
+    try:
+        answers_to = {}
+        for number in (theirs, fresh_number()):
+            body = rule(["x"], owner, id="mine", phone_number_id=number)
+            problem = await call(stack, "POST", "/rules", 422, json=body, headers=headers)
+            answers_to[number] = (problem["detail"], problem["errors"])
+            assert problem["errors"][0]["field"] == "phone_number_id"
+        # Whether the number is somebody's is not told.
+        assert len({str(answer) for answer in answers_to.values()}) == 1
+        body = rule(["x"], owner, id="mine", phone_number_id=ours)
+        made = await call(stack, "POST", "/rules", 201, json=body, headers=headers)
+        changed = {**made, "phone_number_id": theirs}
+        await call(stack, "PUT", "/rules/mine", 422, json=changed, headers=headers)
+        shown = await call(stack, "GET", "/rules/mine", headers=headers)
+        assert (shown["phone_number_id"], shown["problem"]) == (ours, None)
+        await stack.database.write(number_owners.share, theirs, owner)
+        await call(stack, "PUT", "/rules/mine", json=changed, headers=headers)
+    finally:
+        await stack.database.write(keys.revoke, key.id, now())
+
+
+async def test_what_a_tenants_rules_may_be_is_said_when_they_are_saved(stack: Stack) -> None:
+    owner = tenant()
+    for index in range(6):
+        words = [f"{index} {number} ".ljust(200, "x") for number in range(200)]
+        await call(stack, "POST", "/rules", 201, json=rule(words, owner, id=f"r{index}"))
+    words = [f"7 {number} ".ljust(200, "x") for number in range(200)]
+    problem = await call(stack, "POST", "/rules", 422, json=rule(words, owner))
+    assert problem["errors"][0]["field"] == "trigger.words"
+    assert "262,144 bytes of words in all" in problem["detail"]
+    program = {"type": "Pattern", "pattern": r"[\pL]{9}"}
+    problem = await call(stack, "POST", "/rules", 422, json=rule([], owner, trigger=program))
+    assert problem["errors"][0]["field"] == "trigger.pattern"
+    listed = (await call(stack, "GET", "/rules", params={"tenant_id": owner}))["rules"]
+    assert {r["problem"] for r in listed} == {None}
+    for index in range(stack.settings.max_rules - len(listed)):
+        await call(stack, "POST", "/rules", 201, json=rule(["x"], owner, id=f"s{index}"))
+    problem = await call(stack, "POST", "/rules", 409, json=rule(["x"], owner))
+    assert "at most 14 rules" in problem["detail"]
+    assert "PYTAKE_MAX_RULES" in problem["detail"]
+    # All of them together are read and answered in no time.
+    asked = {"from": fresh_recipient(), "message": "x", "tenant_id": owner}
+    assert (await call(stack, "POST", "/process", json=asked))["rule"]["id"] == "s0"

@@ -11,6 +11,7 @@ from alembic.config import Config
 from sqlalchemy import text
 from sqlmodel import Session
 
+from pytake.domain.autoresponder.rules import RuleFields
 from pytake.domain.senders import SenderError
 from pytake.storage import (
     conversations,
@@ -19,11 +20,13 @@ from pytake.storage import (
     engine,
     events,
     number_owners,
+    rules,
     send_claims,
 )
 from pytake.storage.callbacks import unsignalled
 from pytake.storage.engine import Database
 from pytake.storage.numbers import open_alerts
+from pytake.storage.responder_tables import ResponderRule
 from pytake.storage.tables import CallbackUpdate, InboundMessage, Message
 from pytake.storage.webhook_tables import WebhookDelivery, WebhookEndpoint
 from tests.storage.test_receipts import NOW
@@ -83,6 +86,12 @@ def test_a_filled_database_of_the_schema_before_is_upgraded(own_database_url: st
     database.close()
 
 
+_RULE = RuleFields.model_validate(
+    {
+        "name": "r", "trigger": {"type": "Keyword", "words": ["oi", "olá"]},
+        "response": {"action": "SendMessage", "text": "x"},
+    }
+)  # fmt: skip
 _TENANTS = (
     (
         "INSERT INTO phone_number (id, tenant_id, shared, portfolio_id, state, base_rate, current_rate, tier, probes) "
@@ -105,6 +114,11 @@ _TENANTS = (
         "INSERT INTO opt_out (tenant_id, contact_key, at, source, detail) "
         "VALUES ('has-opt-outs', '55', :at, 'api', '')"
     ),
+    "INSERT INTO responder (tenant_id, revision, installed_at) VALUES ('has-rules', 1, :at)",
+    (
+        "INSERT INTO responder_rule (tenant_id, id, body, created_at, updated_at) "
+        "VALUES ('has-rules', 'old', :rule, :at, :at)"
+    ),
 )
 
 
@@ -116,7 +130,9 @@ def test_tenants_that_exist_may_go_on_sending_from_the_installations_number(
     at = NOW if not database.sqlite else NOW.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     with database.engine.begin() as connection:
         for row in _TENANTS:
-            connection.execute(text(row), {"at": at, "secret": b"x"})
+            connection.execute(
+                text(row), {"at": at, "secret": b"x", "rule": _RULE.model_dump_json()}
+            )
     database.migrate()
     senders = database.read_now(number_owners.senders, "1", 80.0)
     for tenant in ("default", "has-a-key", "has-sent", "has-opt-outs"):
@@ -129,6 +145,14 @@ def test_tenants_that_exist_may_go_on_sending_from_the_installations_number(
     later = database.read_now(number_owners.senders, "9", 80.0)
     assert later.default("has-a-key").phone_number_id == "9"
     assert later.named("has-a-key", "1").phone_number_id == "1"
+    # Rules that were there are counted when the tenant next saves one.
+    assert database.read_now(rules.problems, "has-rules") == {}
+    with pytest.raises(rules.TooMuchError, match="at most 1 rules"):
+        database.write_now(rules.create, "has-rules", "new", _RULE, NOW, most=1)
+    database.write_now(rules.create, "has-rules", "new", _RULE, NOW, most=2)
+    with Session(database.engine) as session:
+        old = session.get_one(ResponderRule, ("has-rules", "old"))
+        assert (old.words, old.word_bytes) == (2, 5)
     database.close()
 
 

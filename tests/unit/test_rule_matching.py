@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pytake.domain.autoresponder import variables
+from pytake.domain.autoresponder import automaton, variables
+from pytake.domain.autoresponder.automaton import Automaton
 from pytake.domain.autoresponder.default_rules import DEFAULT_RULES
 from pytake.domain.autoresponder.etiquette import Wish, wish
 from pytake.domain.autoresponder.hours import BusinessHours
-from pytake.domain.autoresponder.matching import Automaton, RuleBook
+from pytake.domain.autoresponder.matching import RuleBook
 from pytake.domain.autoresponder.responder import Situation, choose
 from pytake.domain.autoresponder.rules import Rule, RuleFields
 from pytake.domain.autoresponder.said import Said, read_said, unanswerable
@@ -100,10 +101,23 @@ def test_no_payload_breaks_reading_it(part: Any, kind: str) -> None:
     unanswerable(kind, payload)
 
 
-def test_an_automaton_that_is_out_of_memory_falls_back() -> None:
-    automaton = Automaton(["abc", "x"])
-    automaton._set = None
-    assert automaton.search("zabc") == [0]
+def test_what_does_not_fit_into_one_automaton_is_found_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expressions = [f"{letter}{number}" for letter in "abç" for number in range(400)] + ["x{500}"]
+    text = "zç399 a0" + "x" * 500
+    for memory in (4 << 20, 20_000, 1):  # in a few, in many, in none
+        monkeypatch.setattr(automaton, "_MEMORY", memory)
+        many = Automaton(expressions, words=True)
+        assert {expressions[i] for i in many.search(text)} == {"a0", "ç3", "ç39", "ç399", "x{500}"}
+        assert many.search("") == []
+    compiled = [piece._compiled or piece for piece in many._sets]
+    many.search(text)
+    # The fall-backs are compiled once, not for every text.
+    assert all(
+        a is b
+        for a, b in zip(compiled, [piece._compiled or piece for piece in many._sets], strict=True)
+    )
 
 
 @pytest.mark.parametrize(

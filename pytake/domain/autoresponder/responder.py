@@ -18,6 +18,10 @@ from pytake.domain.autoresponder.triggers import (
     WelcomeTrigger,
 )
 
+_READ_AS_ONE: Final = 16_384
+"""Characters: the last ones of a burst, four messages of the greatest length."""
+_LONGEST_CHOICE: Final = 200
+"""Characters: what is longer names no option of a menu, whose titles have 24 at most."""
 _SITUATION: Final = (1, 0)
 """Specificity of triggers that look at the situation, not at the message."""
 
@@ -99,7 +103,7 @@ def choose(
     for rule in ordered:
         if chosen is not None and not explain:
             break
-        why = _refusal(rule, matches, situation)
+        why = book.left_out.get(rule.id) or _refusal(rule, matches, situation)
         if why is None and chosen is not None:
             first = chosen.rule.name if chosen.rule else ""
             why = f"matches, but {first!r} goes first"
@@ -122,6 +126,8 @@ def choose(
 def pick(book: RuleBook, said: Said, menu: MenuRef | None) -> Said:
     """The message with the id of the menu's option it names by number or title, if it does."""
     if menu is None or said.reply_id is not None or menu.rule_id not in book.rules:
+        return said
+    if len(said.text) > _LONGEST_CHOICE:
         return said
     typed = fold(said.text).rstrip(".)ºª°")
     options = choices(at_path(book.rules[menu.rule_id].response, menu.path))
@@ -159,11 +165,17 @@ def _menu(rule: Rule, path: tuple[str, ...], response: Any) -> MenuRef | None:
     return MenuRef(rule.id, path) if choices(response) else None
 
 
+def texts_of(burst: list[Said]) -> list[str]:
+    """The texts that rules are matched with: of each of the messages, and of all read as one."""
+    texts = [said.text for said in burst]
+    if len(burst) > 1:
+        texts.append(" ".join(text for text in texts if text)[-_READ_AS_ONE:])
+    return texts
+
+
 def _matches(book: RuleBook, burst: list[Said]) -> tuple[dict[str, Specificity], dict[str, Said]]:
     """Rules matched by any of the messages, or by all of them read as one."""
-    readings = list(burst)
-    if len(burst) > 1:
-        readings.append(Said(" ".join(said.text for said in burst if said.text)))
+    readings = [*burst, *(Said(text) for text in texts_of(burst)[len(burst) :])]
     matches: dict[str, Specificity] = {}
     whose: dict[str, Said] = {}
     for said in readings:

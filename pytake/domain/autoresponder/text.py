@@ -60,8 +60,3 @@ class _Kept(dict[int, int | None]):
 
 _PLAIN: Final = _Kept(accents=False)
 _ACCENTED: Final = _Kept(accents=True)
-
-
-def is_word_character(character: str) -> bool:
-    """Whether a word goes on with the character: letters, digits and the underscore."""
-    return character == "_" or unicodedata.category(character)[0] in "LN"
