@@ -13,6 +13,7 @@ from pytake.storage import (
     callbacks,
     conversation_state,
     conversations,
+    heard,
     number_owners,
     numbers,
 )
@@ -166,7 +167,7 @@ def test_a_moved_number_takes_its_alerts_along_and_no_knowledge(database: Databa
     assert last(stranger, "after") is None
     party = Party("after", number, contact)
     first, _ = database.read_now(
-        conversations._history, party, [_inbound(number, "after", contact, later).wamid], later
+        heard.history_before, party, [_inbound(number, "after", contact, later).wamid], later
     )
     assert first, "it is the first that it says to this tenant"
 
