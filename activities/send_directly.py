@@ -23,7 +23,7 @@ from temporalio.exceptions import ApplicationError
 from activities.send_message import SendActivities, candidate
 from pytake.clock import now
 from pytake.contracts import MessageInput, OutcomeRecord, Problem, SendOutcome, SendResult
-from pytake.domain.status import Observation
+from pytake.domain.status import accepted_as
 from pytake.storage import send_claims
 from pytake.storage.engine import UNAVAILABLE
 
@@ -126,7 +126,7 @@ class DirectSendActivities:
         """
         record = OutcomeRecord(
             message=message,
-            observation=Observation.ACCEPTED,
+            observation=accepted_as(result.reason),
             at=result.accepted_at or now(),
             wamid=result.wamid,
             wa_id=result.wa_id,

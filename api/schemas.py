@@ -254,6 +254,9 @@ class Stats(BaseModel):
     processing: int
     retrying: int
     held: int
+    held_by_meta: int = Field(
+        description="Accepted, and held for quality assessment or paused by Meta"
+    )
     sent: int
     delivered: int
     read: int

@@ -148,6 +148,7 @@ class SendResult(Contract):
     wa_id: str | None = None
     accepted_at: datetime | None = None
     reason: str = ""
+    """Of an acceptance: Meta's ``message_status``, or ``receipt`` if one told of it."""
     until: datetime | None = None
     attempts_spent: int = 0
     """Attempts this activity spent: the successful one included, the deferred one not."""

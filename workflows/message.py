@@ -33,7 +33,7 @@ with workflow.unsafe.imports_passed_through():
     from pytake.domain.errors import ErrorClass
     from pytake.domain.limits import dispatch_rate
     from pytake.domain.priority import PRIORITY_KEY
-    from pytake.domain.status import Observation
+    from pytake.domain.status import Observation, accepted_as
     from pytake.temporal import ATTEMPTS, HOLD, HOLD_UNTIL, SEND_QUEUE
     from workflows.policies import (
         FIND_RECEIPT_RETRY,
@@ -289,6 +289,8 @@ class MessageWorkflow:
         problem: Problem | None = None,
     ) -> MessageResult:
         message = self._message
+        if result is not None:
+            observation = accepted_as(result.reason)
         at = (result.accepted_at if result else None) or workflow.now()
         record = OutcomeRecord(
             message=message,

@@ -126,8 +126,17 @@ async def cancel(
     return CancelResult(message_id=message_id, status="cancelled")
 
 
+_ACCEPTED: Final = (
+    Status.HELD_FOR_QUALITY_ASSESSMENT,
+    Status.PAUSED,
+    Status.SENT,
+    Status.DELIVERED,
+    Status.READ,
+)
+
+
 def _refuse_finished(view: MessageView) -> None:
-    if view.status in (Status.SENT, Status.DELIVERED, Status.READ):
+    if view.status in _ACCEPTED:
         raise ConflictError(f"too late to cancel: Meta accepted the message, it is {view.status}")
     if view.status is Status.FAILED:
         raise ConflictError("nothing to cancel: the message failed and is a dead letter")

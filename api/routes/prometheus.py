@@ -47,7 +47,7 @@ async def _queue(services: Services) -> None:
         telemetry.PART_UP.labels("queue").set(0)
         return
     telemetry.replace_series(telemetry.QUEUE_DEPTH, dict(found.pending_by_priority))
-    names = ("scheduled", "processing", "retrying", "held", "sent", "delivered", "read", "failed", "cancelled")  # fmt: skip
+    names = ("scheduled", "processing", "retrying", "held", "held_by_meta", "sent", "delivered", "read", "failed", "cancelled")  # fmt: skip
     values = {name: getattr(found, name) for name in names}
     telemetry.replace_series(telemetry.MESSAGES, {"pending": found.pending_total, **values})
     telemetry.PART_UP.labels("queue").set(1)

@@ -14,7 +14,7 @@ from api.errors import UnauthorizedError, UnavailableError, documented
 from api.schemas import RateLimit, Stats
 from pytake.clock import now
 from pytake.domain.priority import Priority
-from pytake.domain.status import DEAD_LETTERS, Observation
+from pytake.domain.status import DEAD_LETTERS, HELD_BY_META, Observation
 from pytake.storage import figures, heartbeats, messages, numbers
 from pytake.storage.tables import PhoneNumber
 from pytake.temporal import HOLD, NUMBER, PRIORITY, TENANT
@@ -65,6 +65,7 @@ async def stats(services: ServicesDep, principal: PrincipalDep) -> Stats:
         processing=sum(sending.values()),
         retrying=sum(retrying.values()),
         held=held_alone + sum(held_numbers),
+        held_by_meta=sum(finished.get(status, 0) for status in HELD_BY_META),
         sent=finished.get(Observation.ACCEPTED, 0) + finished.get(Observation.SENT, 0),
         delivered=finished.get(Observation.DELIVERED, 0),
         read=finished.get(Observation.READ, 0) + finished.get(Observation.PLAYED, 0),

@@ -18,6 +18,8 @@ class Status(StrEnum):
     PROCESSING = "processing"
     RETRYING = "retrying"
     HELD = "held"
+    HELD_FOR_QUALITY_ASSESSMENT = "held_for_quality_assessment"
+    PAUSED = "paused"
     SENT = "sent"
     DELIVERED = "delivered"
     READ = "read"
@@ -34,6 +36,11 @@ class Observation(StrEnum):
     """The workflow gave up: as far as PyTake knows, Meta never accepted the message."""
     ACCEPTED = "accepted"
     """Meta answered 200 with a wamid."""
+    PAUSED = "paused"
+    """The same, and that the message is paused: Meta sends it, or drops it, later."""
+    HELD_FOR_QUALITY_ASSESSMENT = "held_for_quality_assessment"
+    """The same, and that it waits until Meta knows what first recipients think of its template
+    (template pacing): Meta sends it, mostly within an hour, or drops it as ``failed`` 132015."""
     SENT = "sent"
     FAILED = "failed"
     """Meta accepted the message and reported its failure later."""
@@ -46,6 +53,8 @@ RANK: Final[dict[Observation, int]] = {
     Observation.CANCELLED: 10,
     Observation.DEAD: 10,
     Observation.ACCEPTED: 20,
+    Observation.PAUSED: 21,
+    Observation.HELD_FOR_QUALITY_ASSESSMENT: 22,
     Observation.SENT: 30,
     Observation.FAILED: 40,
     Observation.DELIVERED: 50,
@@ -60,6 +69,8 @@ PUBLIC: Final[dict[Observation, Status]] = {
     Observation.CANCELLED: Status.CANCELLED,
     Observation.DEAD: Status.FAILED,
     Observation.ACCEPTED: Status.SENT,
+    Observation.PAUSED: Status.PAUSED,
+    Observation.HELD_FOR_QUALITY_ASSESSMENT: Status.HELD_FOR_QUALITY_ASSESSMENT,
     Observation.SENT: Status.SENT,
     Observation.FAILED: Status.FAILED,
     Observation.DELIVERED: Status.DELIVERED,
@@ -69,6 +80,9 @@ PUBLIC: Final[dict[Observation, Status]] = {
 
 DEAD_LETTERS: Final = (Observation.DEAD, Observation.FAILED)
 """Observations that make a message a dead letter."""
+
+HELD_BY_META: Final = (Observation.PAUSED, Observation.HELD_FOR_QUALITY_ASSESSMENT)
+"""Observations of a message that Meta has, and has not sent: its next word on it decides."""
 
 META_STATUSES: Final = {
     status.value: status
@@ -81,6 +95,12 @@ META_STATUSES: Final = {
     )
 }
 """The ``status`` strings of Meta's webhook."""
+
+
+def accepted_as(message_status: str) -> Observation:
+    """What an acceptance is by Meta's ``message_status`` in the answer to the POST."""
+    held = {observation.value: observation for observation in HELD_BY_META}
+    return held.get(message_status, Observation.ACCEPTED)
 
 
 def advance(current: Observation | None, seen: Observation) -> Observation:

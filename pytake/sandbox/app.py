@@ -265,11 +265,13 @@ def create_sandbox(
         if fault is not None and fault.kind is FaultKind.HANG_AFTER:
             while not await request.is_disconnected():  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.2)
+        held = fault is not None and fault.kind is FaultKind.HELD
+        message_status = "held_for_quality_assessment" if held else "accepted"
         return JSONResponse(
             {
                 "messaging_product": "whatsapp",
                 "contacts": [{"input": body.get("to", recipient), "wa_id": recipient}],
-                "messages": [{"id": message.wamid, "message_status": "accepted"}],
+                "messages": [{"id": message.wamid, "message_status": message_status}],
             }
         )
 

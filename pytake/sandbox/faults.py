@@ -20,6 +20,8 @@ class FaultKind(StrEnum):
     """The message is accepted, then the connection is closed without an answer."""
     HANG_AFTER = "hang_after"
     """The message is accepted, the answer never comes."""
+    HELD = "held"
+    """The message is accepted, and answered as held for quality assessment."""
     STATUS_FAILED = "status_failed"
     """The message is accepted, then a ``failed`` status with ``code`` follows."""
     STATUS_REORDER = "status_reorder"

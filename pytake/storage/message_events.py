@@ -1,6 +1,7 @@
 """The events that a message's row stands for. Raising them again is a no-op: their ids are derived."""
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import select
 from sqlmodel import Session, col
@@ -8,10 +9,13 @@ from sqlmodel import Session, col
 from pytake.contracts import MessageInput
 from pytake.domain.events import EventError, EventType, MessageEvent
 from pytake.domain.recipients import contact_key
-from pytake.domain.status import PUBLIC, Observation
+from pytake.domain.status import HELD_BY_META, PUBLIC, Observation
 from pytake.storage.events import Dispatch, NewEvent, emit
 from pytake.storage.tables import Message
 from pytake.storage.webhook_tables import WebhookEndpoint
+
+_PACING: Final = (132015, 135000)
+"""Codes of messages that Meta accepted, held and dropped (template and portfolio pacing)."""
 
 
 def conversation_of(phone_number_id: str, contact: str) -> str:
@@ -49,7 +53,7 @@ def events_of(row: Message) -> list[NewEvent]:
     observation = Observation(row.status or Observation.ACCEPTED)
     happened: list[tuple[EventType, str, datetime | None]] = [
         (EventType.MESSAGE_QUEUED, "queued", row.created_at),
-        (EventType.MESSAGE_SENT, "sent", row.accepted_at or row.sent_at),
+        (EventType.MESSAGE_SENT, "sent", _sent_at(row, observation)),
         (EventType.MESSAGE_DELIVERED, "delivered", row.delivered_at),
         (EventType.MESSAGE_READ, "read", row.read_at),
     ]
@@ -80,6 +84,14 @@ def events_of(row: Message) -> list[NewEvent]:
         for kind, status, at in happened
         if at is not None
     ]  # fmt: skip
+
+
+def _sent_at(row: Message, observation: Observation) -> datetime | None:
+    """When the message was sent; ``None`` while Meta holds it, and if Meta dropped it then."""
+    dropped = observation is Observation.FAILED and row.error_code in _PACING
+    if observation in HELD_BY_META or dropped:
+        return row.sent_at
+    return row.accepted_at or row.sent_at
 
 
 def raise_queued(session: Session, message: MessageInput, now: datetime) -> list[Dispatch]:

@@ -11,7 +11,7 @@ from sqlmodel import Session, col
 from pytake.contracts import OutcomeRecord, Problem, SendRequest
 from pytake.domain.errors import ErrorClass
 from pytake.domain.recipients import contact_key
-from pytake.domain.status import DEAD_LETTERS, RANK, Observation
+from pytake.domain.status import DEAD_LETTERS, HELD_BY_META, RANK, Observation
 from pytake.storage import send_claims
 from pytake.storage.tables import Message, SendAttempt
 
@@ -29,6 +29,7 @@ _STATUS_COLUMNS = (
 )
 _TIME_OF = {
     Observation.ACCEPTED: "accepted_at",
+    **dict.fromkeys(HELD_BY_META, "accepted_at"),
     Observation.DEAD: "failed_at",
     Observation.CANCELLED: "cancelled_at",
 }

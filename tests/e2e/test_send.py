@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.hooks import configure, tenant
+from tests.receiver import Receiver
 from tests.stack import EXAMPLE, Stack, eventually, fresh_recipient
 
 
@@ -189,3 +191,36 @@ async def test_messages_are_listed_by_status_recipient_priority_and_time_in_page
     assert await collect(recipient=to, status="read", since=start) == list(reversed(ids))
     assert await collect(recipient=to, until=start) == []
     await stack.api.post(f"/api/v1/queue/message/{waiting}/cancel")
+
+
+@pytest.mark.parametrize("lane", ["direct", "queue"])
+async def test_what_meta_holds_is_shown_so_until_its_next_word(
+    stack: Stack, receiver: Receiver, lane: str
+) -> None:
+    owner, to = tenant(), fresh_recipient()
+    number = await stack.register(tenant=owner)
+    path = f"/held/{owner}"
+    await configure(stack, owner, receiver.script(path, 200), events=["message.sent"])
+    if lane == "queue":  # a second attempt passes it
+        await stack.fault("error", code=131016, count=1, to=to)
+    await stack.fault("held", to=to)
+    await stack.fault("status_withhold", to=to)
+    before = (await stack.stats())["held_by_meta"]
+    sent = await stack.send(to=to, phone_number_id=number, tenant_id=owner)
+    message_id, held = sent["message_id"], "held_for_quality_assessment"
+    view = await stack.until(message_id, held)
+    assert view["wamid"] == (await stack.accepted_once(message_id))["wamid"]
+    assert (await stack.stats())["held_by_meta"] == before + 1
+    listed = await stack.api.get("/api/v1/queue/messages", params={"status": held, "recipient": to})
+    assert [m["message_id"] for m in listed.json()["messages"]] == [message_id]
+    cancelled = await stack.api.post(f"/api/v1/queue/message/{message_id}/cancel")
+    assert cancelled.status_code == 409
+    assert receiver.received[path] == []
+    await stack.clear_faults()  # Meta releases it
+    await stack.until(message_id, "sent", "delivered", "read")
+
+    async def told() -> bool:
+        return len(receiver.received[path]) == 1
+
+    await eventually(told)
+    assert (await stack.stats())["held_by_meta"] == before

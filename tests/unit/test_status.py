@@ -6,7 +6,16 @@ from itertools import permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytake.domain.status import META_STATUSES, PUBLIC, RANK, Observation, Status, advance
+from pytake.domain.status import (
+    HELD_BY_META,
+    META_STATUSES,
+    PUBLIC,
+    RANK,
+    Observation,
+    Status,
+    accepted_as,
+    advance,
+)
 
 observations = st.sampled_from(list(Observation))
 from_meta = st.sampled_from(list(META_STATUSES.values()))
@@ -55,9 +64,23 @@ def test_delivery_outranks_failure_and_receipts_outrank_our_belief() -> None:
     assert advance(Observation.READ, Observation.ACCEPTED) is Observation.READ
 
 
+@given(st.permutations([Observation.ACCEPTED, *HELD_BY_META]))
+def test_what_meta_holds_is_visible_until_its_next_word(before: list[Observation]) -> None:
+    assert settle(before) is Observation.HELD_FOR_QUALITY_ASSESSMENT
+    for word in META_STATUSES.values():
+        assert settle([word, *before]) is settle([*before, word]) is word
+
+
+def test_metas_answer_says_whether_it_holds_a_message() -> None:
+    said = ("accepted", "", "receipt", "held_for_quality_assessment", "paused")
+    assert [PUBLIC[accepted_as(word)].value for word in said] == ["sent"] * 3 + list(said[3:])
+
+
 def test_every_observation_has_a_rank_and_a_public_status() -> None:
     assert set(RANK) == set(PUBLIC) == set(Observation)
     assert set(PUBLIC.values()) == {
+        Status.HELD_FOR_QUALITY_ASSESSMENT,
+        Status.PAUSED,
         Status.SENT,
         Status.DELIVERED,
         Status.READ,
