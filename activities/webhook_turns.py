@@ -23,8 +23,9 @@ class Turns:
 
     async def take(self, tenant: str, endpoint: str, version: datetime) -> Slot | Refusal:
         """A slot, at once or within a second; to be given back."""
-        taken = self._slots.take(tenant, endpoint, version, time.monotonic())
-        if taken is not Refusal.BUSY or not self._slots.patient(tenant, endpoint):
+        now = time.monotonic()
+        taken = self._slots.take(tenant, endpoint, version, now)
+        if taken is not Refusal.BUSY or not self._slots.patient(tenant, endpoint, now):
             return taken
         key = (tenant, endpoint)
         if self._waiting[key] >= (self._room - self._waiting.total()) // 4:

@@ -25,6 +25,10 @@ _TIMEOUTS: Final = 3
 _OPEN: Final = 30.0
 _OPEN_MOST: Final = 600.0
 """Seconds that a breaker is open: at first, doubled by each time-out after, and at most."""
+_FIRST_WAIT: Final = {"proven": 5.0, "unproven": 15.0, "stuck": 60.0}
+"""Seconds until a delivery without a slot comes back the first time: coming back costs about as much as a
+delivery, and of an endpoint that hangs all its events do.
+"""
 _REMEMBERED: Final = 10_000
 """Endpoints."""
 
@@ -59,6 +63,13 @@ class _Endpoint:
     timeouts: int = 0
     last_timeout: float = float("-inf")
     open_until: float = float("-inf")
+    quiet_since: float = float("-inf")
+    """When a request began after none, or the last one ended."""
+
+    def stuck(self, now: float) -> bool:
+        """Whether it let requests time out, or its requests have not been answered for a while."""
+        patience = QUICK if self.proven else _HELD
+        return self.timeouts > 0 or (self.running > 0 and now - self.quiet_since >= patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,8 @@ class Slots:
         share = min(state.limit, max((free - limits.total // 2) // _SHARE, 1))
         if free <= 0 or state.running >= share or self._tenants.get(tenant, 0) >= of_tenant:
             return Refusal.BREAKER if state.timeouts >= _TIMEOUTS else Refusal.BUSY
+        if not state.running:
+            state.quiet_since = now
         state.running += 1
         self._running += 1
         self._unproven += not state.proven
@@ -111,6 +124,7 @@ class Slots:
             del self._tenants[slot.tenant]
         state = self._endpoints[slot.tenant, slot.endpoint]
         state.running -= 1
+        state.quiet_since = now
         took = now - slot.began
         if answered:
             state.proven = took < QUICK
@@ -135,14 +149,17 @@ class Slots:
         little, and those of one that recovers are not much later for it.
         """
         state = self._endpoints.get((tenant, endpoint))
-        longest = 60.0 if state is None or state.timeouts == 0 else 3600.0
-        until_open = state.open_until - now if state is not None else 0.0
-        return max(min(5.0 * 2.0 ** min(waits, 20), longest), until_open)
+        if state is None:
+            return _FIRST_WAIT["unproven"]
+        kind = "stuck" if state.stuck(now) else "proven" if state.proven else "unproven"
+        longest = 60.0 if kind == "proven" else 300.0 if state.timeouts == 0 else 3600.0
+        wanted = min(_FIRST_WAIT[kind] * 2.0 ** min(waits, 20), longest)
+        return max(wanted, state.open_until - now)
 
-    def patient(self, tenant: str, endpoint: str) -> bool:
+    def patient(self, tenant: str, endpoint: str, now: float) -> bool:
         """Whether a slot of the endpoint may be free again soon."""
         state = self._endpoints.get((tenant, endpoint))
-        return state is None or state.timeouts == 0
+        return state is None or not state.stuck(now)
 
     def _state(self, tenant: str, endpoint: str, version: datetime) -> _Endpoint:
         key = (tenant, endpoint)
