@@ -416,6 +416,7 @@ async def test_a_rule_is_for_a_number_of_its_tenant_only(stack: Stack) -> None:
 
 async def test_what_a_tenants_rules_may_be_is_said_when_they_are_saved(stack: Stack) -> None:
     owner = tenant()
+    await stack.register(tenant=owner)
     for index in range(6):
         words = [f"{index} {number} ".ljust(200, "x") for number in range(200)]
         await call(stack, "POST", "/rules", 201, json=rule(words, owner, id=f"r{index}"))
