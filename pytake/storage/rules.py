@@ -166,6 +166,7 @@ def create(
     Raises:
         TooMuchError.
     """
+    session.get(Responder, tenant_id, with_for_update=True)  # one of two of the same id is told
     if session.get(ResponderRule, (tenant_id, rule_id)) is not None:
         return None
     return save(session, tenant_id, rule_id, fields, now, most=most)
