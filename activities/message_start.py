@@ -30,9 +30,14 @@ SCHEDULED_WORKFLOW: Final = "ScheduledMessageWorkflow"
 
 
 async def start_message(
-    client: Client, message: MessageInput, contact_hash: str, reuse: WorkflowIDReusePolicy
+    client: Client,
+    message: MessageInput,
+    contact_hash: str,
+    reuse: WorkflowIDReusePolicy,
+    start_delay: timedelta | None = None,
 ) -> None:
-    """Start a message's workflow; its id is the message's.
+    """Start a message's workflow; its id is the message's. With ``start_delay`` its first task comes
+    that much later: a signal does not bring it forward, ``ScheduledMessageWorkflow.wake`` does.
 
     Raises:
         WorkflowAlreadyStartedError: it runs, or ran and ``reuse`` does not allow another run.
@@ -60,6 +65,7 @@ async def start_message(
         id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
         memo={MEMO_MESSAGE: MessageMemo.of(message)},
         search_attributes=attributes,
+        start_delay=start_delay,
         static_summary=f"{message.message_type} ({message.priority})",
         # Of the workflow's own tasks: a Critical message does not wait behind a backlog of Low ones,
         # nor a number behind another one's, before its send is even scheduled.

@@ -17,6 +17,7 @@ from api.errors import NotFoundError, UnauthorizedError
 from api.number_choice import NumberChoice
 from api.scheduled_quota import ScheduledQuota
 from api.tiers import Waker
+from pytake.first_tasks import FirstTasks
 from pytake.settings import Settings
 from pytake.storage import keys, opt_outs
 from pytake.storage.engine import Database
@@ -44,6 +45,7 @@ class Services:
     authenticator: Authenticator
     books: Books = field(default_factory=Books)
     buckets: TokenBuckets = field(default_factory=TokenBuckets)
+    first_tasks: FirstTasks = field(default_factory=FirstTasks)
     contact_hash_key: bytes | None = None
     _listening: dict[str, tuple[float, bool]] = field(default_factory=dict)
     _opted_out: dict[str, tuple[float, bool]] = field(default_factory=dict)

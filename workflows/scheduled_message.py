@@ -52,6 +52,10 @@ class ScheduledMessageWorkflow:
             ]
         )
 
+    @workflow.update
+    async def wake(self) -> None:
+        """Have the first task now, where it was delayed: for the signals that wait for it."""
+
     @workflow.run
     async def run(self, message: MessageInput) -> MessageResult:
         """Returns when the message was cancelled; else continues as MessageWorkflow."""

@@ -3,12 +3,18 @@
 import asyncio
 import math
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Response
-from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.client import (
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateStage,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.ended_messages import EndedMessages
@@ -44,6 +50,7 @@ router = APIRouter(prefix="/api/v1/queue", tags=["queue"])
 
 _CONFIRM_SECONDS: Final = 10.0
 """How long a cancel or reschedule waits for a worker to carry it out."""
+_WAKE_SECONDS: Final = 3.0
 
 _COMMON = documented(UnauthorizedError, InvalidRequestError, UnavailableError)
 _ONE = _COMMON | documented(NotFoundError)
@@ -115,6 +122,8 @@ async def cancel(
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
+    if view.status is Status.SCHEDULED:
+        await _wake(handle)
     outcome = await _outcome(handle)
     if outcome is None:
         response.status_code = HTTPStatus.ACCEPTED
@@ -142,6 +151,19 @@ def _refuse_finished(view: MessageView) -> None:
         raise ConflictError("nothing to cancel: the message failed and is a dead letter")
     if view.status is Status.CANCELLED:
         raise ConflictError("the message is cancelled already")
+
+
+async def _wake(handle: WorkflowHandle[Any, Any]) -> None:
+    """Have a scheduled message whose first task was delayed read its signals now. If no worker is up
+    to do that, it reads them at its first task.
+    """
+    with suppress(RPCError, WorkflowUpdateFailedError, TimeoutError):
+        async with asyncio.timeout(_WAKE_SECONDS):
+            begins = (await handle.describe()).execution_time
+            if begins is not None and begins > now():
+                await handle.start_update(
+                    ScheduledMessageWorkflow.wake, wait_for_stage=WorkflowUpdateStage.ACCEPTED
+                )
 
 
 async def _outcome(handle: WorkflowHandle[MessageWorkflow, MessageResult]) -> Observation | None:
@@ -184,6 +206,7 @@ async def reschedule(
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
+    await _wake(handle)
     return await _confirm_reschedule(services, principal, response, message_id, body.scheduled_for)
 
 

@@ -35,6 +35,7 @@ ON_SITE: dict[str, Callable[[Site], AsyncIterator[Figure]]] = {
     "deliveries": inbound.deliveries,
     "hanging": inbound.hanging,
     "scheduled": inbound.scheduled,
+    "rush": scale.rush,
 }
 ALL = ("rules", *ON_SITE)
 OUTPUT = Path(".pytake/bench.json")

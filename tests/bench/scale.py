@@ -1,16 +1,20 @@
-"""More worker processes on the same machine."""
+"""More of everything: worker processes on the same machine, and messages that are scheduled at once."""
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 
-from pytake.settings import SANDBOX_TOKEN
-from tests.bench.measure import Figure
+from pytake.clock import now
+from tests.bench.measure import Figure, percentile
 from tests.bench.site import Site
 
 _MESSAGES, _ROUNDS, _WORKERS = 300, 3, (1, 2, 4)
+_RUSH = int(os.environ.get("BENCH_RUSH", "10000"))
+_DUE = 30
 
 
 async def workers(site: Site) -> AsyncIterator[Figure]:
@@ -31,19 +35,38 @@ async def workers(site: Site) -> AsyncIterator[Figure]:
             yield Figure(f"messages: {count} workers", "1/s", tuple(rates), f"{_MESSAGES} at once")
 
 
+async def rush(site: Site) -> AsyncIterator[Figure]:
+    """Many messages scheduled at once, for days ahead: how late those are that are due meanwhile, and
+    how long a message takes that is not scheduled.
+    """
+    await site.until_recorded(await site.queue(20))
+    started = time.perf_counter()
+    await site.queue(_RUSH, scheduled_for=(now() + timedelta(days=2)).isoformat())
+    accepted_in = time.perf_counter() - started
+    due: dict[str, float] = {}
+    for index in range(_DUE):
+        at = now() + timedelta(seconds=5 + 55 * index / _DUE)
+        (message_id,) = await site.queue(1, scheduled_for=at.isoformat())
+        due[message_id] = at.timestamp()
+    posted = time.time()
+    ids = await site.queue(_DUE)
+    await site.until_recorded([*ids, *due], seconds=400)
+    accepted = await site.accepted()
+    late = [accepted[message_id][1] - at for message_id, at in due.items()]
+    waits = [accepted[message_id][1] - posted for message_id in ids]
+    note = f"after {_RUSH:,} were scheduled for two days ahead"
+    yield Figure("the rush: accepted", "1/s", (_RUSH / accepted_in,), "4 batches at a time")
+    yield Figure("due within a minute: late by, p50", "s", (percentile(late, 0.5),), note)
+    yield Figure("due within a minute: late by, p99", "s", (percentile(late, 0.99),), note)
+    yield Figure("sent at once, POST to acceptance: p99", "s", (percentile(waits, 0.99),), note)
+
+
 @contextmanager
 def _worker(site: Site) -> Iterator[None]:
     """One more worker beside that of ``pytake up``."""
-    up = site.up
-    environment = {
-        **up.environment,
-        "PYTAKE_DATA_DIR": str(up.directory / "data"), "TEMPORAL_ADDRESS": f"127.0.0.1:{up.temporal_port}",
-        "WHATSAPP_API_BASE_URL": f"http://127.0.0.1:{up.sandbox_port}", "WHATSAPP_ACCESS_TOKEN": SANDBOX_TOKEN,
-        "PYTAKE_SANDBOX": "true", "PYTAKE_METRICS_PORT": "0",
-    }  # fmt: skip
     before = site.workers()
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytake.cli", "worker"], env=environment, cwd=up.directory,
+        [sys.executable, "-m", "pytake.cli", "worker"], env=site.worker_environment(), cwd=site.up.directory,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 from temporalio.client import Client
 
+from pytake.settings import SANDBOX_TOKEN
 from tests.stack import EXAMPLE, fresh_recipient
 from tests.up import Up
 
@@ -92,6 +93,16 @@ class Site:
             ],
             cwd=self.up.directory, env=environment, check=True, capture_output=True,
         )  # fmt: skip
+
+    def worker_environment(self) -> dict[str, str]:
+        """What one more worker beside that of ``pytake up`` is started with."""
+        up = self.up
+        return {
+            **up.environment,
+            "PYTAKE_DATA_DIR": str(up.directory / "data"), "TEMPORAL_ADDRESS": f"127.0.0.1:{up.temporal_port}",
+            "WHATSAPP_API_BASE_URL": f"http://127.0.0.1:{up.sandbox_port}", "WHATSAPP_ACCESS_TOKEN": SANDBOX_TOKEN,
+            "PYTAKE_SANDBOX": "true", "PYTAKE_METRICS_PORT": "0",
+        }  # fmt: skip
 
     async def callback(self, updates: list[dict[str, Any]]) -> float:
         """POST statuses as Meta does; seconds to the acknowledgement."""

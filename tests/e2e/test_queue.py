@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 from temporalio.client import WorkflowHandle
+from temporalio.common import WorkflowIDReusePolicy
 
-from pytake.contracts import MessageInput
+from activities.message_start import start_message
+from pytake.contracts import MessageInput, new_message_id
+from pytake.domain.content import MessageType
 from tests.stack import EXAMPLE, Stack, eventually, fresh_recipient
 
 
@@ -296,3 +299,43 @@ async def test_a_redriven_message_has_the_rate_of_its_number(stack: Stack) -> No
     begun = history.events[0].workflow_execution_started_event_attributes.input.payloads
     (message,) = await stack.client.data_converter.decode(begun, [MessageInput])
     assert (message.generation, message.messages_per_second) == (1, 7)
+
+
+async def delayed(stack: Stack) -> str:
+    """A message scheduled in a rush: its first task comes in half an hour."""
+    message = MessageInput(
+        message_id=new_message_id(),
+        tenant_id="default",
+        phone_number_id=await stack.register(),
+        recipient=fresh_recipient(),
+        message_type=MessageType.TEMPLATE,
+        content={"name": "pytake_saudacao", "language": "pt_BR"},
+        created_at=datetime.now(UTC),
+        scheduled_for=datetime.now(UTC) + timedelta(hours=1),
+        expires_at=datetime.now(UTC) + timedelta(hours=2),
+        messages_per_second=80,
+        send_timeout_seconds=3,
+        receipt_wait_seconds=2,
+    )
+    reuse = WorkflowIDReusePolicy.REJECT_DUPLICATE
+    await start_message(stack.client, message, "contact", reuse, timedelta(minutes=30))
+    return message.message_id
+
+
+async def test_a_message_of_a_rush_is_cancelled_and_moved_at_once(stack: Stack) -> None:
+    cancelled, moved = await delayed(stack), await delayed(stack)
+    assert (await stack.message(cancelled))["status"] == "scheduled"
+    response = await stack.api.post(f"/api/v1/queue/message/{cancelled}/cancel")
+    assert (response.status_code, response.json()["status"]) == (200, "cancelled")
+    assert (await stack.message(cancelled))["status"] == "cancelled"
+    response = await stack.api.patch(
+        f"/api/v1/queue/message/{moved}", json={"scheduled_for": in_seconds(1)}
+    )
+    assert response.status_code == 200, response.text
+    await stack.until(moved, "sent", "delivered", "read")
+
+
+async def test_the_web_uis_cancel_button_ends_a_message_of_a_rush_at_once(stack: Stack) -> None:
+    message_id = await delayed(stack)
+    await stack.client.get_workflow_handle(message_id).cancel()
+    assert (await stack.until(message_id, "cancelled"))["status"] == "cancelled"
