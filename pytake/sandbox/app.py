@@ -26,6 +26,8 @@ from pytake.sandbox.validation import GraphError, check_message
 
 TRANSPORT = "pytake.transport"
 """Extension of the ASGI scope with which ``server`` hands over a request's connection."""
+ARRIVED = "pytake.arrived"
+"""And the one with the moment at which the request arrived, in unix seconds."""
 
 
 class InboundRequest(BaseModel):
@@ -240,6 +242,8 @@ def create_sandbox(
             read = {"wamid": body["message_id"], "phone_number_id": phone_number_id}
             state.reads.append({**read, "typing": "typing_indicator" in body})
             return JSONResponse({"success": True})
+        arrived: float = request.scope["extensions"][ARRIVED]
+        state.arrive(phone_number_id, arrived)
         recipient, kind = check_message(body, set(state.media))
         fault = faults.strike(recipient, statuses=False)
         if fault is not None and fault.kind is FaultKind.DROP_BEFORE:
@@ -254,11 +258,11 @@ def create_sandbox(
             )
         if fault is not None and fault.kind is FaultKind.LATENCY:
             await asyncio.sleep(fault.seconds)
-        state.admit(phone_number_id, recipient, kind != "template", time.time())
+        state.admit(phone_number_id, recipient, kind != "template", arrived)
         late = faults.strike(recipient, statuses=True)
         failed = late.code if late is not None and late.kind is FaultKind.STATUS_FAILED else None
         unread = late is not None and late.kind is FaultKind.STATUS_UNREAD
-        message = state.accept(phone_number_id, recipient, body, time.time(), failed, unread=unread)
+        message = state.accept(phone_number_id, recipient, body, arrived, failed, unread=unread)
         callbacks.schedule(message, late, time.time())
         if fault is not None and fault.kind is FaultKind.DROP_AFTER:
             return _drop(request, reset=False)

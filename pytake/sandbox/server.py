@@ -1,5 +1,11 @@
-"""Runs the sandbox: uvicorn, with the connection within reach so that faults can break it."""
+"""Runs the sandbox: uvicorn, with the connection within reach so that faults can break it, and with
+the moment at which each request reached this machine.
+"""
 
+import asyncio
+import socket
+import struct
+import time
 from typing import Any, Final
 
 import uvicorn
@@ -7,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pytake.domain.limits import meta_name
 from pytake.local_requests import LocalOnly
-from pytake.sandbox.app import TRANSPORT, create_sandbox
+from pytake.sandbox.app import ARRIVED, TRANSPORT, create_sandbox
 from pytake.sandbox.callbacks import CallbackSender
 from pytake.sandbox.state import Limits, SandboxState
 from pytake.settings import Settings
@@ -18,8 +24,31 @@ _HOST: Final = "127.0.0.1"
 class _Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        extensions: dict[str, Any] = {TRANSPORT: self.transport}
+        extensions: dict[str, Any] = {TRANSPORT: self.transport, ARRIVED: _arrived(self.transport)}
         self.scope["extensions"] = extensions
+
+
+_LAST_DATA_RECEIVED: Final = 8 + 11 * 4
+"""Offset of ``tcpi_last_data_recv`` in Linux' ``struct tcp_info``: milliseconds since the kernel got
+the connection's newest data (include/uapi/linux/tcp.h)."""
+
+
+def _arrived(transport: asyncio.BaseTransport | None) -> float:
+    """When the request arrived at the socket, in unix seconds: not when this process, which may be
+    busy or waiting for a CPU, came to read it. To a kernel's tick (4 ms); on other systems, now.
+    """
+    now = time.time()
+    sock: socket.socket | None = transport.get_extra_info("socket") if transport else None
+    if sock is None or not hasattr(socket, "TCP_INFO"):
+        return now
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECEIVED + 4)
+    except OSError:
+        return now
+    if len(info) < _LAST_DATA_RECEIVED + 4:
+        return now
+    milliseconds: int = struct.unpack_from("I", info, _LAST_DATA_RECEIVED)[0]
+    return now - milliseconds / 1000
 
 
 def build_server(settings: Settings, *, seed: int | None = None) -> uvicorn.Server:

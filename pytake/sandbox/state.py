@@ -3,7 +3,10 @@
 import base64
 import json
 import secrets
-from collections import Counter, defaultdict, deque
+import time
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -13,22 +16,27 @@ from pytake.domain.recipients import contact_key
 from pytake.sandbox.validation import GraphError
 
 STATUSES: Final = ("sent", "delivered", "read")
+_KEPT_SECONDS: Final = 10.0
+"""How long arrivals are remembered: none is read later than this after one that came after it."""
 
 
 @dataclass(slots=True)
 class AcceptedMessage:
-    """One message that the sandbox accepted; ``received_at`` in unix seconds."""
+    """One message that the sandbox accepted; times in unix seconds."""
 
     wamid: str
     to: str
     phone_number_id: str
     received_at: float
+    """When the request arrived at the socket."""
     biz_opaque_callback_data: str | None
     payload: dict[str, Any]
     failed_code: int | None = None
     """Set when a ``failed`` status follows instead of the usual ones."""
     unread: bool = False
     """Set when no ``read`` status follows."""
+    handled_at: float = 0.0
+    """When the message was accepted: later by what the sandbox took, and by a fault's latency."""
 
     @property
     def statuses(self) -> tuple[str, ...]:
@@ -81,7 +89,7 @@ class SandboxState:
         self.reads: list[dict[str, Any]] = []
         """Messages of contacts that were marked as read, in order."""
         self.templates: dict[str, dict[str, Any]] = {t["name"]: dict(t) for t in _TEMPLATES}
-        self._recent: dict[str, deque[float]] = defaultdict(deque)
+        self._arrivals: dict[str, list[float]] = defaultdict(list)
         self._peaks: Counter[str] = Counter()
         self._pair_debt: dict[tuple[str, str], float] = {}
         self._path = journal
@@ -91,17 +99,31 @@ class SandboxState:
             self._replay(journal)
             self._journal = journal.open("a", encoding="utf-8")
 
-    def admit(self, phone_number_id: str, to: str, free_form: bool, now: float) -> None:
-        """Check the limits for a message at ``now``.
+    def arrive(self, phone_number_id: str, at: float) -> None:
+        """Count a call that arrived at ``at``, whatever becomes of it: in any second before it
+        (sliding, both for the peak and for the throughput), by arrival.
 
         Raises:
-            GraphError: 130429, 131056 or 131047.
+            GraphError: 130429; such a call counts for the peak only.
         """
-        recent = self._recent[phone_number_id]
-        while recent and recent[0] <= now - 1:
-            recent.popleft()
-        if len(recent) >= self.limits.throughput:
+        arrivals = self._arrivals[phone_number_id]
+        del arrivals[: bisect_right(arrivals, at - _KEPT_SECONDS)]
+        place = bisect_right(arrivals, at)
+        arrivals.insert(place, at)
+        # One that is read late may be earlier than others: it counts in the seconds that end with them.
+        ends = arrivals[place : bisect_left(arrivals, at + 1)]
+        most = max(place + i + 1 - bisect_right(arrivals, end - 1) for i, end in enumerate(ends))
+        self._peaks[phone_number_id] = max(self._peaks[phone_number_id], most)
+        if place + 1 - bisect_right(arrivals, at - 1) > self.limits.throughput:
+            del arrivals[place]
             raise GraphError(130429, "Rate limit hit", "throughput exceeded", 429)
+
+    def admit(self, phone_number_id: str, to: str, free_form: bool, now: float) -> None:
+        """Check the other limits for a message that arrived at ``now``.
+
+        Raises:
+            GraphError: 131056 or 131047.
+        """
         pair = (phone_number_id, contact_key(to))
         silence = now - self.last_inbound.get(pair, 0.0)
         if self.limits.customer_service_window and free_form and silence > 24 * 3600:
@@ -117,7 +139,7 @@ class SandboxState:
         phone_number_id: str,
         to: str,
         payload: dict[str, Any],
-        now: float,
+        arrived: float,
         failed_code: int | None,
         *,
         unread: bool = False,
@@ -127,14 +149,15 @@ class SandboxState:
             wamid=new_wamid(),
             to=to,
             phone_number_id=phone_number_id,
-            received_at=now,
+            received_at=arrived,
+            handled_at=time.time(),
             biz_opaque_callback_data=payload.get("biz_opaque_callback_data"),
             payload=payload,
             failed_code=failed_code,
             unread=unread,
         )
         self._write({"accepted": asdict(message)})
-        self._add(message)
+        self.messages.append(message)
         return message
 
     def category(self, message: AcceptedMessage) -> str:
@@ -182,22 +205,13 @@ class SandboxState:
             self.reads,
             self.numbers,
             self.management,
-            self._recent,
+            self._arrivals,
             self._peaks,
             self._pair_debt,
         ):
             store.clear()
         if self._journal is not None:
             self._journal.truncate(0)
-
-    def _add(self, message: AcceptedMessage) -> None:
-        self.messages.append(message)
-        recent = self._recent[message.phone_number_id]
-        while recent and recent[0] <= message.received_at - 1:
-            recent.popleft()
-        recent.append(message.received_at)
-        peak = self._peaks[message.phone_number_id]
-        self._peaks[message.phone_number_id] = max(peak, len(recent))
 
     def _write(self, entry: dict[str, Any]) -> None:
         if self._journal is not None:
@@ -213,7 +227,10 @@ class SandboxState:
             except ValueError:
                 continue  # the last line, cut off by kill -9: its acceptance was never answered
             if "accepted" in entry:
-                self._add(AcceptedMessage(**entry["accepted"]))
+                message = AcceptedMessage(**entry["accepted"])
+                self.messages.append(message)
+                with suppress(GraphError):
+                    self.arrive(message.phone_number_id, message.received_at)
             for wamid, status in entry.get("acknowledged", []):
                 self.acknowledged[wamid].add(status)
 
