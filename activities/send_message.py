@@ -20,7 +20,7 @@ from temporalio.service import RPCError
 
 from activities.batching import Batcher
 from activities.number_control import follow_number
-from activities.pacing import SlidingWindow, Slots
+from activities.pacing import Passage, SlidingWindow, Slots
 from activities.receipts import ReceiptActivities
 from activities.template_categories import TemplateCategories
 from pytake.clock import now
@@ -184,10 +184,15 @@ class SendActivities:
         delay = (admitted.send_at - now()).total_seconds()
         urgency = PRIORITY_KEY[request.priority]
         await self._slots.turn(request.phone_number_id, delay, urgency)
-        await self._window.wait(request.phone_number_id, admitted.rate)
-        if time.monotonic() > post_by:
-            return self._wait(request, SendOutcome.REQUEUE, "worker_overloaded", None)
-        accepted = await self._post(request)
+        passage = await self._window.enter(request.phone_number_id, admitted.rate)
+        sent = False
+        try:
+            if time.monotonic() > post_by:
+                return self._wait(request, SendOutcome.REQUEUE, "worker_overloaded", None)
+            sent = True
+            accepted = await self._post(request, passage)
+        finally:
+            passage.close(sent=sent)
         if isinstance(accepted, SendError):
             return await self._refused(request, admitted, spent, accepted)
         if admitted.probe:
@@ -237,7 +242,7 @@ class SendActivities:
         lease = timedelta(seconds=self._policy.call_timeout + 10)
         return await self.database.write(admission.admit, batch, now(), lease)
 
-    async def _post(self, request: SendRequest) -> Accepted | SendError:
+    async def _post(self, request: SendRequest, passage: Passage) -> Accepted | SendError:
         """The call. Its error is returned: raised on from there, its chain of causes would outgrow
         the size that Temporal allows a failure.
         """
@@ -253,7 +258,7 @@ class SendActivities:
         started = time.monotonic()
         result = "cancelled"
         try:
-            accepted = await self._api.send(request.phone_number_id, payload)
+            accepted = await self._api.send(request.phone_number_id, payload, passage.left)
         except SendError as error:
             result = _problem(error).error_class.value
             return error

@@ -90,6 +90,13 @@ def pace_window(rate: float) -> float:
     return 1 + max(0.04, min(0.1, 0.5 / rate))
 
 
+def left_window(rate: float) -> float:
+    """Seconds in which at most ``rate`` calls of one process leave: the slots' window less half of its
+    room, so that a call which was late does not make every later one late.
+    """
+    return 1 + (pace_window(rate) - 1) / 2
+
+
 def paced_rate(rate: float) -> float:
     """Calls a second that a number's calls are spaced for."""
     return rate / pace_window(rate)

@@ -6,9 +6,10 @@ not sent (it cannot have reached Meta), or ambiguous (it may have).
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import httpx
 
@@ -16,6 +17,8 @@ from pytake.cookies import NoCookies
 from pytake.domain.errors import ErrorRule, rule_for
 
 _NO_CODE = -1
+_WRITTEN: Final = ("http11.send_request_body.complete", "http2.send_request_body.complete")
+"""Names of httpcore's trace events (https://www.encode.io/httpcore/extensions/#trace)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +97,27 @@ class CloudApi:
     ) -> None:
         await self._client.aclose()
 
-    async def send(self, phone_number_id: str, payload: dict[str, Any]) -> Accepted:
-        """``POST /{phone_number_id}/messages``.
+    async def send(
+        self,
+        phone_number_id: str,
+        payload: dict[str, Any],
+        left: Callable[[], None] = lambda: None,
+    ) -> Accepted:
+        """``POST /{phone_number_id}/messages``; ``left`` is called when the request is written.
 
         Raises:
             RefusedError, NotSentError, AmbiguousError.
         """
+
+        async def trace(event: str, _info: dict[str, Any]) -> None:
+            if event in _WRITTEN:
+                left()
+
         try:
             async with asyncio.timeout(self._timeout):
-                response = await self._client.post(f"/{phone_number_id}/messages", json=payload)
+                response = await self._client.post(
+                    f"/{phone_number_id}/messages", json=payload, extensions={"trace": trace}
+                )
         except (
             httpx.ConnectError,
             httpx.ConnectTimeout,

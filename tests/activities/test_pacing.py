@@ -1,8 +1,11 @@
-"""Slots of a number: every one is used once, by the most urgent message that waits."""
+"""Slots of a number: every one is used once, by the most urgent message that waits; and no more calls
+leave in a second than the number may make.
+"""
 
 import asyncio
+import time
 
-from activities.pacing import Slots
+from activities.pacing import Passage, SlidingWindow, Slots
 
 
 async def test_the_most_urgent_takes_the_next_slot() -> None:
@@ -40,3 +43,35 @@ async def test_numbers_do_not_wait_for_each_other() -> None:
     await asyncio.sleep(0)
     await asyncio.wait_for(slots.turn("fast", 0, 4), 1)
     slow.cancel()
+
+
+async def test_calls_are_counted_as_they_leave_however_long_the_way_to_the_socket_took() -> None:
+    """An event loop that stalls behind the permission, before the writes, lets no more go in a second."""
+    window, passages = SlidingWindow(), []
+    left: list[float] = []
+
+    async def send() -> None:
+        passage = await window.enter("number", 5)
+        passages.append(passage)
+        await asyncio.sleep(0.3)  # the way to the socket
+        passage.left()
+        left.append(time.monotonic())
+
+    first = [asyncio.create_task(send()) for _ in range(5)]
+    await asyncio.sleep(0.1)
+    time.sleep(1.2)  # noqa: ASYNC251 - the stall
+    await asyncio.gather(*first, *(send() for _ in range(5)))
+    assert len(left) == 10
+    assert left[5] - left[4] >= 1, (
+        "five left at once when the loop went on: a second for them alone"
+    )
+
+
+async def test_a_call_that_was_not_made_leaves_its_place_to_another() -> None:
+    window = SlidingWindow()
+    passages: list[Passage] = [await window.enter("number", 2) for _ in range(2)]
+    third = asyncio.create_task(window.enter("number", 2))
+    await asyncio.sleep(0.02)
+    assert not third.done()
+    passages[0].close(sent=False)
+    await asyncio.wait_for(third, 0.5)
