@@ -297,7 +297,7 @@ async def test_null_characters_are_refused_not_a_server_error(stack: Stack) -> N
 
 async def test_every_event_type_has_a_schema(stack: Stack) -> None:
     types = (await stack.api.get("/api/v1/webhooks/event-types")).json()
-    assert len(types) == 16
+    assert len(types) == 29
     assert all(item["schema"]["properties"] and item["description"] for item in types)
 
 
