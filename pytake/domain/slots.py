@@ -25,7 +25,7 @@ _TIMEOUTS: Final = 3
 _OPEN: Final = 30.0
 _OPEN_MOST: Final = 600.0
 """Seconds that a breaker is open: at first, doubled by each time-out after, and at most."""
-_FIRST_WAIT: Final = {"proven": 5.0, "unproven": 15.0, "stuck": 60.0}
+_FIRST_WAIT: Final = {"proven": 5.0, "unproven": 5.0, "stuck": 30.0}
 """Seconds until a delivery without a slot comes back the first time: coming back costs about as much as a
 delivery, and of an endpoint that hangs all its events do.
 """
@@ -68,8 +68,7 @@ class _Endpoint:
 
     def stuck(self, now: float) -> bool:
         """Whether it let requests time out, or its requests have not been answered for a while."""
-        patience = QUICK if self.proven else _HELD
-        return self.timeouts > 0 or (self.running > 0 and now - self.quiet_since >= patience)
+        return self.timeouts > 0 or (self.running > 0 and now - self.quiet_since >= QUICK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlmodel import Session, col
 
 from activities.schedules import DAYS_SCHEDULE, HEALTH_SCHEDULE, PRUNE_SCHEDULE
 from pytake.clock import now
 from pytake.domain.events import EventType
 from pytake.storage import keys
-from pytake.storage.tables import Message
+from pytake.storage.tables import Alert, Message
 from tests.hooks import configure, tenant
 from tests.receiver import Receiver
 from tests.stack import Stack, eventually, fresh_recipient
@@ -67,6 +67,16 @@ async def send_many(stack: Stack, number: str, owner: str, count: int) -> list[s
 def recorded(session: Session, ids: list[str]) -> int:
     statement = select(func.count()).where(col(Message.id).in_(ids), col(Message.recorded))
     return session.scalars(statement).one()
+
+
+@pytest.fixture(autouse=True)
+async def _no_older_alerts(stack: Stack) -> None:
+    """Alerts of the account, which other tests of this stack raised, are on every board."""
+    await stack.database.write(_end_alerts)
+
+
+def _end_alerts(session: Session) -> None:
+    session.execute(update(Alert).where(col(Alert.ended_at).is_(None)).values(ended_at=now()))
 
 
 async def test_every_figure_of_a_known_mix(stack: Stack) -> None:

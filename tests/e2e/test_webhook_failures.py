@@ -236,7 +236,7 @@ async def test_a_hanging_endpoint_delays_nobody(stack: Stack, receiver: Receiver
     tenant_id = tenant()
     hanging = receiver.script(f"/{tenant_id}/hang", "hang")
     await configure(
-        stack, tenant_id, hanging, timeout_seconds=10, max_retries=0, rate_limit_per_second=20
+        stack, tenant_id, hanging, timeout_seconds=20, max_retries=0, rate_limit_per_second=20
     )
     paths = [f"/{tenant_id}/{index}" for index in range(4)]
     for path in paths:
@@ -257,8 +257,8 @@ async def test_a_hanging_endpoint_delays_nobody(stack: Stack, receiver: Receiver
     )
     p99 = statistics.quantiles(delays, n=100)[98]
     print(f"\np99 of the healthy endpoints beside a hanging one: {p99 * 1000:.0f} ms")
-    # Held up behind the hanging one they would wait for its time-out of 10 s.
-    assert p99 < 8
+    # Held up behind the hanging one they would wait for its time-out of 20 s.
+    assert p99 < 16
 
 
 async def test_a_pending_delivery_is_attempted_at_once_on_demand(

@@ -26,6 +26,7 @@ async def test_the_example_is_taken_as_it_stands(stack: Stack) -> None:
     assert "seu-token" not in response.text
     assert (made["max_retries"], made["timeout_seconds"], made["active"]) == (5, 30, True)
     listed = await stack.api.get("/api/v1/webhooks/configs")
+    assert listed.status_code == 200, listed.text
     assert made["id"] in [item["id"] for item in listed.json()]
     assert "seu-secret" not in listed.text
     row = await stack.database.read(endpoints.get, "tenant1", made["id"])
