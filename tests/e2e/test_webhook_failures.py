@@ -327,13 +327,14 @@ async def test_what_cannot_be_sent_is_an_attempt_with_its_reason_and_no_secret(
         ({"oauth2": secret}, {"auth_type": "OAuth2"}, "see the worker's log"),
         ({}, {}, "HTTP 503"),
     ]  # fmt: skip
-    sent = []
+    sent, endpoints = [], []
     for sealed, columns, _ in sealed_in:
         tenant_id = tenant()
         url = receiver.script(f"/{tenant_id}", (503, {"Retry-After": "²"}, b""))
         made = await configure(stack, tenant_id, url, max_retries=0)
         await store(stack, made["id"], sealed, **columns)
         sent.append((await send(stack, tenant_id))["deliveries"][0])
+        endpoints.append((made["id"], tenant_id))
     for delivery_id, (_, _, reason) in zip(sent, sealed_in, strict=True):
         view = await until(stack, delivery_id, "dead_letter")
         assert [reason in item["error"] for item in view["attempt_log"]] == [True], view
@@ -342,3 +343,7 @@ async def test_what_cannot_be_sent_is_an_attempt_with_its_reason_and_no_secret(
         history = await stack.client.get_workflow_handle(workflow_id).fetch_history()
         assert secret not in history.to_json()
         assert reason in history.to_json()
+    for endpoint_id, tenant_id in endpoints:  # no list of endpoints could show what was stored
+        path = f"/api/v1/webhooks/config/{endpoint_id}"
+        gone = await stack.api.delete(path, params={"tenant_id": tenant_id})
+        assert gone.status_code == 204, gone.text
