@@ -136,17 +136,17 @@ async def test_a_number_is_paused_and_resumed_by_hand_in_priority_order(stack: S
     assert unknown.status_code == 404
 
 
-async def test_250_of_300_new_recipients_are_sent_and_50_held(stack: Stack) -> None:
-    number = await stack.register(rate=200, tier="TIER_0")
+async def test_50_of_60_new_recipients_are_sent_and_10_held(stack: Stack) -> None:
+    number = await stack.register(rate=200, tier="TIER_50")
     await stack.sandbox.patch("/sandbox/limits", json={"throughput": 1000})
-    recipients = [fresh_recipient() for _ in range(300)]
+    recipients = [fresh_recipient() for _ in range(60)]
     items = [{**EXAMPLE, "to": to, "phone_number_id": number} for to in recipients]
     batch = await stack.api.post("/api/v1/queue/send/batch", json={"messages": items}, timeout=60)
-    assert batch.json()["accepted"] == 300
+    assert batch.json()["accepted"] == 60
 
     async def full() -> bool:
         limit = next(n for n in (await stack.stats())["numbers"] if n["phone_number_id"] == number)
-        return bool(limit["used_24h"] == 250 and limit["remaining_24h"] == 0)
+        return bool(limit["used_24h"] == 50 and limit["remaining_24h"] == 0)
 
     await eventually(full, 60)
     ids = [result["message_id"] for result in batch.json()["results"]]
@@ -158,13 +158,13 @@ async def test_250_of_300_new_recipients_are_sent_and_50_held(stack: Stack) -> N
         assert page.status_code == 200, page.text
         return [v["message_id"] for v in page.json()["messages"] if v["phone_number_id"] == number]
 
-    async def fifty_held() -> bool:
-        return len(await held()) == 50
+    async def ten_held() -> bool:
+        return len(await held()) == 10
 
-    await eventually(fifty_held, 60)
+    await eventually(ten_held, 60)
     accepted = await stack.accepted(phone_number_id=number)
-    assert len(accepted) == len({m["to"] for m in accepted}) == 250
-    assert (await stack.stats())["held"] == 50
+    assert len(accepted) == len({m["to"] for m in accepted}) == 50
+    assert (await stack.stats())["held"] == 10
     view = await stack.message((await held())[0])
     assert view["error"]["title"] == "tier_window_full"
     again = await stack.send(to=accepted[0]["to"], phone_number_id=number)
@@ -178,7 +178,7 @@ async def test_250_of_300_new_recipients_are_sent_and_50_held(stack: Stack) -> N
     assert response == 200
     for message_id in ids:
         await stack.until(message_id, "sent", "delivered", "read", seconds=60)
-    assert len(await stack.accepted(phone_number_id=number)) == 301
+    assert len(await stack.accepted(phone_number_id=number)) == 61
 
 
 async def post_callback(stack: Stack, body: object) -> int:
