@@ -154,6 +154,7 @@ def build_workers(
                 record.record_outcome,
                 record.begin_redrive,
                 receipts.find_receipt,
+                receipts.look_back,
                 steer.steer_number,
                 webhooks.bury_delivery,
                 replays.replay_some,

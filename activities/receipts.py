@@ -6,7 +6,7 @@ from typing import Final
 from temporalio import activity
 
 from pytake.clock import now
-from pytake.contracts import Problem, SendOutcome, SendRequest, SendResult
+from pytake.contracts import OUTCOME_UNKNOWN, Problem, SendOutcome, SendRequest, SendResult
 from pytake.domain.errors import ErrorClass
 from pytake.storage import heartbeats, messages
 from pytake.storage.engine import Database
@@ -29,6 +29,15 @@ class ReceiptActivities:
     async def find_receipt(self, request: SendRequest) -> SendResult:
         """ACCEPTED with the wamid, DEFERRED while receipts cannot come in, UNKNOWN if there is none."""
         return await self.look(request, request.attempts_spent)
+
+    @activity.defn
+    async def look_back(self, request: SendRequest) -> SendResult:
+        """The same for a message that is given up, over all attempts that are known to have begun:
+        UNKNOWN without a reason if none of them can have reached Meta.
+        """
+        begun = await self._database.read(messages.attempts_begun, request)
+        found = await self.look(request, begun)
+        return found.model_copy(update={"attempts_spent": begun})
 
     async def look(self, request: SendRequest, attempts: int) -> SendResult:
         """Look once, after ``attempts`` attempts.
@@ -58,6 +67,6 @@ class ReceiptActivities:
         opened = await self._database.read(heartbeats.callback_open_since, now())
         settled_at = max(doubtful_since, opened or now()) + self._receipt_wait
         if settled_at <= now():
-            return SendResult(outcome=SendOutcome.UNKNOWN)
+            return SendResult(outcome=SendOutcome.UNKNOWN, reason=OUTCOME_UNKNOWN)
         reason = "receipt_wait" if opened and opened <= doubtful_since else "callback_down"
         return SendResult(outcome=SendOutcome.DEFERRED, reason=reason, until=settled_at)

@@ -57,6 +57,10 @@ EXPIRED = Problem(
 )
 
 
+OUTCOME_UNKNOWN = "outcome unknown"
+"""Reason of a look for receipts that found none, though an attempt may have reached Meta."""
+
+
 class Wait(Contract):
     """A wait that spent no attempt."""
 

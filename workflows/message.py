@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.send_message import SendActivities
     from pytake.contracts import (
         EXPIRED,
+        OUTCOME_UNKNOWN,
         MessageInput,
         MessageResult,
         OutcomeRecord,
@@ -53,6 +54,10 @@ _OUTCOME_UNKNOWN = Problem(
     detail="the worker was lost during the last attempt, and no receipt arrived",
     advice="Meta may have accepted the message: ask the recipient before you retry it.",
 )
+_CANCELLED_TOO_LATE = _OUTCOME_UNKNOWN.model_copy(
+    update={"detail": "it was cancelled after an attempt of which no receipt arrived"}
+)
+_LOOK = "look-before-cancel"
 _KEPT_WAITS = 20
 """Waits that a message remembers; one on a number on hold may be sent back hundreds of times."""
 
@@ -99,9 +104,9 @@ class MessageWorkflow:
             return await self._process()
         except asyncio.CancelledError:
             # Cancelled through the Web UI's own button: recorded like the signal, ended as Canceled.
-            if sent := await self._withdraw():
-                return await self._record(Observation.ACCEPTED, sent)
-            await self._record(Observation.CANCELLED)
+            result = await self._give_up()
+            if result.status is not Observation.CANCELLED:
+                return result
             raise
 
     async def _process(self) -> MessageResult:
@@ -120,6 +125,8 @@ class MessageWorkflow:
                     result = self._unknown()
                 else:
                     message.attempts_spent = _attempts(error, message)
+                    if _not_accepted(error) and self._is_given_up() and workflow.patched(_LOOK):
+                        break  # it failed while it was cancelled: there is no further attempt
                     settled = await self._settle(error)
                     if settled is None:
                         return await self._dead_letter(_problem(error))
@@ -127,6 +134,9 @@ class MessageWorkflow:
             message.attempts_spent += result.attempts_spent
             if result.outcome is SendOutcome.ACCEPTED:
                 return await self._record(Observation.ACCEPTED, result)
+            if _cancelled_from_outside() and workflow.patched(_LOOK):
+                self._direct = False
+                raise asyncio.CancelledError  # the attempt was finished first
             if self._direct:
                 self._direct = False
                 if result.outcome is SendOutcome.REQUEUE:
@@ -139,9 +149,45 @@ class MessageWorkflow:
                 return await self._record(Observation.ACCEPTED, found)
             if workflow.info().is_continue_as_new_suggested() and not self._cancelled:
                 workflow.continue_as_new(message)
+        if _cancelled_from_outside() and not self._cancelled:
+            raise asyncio.CancelledError
+        return await self._give_up()
+
+    def _is_given_up(self) -> bool:
+        return self._cancelled or _cancelled_from_outside()
+
+    async def _give_up(self) -> MessageResult:
+        """Record a message that was cancelled: as cancelled if none of its attempts can have reached
+        Meta, as accepted if one did, as a dead letter if that is not known.
+
+        Raises:
+            ApplicationError: of type ``DeadLetter``.
+        """
+        direct = self._direct
         if sent := await self._withdraw():
             return await self._record(Observation.ACCEPTED, sent)
+        if (self._message.attempts_spent or not direct) and workflow.patched(_LOOK):
+            found = await self._look_back()
+            self._message.attempts_spent = max(self._message.attempts_spent, found.attempts_spent)
+            if found.outcome is SendOutcome.ACCEPTED:
+                return await self._record(Observation.ACCEPTED, found)
+            if found.reason == OUTCOME_UNKNOWN:
+                return await self._dead_letter(_CANCELLED_TOO_LATE)
         return await self._record(Observation.CANCELLED)
+
+    async def _look_back(self) -> SendResult:
+        """What is known of the attempts at a message, once their receipts would have come."""
+        while True:
+            found = await workflow.execute_local_activity_method(
+                ReceiptActivities.look_back,
+                self._message.request(),
+                start_to_close_timeout=RECORD_TIMEOUT,
+                retry_policy=RECORD_RETRY,
+                local_retry_threshold=RECORD_LOCAL_THRESHOLD,
+            )
+            if found.outcome is not SendOutcome.DEFERRED or found.until is None:
+                return found
+            await workflow.sleep(_until(found.until))
 
     async def _sent_before_expiry(self) -> SendResult | None:
         """The acceptance of a message whose last attempt may have reached Meta, whatever its age."""
@@ -167,6 +213,8 @@ class MessageWorkflow:
         )
         if result.outcome is SendOutcome.DEFERRED and result.until is not None:
             await workflow.sleep(_until(result.until))
+            if workflow.patched(_LOOK):
+                self._message.attempts_spent = max(self._message.attempts_spent, 1)
             return await self._find_receipt()
         return result if result.outcome is SendOutcome.ACCEPTED else None
 
@@ -176,7 +224,7 @@ class MessageWorkflow:
         """
         if not self._cancelled:
             raise asyncio.CancelledError from error
-        return await self._record(Observation.CANCELLED)
+        return await self._give_up()
 
     async def _send_directly(self) -> SendResult:
         return await workflow.execute_local_activity_method(
@@ -359,6 +407,19 @@ def _unexpected(error: FailureError) -> bool:
     """Whether a direct send failed in a way that says nothing about the message."""
     cause = _cause(error)
     return not (isinstance(cause, ApplicationError) and cause.type in _KNOWN_FAILURES)
+
+
+def _not_accepted(error: FailureError) -> bool:
+    """Whether the attempt failed in a way that leaves nothing in doubt and would be tried again."""
+    cause = _cause(error)
+    return isinstance(cause, ApplicationError) and cause.type == "Transient"
+
+
+def _cancelled_from_outside() -> bool:
+    """Whether the whole workflow was cancelled, as by the Web UI's button: an attempt that was being
+    made is finished first, and takes that for itself.
+    """
+    return workflow.cancellation_reason() is not None
 
 
 def _until(moment: datetime) -> timedelta:

@@ -15,6 +15,7 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateStage,
 )
+from temporalio.exceptions import CancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.ended_messages import EndedMessages
@@ -173,7 +174,8 @@ async def _outcome(handle: WorkflowHandle[MessageWorkflow, MessageResult]) -> Ob
     except TimeoutError:
         return None
     except WorkflowFailureError as error:
-        return Observation.CANCELLED if "cancel" in str(error.cause).lower() else Observation.DEAD
+        cancelled = isinstance(error.cause, CancelledError)
+        return Observation.CANCELLED if cancelled else Observation.DEAD
 
 
 @router.patch(

@@ -13,7 +13,7 @@ from pytake.domain.errors import ErrorClass
 from pytake.domain.recipients import contact_key
 from pytake.domain.status import DEAD_LETTERS, HELD_BY_META, RANK, Observation
 from pytake.storage import send_claims
-from pytake.storage.tables import Message, SendAttempt
+from pytake.storage.tables import Message, SendAttempt, SendClaim
 
 _STATUS_COLUMNS = (
     "status",
@@ -271,6 +271,22 @@ def doubtful_since(
         log_attempt(session, request, attempt, now, lost, None)
         return now
     return None if logged.error_class == ErrorClass.TRANSIENT else logged.at
+
+
+def attempts_begun(session: Session, request: SendRequest) -> int:
+    """How many attempts of a message's generation have begun, as far as is known: those it has spent,
+    those that were logged, and a first one that claimed the message and left no log.
+    """
+    logged = session.scalars(
+        select(func.max(SendAttempt.attempt)).where(
+            col(SendAttempt.message_id) == request.message_id,
+            col(SendAttempt.generation) == request.generation,
+        )
+    ).one()
+    begun = max(request.attempts_spent, logged or 0)
+    if begun == 0 and request.generation == 0:
+        begun = int(session.get(SendClaim, request.message_id) is not None)
+    return begun
 
 
 def find_receipt(session: Session, message_id: str, superseded: list[str]) -> Message | None:

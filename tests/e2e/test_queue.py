@@ -129,6 +129,60 @@ async def test_a_retrying_message_is_cancelled(stack: Stack) -> None:
     assert (await stack.message(sent["message_id"]))["status"] == "cancelled"
 
 
+@pytest.mark.parametrize("by", ["api", "web ui"])
+async def test_a_cancel_during_an_attempt_that_fails_is_a_cancel(stack: Stack, by: str) -> None:
+    """The attempt has begun and waits for its turn; Temporal makes no further one after a cancel."""
+    message_id = await _failing_later(stack, 131016)
+    if by == "api":
+        cancelled = await stack.api.post(f"/api/v1/queue/message/{message_id}/cancel")
+        assert cancelled.status_code == 200, cancelled.text
+    else:
+        await stack.client.get_workflow_handle(message_id).cancel()
+    view = await stack.until(message_id, "cancelled", "failed")
+    assert (view["status"], view["attempts"]) == ("cancelled", 1)
+    assert await stack.accepted(biz_opaque_callback_data=message_id) == []
+
+
+async def test_a_cancel_in_the_web_ui_ends_a_message_that_was_about_to_wait(stack: Stack) -> None:
+    message_id = await _failing_later(stack, 131056)
+    await stack.client.get_workflow_handle(message_id).cancel()
+    await stack.until(message_id, "cancelled", seconds=10)
+
+
+async def _failing_later(stack: Stack, code: int) -> str:
+    """A message whose attempt was begun, and fails with a code once its number's turn comes."""
+    number, to = await stack.register(rate=0.5), fresh_recipient()
+    await stack.fault("error", code=code, to=to, count=1)
+    await stack.send(to=fresh_recipient(), phone_number_id=number)
+    message_id: str = (await stack.send(to=to, phone_number_id=number))["message_id"]
+    await stack.until(message_id, "processing")
+    return message_id
+
+
+@pytest.mark.parametrize("sent", [True, False])
+async def test_a_cancel_after_an_attempt_without_an_answer_waits_for_its_receipt(
+    stack: Stack, *, sent: bool
+) -> None:
+    to = fresh_recipient()
+    if not sent:
+        await stack.fault("status_withhold", to=to)
+    await stack.fault("drop_after", to=to)
+    message_id = (await stack.send(to=to))["message_id"]
+
+    async def attempted() -> bool:
+        return bool(await stack.accepted(biz_opaque_callback_data=message_id))
+
+    await eventually(attempted)
+    late = await stack.api.post(f"/api/v1/queue/message/{message_id}/cancel")
+    assert late.status_code == 409, late.text
+    if sent:
+        await stack.until(message_id, "read")
+    else:
+        view = await stack.message(message_id)
+        assert (view["status"], view["error"]["error_class"]) == ("failed", "ambiguous")
+    await stack.accepted_once(message_id)
+
+
 async def test_a_message_being_sent_is_not_cancelled(stack: Stack) -> None:
     to = fresh_recipient()
     await stack.fault("latency", seconds=1.5, to=to, count=1)

@@ -93,6 +93,17 @@ async def cancelled_in_back_off(stack: Stack) -> str:
     return message_id
 
 
+async def cancelled_without_an_answer(stack: Stack) -> str:
+    await stack.fault("status_withhold")
+    await stack.fault("drop_after")
+    message_id: str = (await stack.send(to=fresh_recipient()))["message_id"]
+    await stack.until(message_id, "retrying")
+    await stack.client.get_workflow_handle(message_id).signal("cancel")
+    await stack.until(message_id, "failed")
+    await stack.clear_faults()
+    return message_id
+
+
 async def cancelled_by_the_web_ui(stack: Stack) -> str:
     await stack.fault("error", code=131016)
     message_id: str = (await stack.send(to=fresh_recipient()))["message_id"]
@@ -309,7 +320,7 @@ DIRECT: tuple[Callable[[Stack], Awaitable[str]], ...] = (
 """Those whose messages may go out without passing the queue; the messages of the others do not."""
 SCENARIOS: tuple[Callable[[Stack], Awaitable[str]], ...] = (
     sent, retried, without_an_answer, settled_by_its_receipt, deferred, dead, redriven,
-    cancelled_in_back_off, cancelled_by_the_web_ui, held_and_resumed, scheduled_moved_and_sent,
+    cancelled_in_back_off, cancelled_without_an_answer, cancelled_by_the_web_ui, held_and_resumed, scheduled_moved_and_sent,
     scheduled_and_cancelled, number_throttled, webhook_delivered, webhook_dead,
     webhook_retried_by_hand, webhook_replay, conversation_answered,
     conversation_with_a_sequence_after_a_delay, conversation_without_an_answer,
