@@ -36,6 +36,7 @@ from activities.send_directly import DirectSendActivities
 from activities.send_message import SendActivities, SendPolicy
 from activities.snapshots import SnapshotActivities
 from activities.sweeping import sweeping
+from activities.unattended import Unattended
 from activities.webhook_dispatch import Dispatcher
 from activities.webhook_replay import ReplayActivities
 from activities.webhook_turns import activity_slots
@@ -138,7 +139,14 @@ def build_workers(
         dispatcher,
         send_window(settings.whatsapp_timeout_seconds, settings.receipt_wait_seconds),
     )
-    reconcile = ReconcileActivities(client, database, ended, webhooks.bury, converse.send_reply)
+    reconcile = ReconcileActivities(
+        client,
+        database,
+        ended,
+        webhooks.bury,
+        converse.send_reply,
+        Unattended(client, database),
+    )
     # Longer than any call: one cut off by a shutdown would have to wait for its receipt.
     grace = timedelta(seconds=settings.whatsapp_timeout_seconds + 15)
     context = [LogContext()]

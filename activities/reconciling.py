@@ -2,7 +2,8 @@
 
 "Terminate" in the Web UI stops a workflow at once, and so does a limit of the server's: none of its
 code runs any more, and when the namespace's retention is over nothing is left of it. So everything
-that ended is looked at soon after. When all is well that is one query of visibility.
+that ended is looked at soon after. When all is well that is one query of visibility and one of each
+table of rows that workflows see through (``activities.unattended``).
 """
 
 from collections import Counter, OrderedDict
@@ -24,6 +25,7 @@ from activities.ended_messages import (
     input_of,
 )
 from activities.message_start import MESSAGE_WORKFLOW, SCHEDULED_WORKFLOW
+from activities.unattended import Unattended
 from activities.webhook_dispatch import DELIVERY_WORKFLOW
 from pytake.clock import now
 from pytake.contracts import ConversationInput, DeliveryInput, ReconcileInput, ReplyRequest
@@ -63,12 +65,14 @@ class ReconcileActivities:
         messages: EndedMessages,
         bury: Callable[[DeliveryInput, str | None], Awaitable[None]],
         send_reply: Callable[[ReplyRequest], Awaitable[str]],
+        unattended: Unattended,
     ) -> None:
         self._client = client
         self._database = database
         self._messages = messages
         self._bury = bury
         self._send_reply = send_reply
+        self._unattended = unattended
         self._settled: OrderedDict[str, None] = OrderedDict()
 
     @activity.defn
@@ -80,6 +84,7 @@ class ReconcileActivities:
         found, unsettled = await self.look(since or datetime.fromtimestamp(0, UTC), at)
         mark = min(at - _OVERLAP, *unsettled) if unsettled else at - _OVERLAP
         await self._database.write(ended.advance, _MARK, mark)
+        found |= await self._unattended.settle(at)
         if found:
             _log.warning("settled workflows that ended without a record", **found)
         return found

@@ -268,6 +268,7 @@ async def cancel_replay(
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
+            await services.database.write(deliveries.end_replay, row.id, "cancelled", now())
     return _replay_view(await _load_replay(services, principal, replay_id))
 
 

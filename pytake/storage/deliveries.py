@@ -328,6 +328,14 @@ def replay_some(
     return started, bool(started)
 
 
+def running_replays(session: Session, before: datetime) -> list[str]:
+    """Replays that have not ended, of those that began ``before`` then."""
+    statement = select(col(WebhookReplay.id)).where(
+        col(WebhookReplay.status) == "running", col(WebhookReplay.created_at) < before
+    )
+    return list(session.scalars(statement))
+
+
 def end_replay(session: Session, replay_id: str, status: str, now: datetime) -> None:
     """End a replay before its time."""
     session.execute(

@@ -34,6 +34,7 @@ THROTTLE_ONCE_IN: Final = timedelta(seconds=2)
 """Calls in flight when a number is throttled all come back with 130429: they count once."""
 RECOVER_EVERY: Final = timedelta(seconds=10)
 """Time without a further 130429 before each step back up."""
+_STEP_OVERDUE: Final = 3 * RECOVER_EVERY
 STOPPED: Final = ("held", "paused")
 CONFIGURED_OWNER: Final = "default"
 """The tenant that the configured number belongs to unless it is moved."""
@@ -171,6 +172,27 @@ def recover(session: Session, phone_number_id: str, now: datetime) -> PhoneNumbe
         _activate(number, now)
     session.add(number)
     return number
+
+
+def unsteered(
+    session: Session, now: datetime, since: datetime
+) -> tuple[list[PhoneNumber], list[PhoneNumber]]:
+    """Numbers that are throttled and were given no step back up when it was due; and the others whose
+    state or rate changed ``since`` then.
+    """
+    changed = session.scalars(
+        select(PhoneNumber).where(
+            (col(PhoneNumber.state) == "throttled")
+            | (col(PhoneNumber.state_since) > since)
+            | (col(PhoneNumber.rate_changed_at) > since)
+        )
+    ).all()
+    overdue = [
+        number
+        for number in changed
+        if number.state == "throttled" and (number.rate_changed_at or since) < now - _STEP_OVERDUE
+    ]
+    return overdue, [number for number in changed if number not in overdue]
 
 
 def hold(

@@ -10,11 +10,11 @@ import pytest
 from sqlmodel import Session
 from structlog.testing import capture_logs
 
-from activities import reconciling
+from activities import reconciling, unattended
 from activities.conversation_start import ConversationStarter
 from pytake.clock import now
 from pytake.contracts import ReconcileInput, conversation_workflow_id
-from pytake.storage import callbacks, ended, keys
+from pytake.storage import callbacks, ended, keys, numbers
 from pytake.storage.responder_tables import AutoReply
 from pytake.storage.tables import InboundMessage
 from pytake.temporal import WORKFLOW_QUEUE
@@ -213,6 +213,51 @@ async def _rule(stack: Stack, owner: str, **fields: Any) -> None:
     }  # fmt: skip
     made = await stack.api.post("/api/v1/auto-responder/rules", json=body)
     assert made.status_code == 201, made.text
+
+
+async def test_a_throttled_number_without_its_workflow_gets_back_to_its_rate(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numbers, "RECOVER_EVERY", timedelta(seconds=1))
+    monkeypatch.setattr(numbers, "_STEP_OVERDUE", timedelta(seconds=1))
+    number = await stack.register(rate=8)
+    await stack.database.write(numbers.throttle, number, now() - timedelta(seconds=60))
+
+    async def recovered() -> bool:
+        listed = (await stack.api.get("/api/v1/whatsapp/numbers")).json()
+        row = next(row for row in listed if row["phone_number_id"] == number)
+        return bool(row["state"] == "active")
+
+    assert not await recovered()
+    assert (await look(stack))["numbers"] >= 1
+    await eventually(recovered)
+
+
+async def test_a_terminated_replay_is_over(
+    stack: Stack, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unattended, "_STARTED_BEFORE", timedelta(0))
+    owner = tenant()
+    url = receiver.script(f"/{owner}", 200)
+    made = await configure(stack, owner, url, active=False)
+    wanted = {"endpoint_id": made["id"], "per_second": 1, "dry_run": False}
+    ids = []
+    for _ in range(2):
+        for _ in range(3):
+            await send(stack, owner)
+        ids.append((await stack.api.post("/api/v1/webhooks/retry", json=wanted)).json()["id"])
+        await terminate(stack, ids[-1])
+
+    async def status(replay_id: str) -> str:
+        found = await stack.api.get(f"/api/v1/webhooks/retry/{replay_id}")
+        text: str = found.json()["status"]
+        return text
+
+    assert await status(ids[1]) == "running"
+    await stack.api.post(f"/api/v1/webhooks/retry/{ids[1]}/cancel")
+    assert await status(ids[1]) == "cancelled"
+    await reconcile(stack, "replays")
+    assert await status(ids[0]) == "cancelled"
 
 
 def _answer(session: Session, key: str) -> AutoReply | None:
