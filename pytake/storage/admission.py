@@ -75,15 +75,9 @@ def admit(
     """Decide for each candidate, in order."""
     decisions: list[Admission | None] = [None] * len(batch)
     by_number: dict[str, list[int]] = defaultdict(list)
-    left = opt_outs.among(
-        session, {(c.tenant_id, c.contact_key) for c in batch if c.counts and not c.cleared}
-    )
+    left = opt_outs.among(session, {c.contact_key for c in batch if c.counts and not c.cleared})
     for index, candidate in enumerate(batch):
-        whose = (candidate.tenant_id, candidate.contact_key)
-        if candidate.counts and not candidate.cleared and whose in left:
-            decisions[index] = Admission(opted_out=True)
-        else:
-            by_number[candidate.phone_number_id].append(index)
+        by_number[candidate.phone_number_id].append(index)
     for number_id in sorted(by_number):  # one order for all: no deadlocks
         indexes = by_number[number_id]
         number = numbers.lock(session, number_id)
@@ -91,12 +85,30 @@ def admit(
             for index in indexes:
                 decisions[index] = Admission(unregistered=True)
             continue
-        for index, decision in _admit_number(session, number, batch, indexes, now, probe_lease):
+        wanted = []
+        for index in indexes:
+            if _has_left(batch[index], number, left):
+                decisions[index] = Admission(opted_out=True)
+            else:
+                wanted.append(index)
+        for index, decision in _admit_number(session, number, batch, wanted, now, probe_lease):
             decisions[index] = decision
         session.add(number)
     decided = [decision for decision in decisions if decision is not None]
     _claim(session, batch, decided, now)
     return decided
+
+
+def _has_left(candidate: Candidate, number: PhoneNumber, left: set[tuple[str, str]]) -> bool:
+    """Whether the contact wants no marketing of the tenant, or of the number: who says so to a number
+    that several tenants send from has told its owner, and means all of them.
+    """
+    if not candidate.counts or candidate.cleared:
+        return False
+    return any(
+        (tenant_id, candidate.contact_key) in left
+        for tenant_id in (candidate.tenant_id, number.tenant_id)
+    )
 
 
 def _claim(

@@ -74,16 +74,16 @@ def any_of(session: Session, tenant_id: str) -> bool:
     return session.scalars(statement.limit(1)).first() is not None
 
 
-def among(session: Session, contacts: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Those of (tenant, contact) that opted out."""
-    if not contacts:
+def among(session: Session, contact_keys: set[str]) -> set[tuple[str, str]]:
+    """The opt-outs of contacts, as (tenant, contact)."""
+    if not contact_keys:
         return set()
     rows = session.execute(
         select(col(OptOut.tenant_id), col(OptOut.contact_key)).where(
-            col(OptOut.contact_key).in_({contact for _, contact in contacts})
+            col(OptOut.contact_key).in_(contact_keys)
         )
     )
-    return {(tenant, contact) for tenant, contact in rows} & contacts
+    return {(tenant, contact) for tenant, contact in rows}
 
 
 def refuses(session: Session, tenant_id: str, contact_key: str, template: str) -> bool:
