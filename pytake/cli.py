@@ -15,6 +15,7 @@ from pytake.commands.terminal import fail as _fail
 from pytake.commands.terminal import leave as _leave
 from pytake.commands.terminal import open_database as _database
 from pytake.commands.terminal import read_settings as _settings
+from pytake.commands.terminal import tenant_name as _tenant_name
 from pytake.settings import ConfigurationError
 
 app = typer.Typer(
@@ -226,8 +227,7 @@ def key_create(
     from pytake.clock import now
     from pytake.storage import keys
 
-    if not tenant or not tenant.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        _fail("--tenant: use letters, digits, '-', '_' and '.'")
+    _tenant_name(tenant)
     keyless.remember(_settings().data_dir)
     _, text = _database().write_now(
         keys.create, tenant_id=tenant, admin=admin, name=name, now=now()

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pytake.clock import now
 from pytake.commands import number_queue
-from pytake.commands.terminal import console, fail, in_database, read_settings
+from pytake.commands.terminal import console, fail, in_database, read_settings, tenant_name
 
 if TYPE_CHECKING:
     from pytake.storage.number_owners import Options
@@ -52,7 +52,7 @@ def add(
         known.whatsapp_messages_per_second, known.business_account_id, known.tier.name
     )
     _changed(
-        _write(number_owners.add, phone_number_id, _tenant(tenant), given, otherwise),
+        _write(number_owners.add, phone_number_id, tenant_name(tenant), given, otherwise),
         steer=given.rate is not None,
     )
 
@@ -129,7 +129,7 @@ def move(
     """Give a number to another tenant, once nothing waits for it."""
     from pytake.storage import number_owners
 
-    _tenant(tenant)
+    tenant_name(tenant)
     connected = _refuse_waiting(phone_number_id, force=force)
     row = _write(number_owners.move, phone_number_id, tenant, now())
     typer.echo(f"{row.id}: tenant {row.tenant_id}. {_SOON}")
@@ -173,7 +173,7 @@ def share(phone_number_id: Number, tenant: Tenant) -> None:
     _check_id(phone_number_id)
     configured = phone_number_id == read_settings().phone_number_id
     number = INSTALLATION if configured else phone_number_id
-    made = _write(number_owners.share, number, _tenant(tenant))
+    made = _write(number_owners.share, number, tenant_name(tenant))
     what = f"{tenant} may send from {phone_number_id}"
     if configured:
         what += ", and from whatever number is configured later"
@@ -186,7 +186,7 @@ def unshare(phone_number_id: Number, tenant: Tenant) -> None:
     from pytake.storage import number_owners
 
     _check_id(phone_number_id)
-    if not _write(number_owners.unshare, _shares_of(phone_number_id), _tenant(tenant)):
+    if not _write(number_owners.unshare, _shares_of(phone_number_id), tenant_name(tenant)):
         fail(f"{phone_number_id} is not shared with tenant {tenant!r}")
     typer.echo(f"{tenant} may no longer send from {phone_number_id}. {_SOON}")
 
@@ -229,12 +229,6 @@ def _known(phone_number_id: str) -> "PhoneNumber":
     if row is None:
         fail(f"no number {phone_number_id!r}")
     return row
-
-
-def _tenant(tenant: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", tenant):
-        fail("--tenant: letters, digits, '-', '_' and '.', at most 64")
-    return tenant
 
 
 def _shares_of(phone_number_id: str) -> list[str]:

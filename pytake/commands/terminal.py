@@ -1,6 +1,7 @@
 """What the commands share: settings, the database, and how they print and leave."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
@@ -32,6 +33,13 @@ def read_settings() -> Settings:
         return settings
     except ConfigurationError as error:
         fail(f"configuration: {error}")
+
+
+def tenant_name(tenant: str) -> str:
+    """A tenant's name as the API takes it; the command fails if it is none."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", tenant):
+        fail("--tenant: letters, digits, '-', '_' and '.', at most 64")
+    return tenant
 
 
 def fail(message: str) -> NoReturn:

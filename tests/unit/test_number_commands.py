@@ -92,3 +92,11 @@ def test_what_is_wrong_is_said_in_one_line(arguments: tuple[str, ...], why: str)
 def test_a_database_that_is_away_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
     assert refused("list").startswith("DATABASE_URL: ")
+
+
+@pytest.mark.parametrize("tenant", ["", "*", "açaí", "a b", "x" * 65])
+def test_a_key_is_made_for_no_tenant_that_the_api_would_refuse(tenant: str) -> None:
+    result = CliRunner().invoke(app, ["key", "create", "--tenant", tenant])
+    assert (result.exit_code, result.output.count("\n")) == (1, 1), result.output
+    assert "--tenant" in result.output
+    assert not Path("pytake.db").exists()
