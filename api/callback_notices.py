@@ -8,15 +8,16 @@ from sqlmodel import Session
 from api.callback_owners import Owners
 from api.dependencies import DEFAULT_TENANT
 from pytake.domain.account_notices import Notice, notice
-from pytake.storage import alerts, callbacks
+from pytake.storage import alerts, number_owners
 from pytake.storage.callbacks import UNASSIGNED, Update
 from pytake.storage.events import Dispatch, NewEvent, emit
+from pytake.storage.tables import PhoneNumber
 
 
 def tell_of_accounts(
     session: Session, updates: Iterable[Update], owners: Owners, at: datetime
 ) -> list[Dispatch]:
-    """Raise what updates say of accounts and templates, for every tenant with a number of the account."""
+    """Raise what updates say of accounts and templates, for every tenant that sends with the account."""
     events: list[NewEvent] = []
     for update in updates:
         if update.problem is not None:
@@ -36,15 +37,17 @@ def tell_of_accounts(
 
 
 def _tenants(session: Session, told: Notice, update: Update, owners: Owners) -> set[str]:
-    """Whom it concerns: the number's tenant; else all with a number of the account.
+    """Whom it concerns: who sends from the number; else who sends from any of the account.
 
     Every number sends with the configured account's token, so that what happens to it concerns all.
     """
     if told.phone_number_id is not None:
-        return set(callbacks.owners(session, {told.phone_number_id}).values())
+        return number_owners.users(session, PhoneNumber.id, told.phone_number_id)
     if update.account_id == owners.account:
-        return {DEFAULT_TENANT} | callbacks.tenants(session)
-    return callbacks.tenants(session, update.account_id) if update.account_id else set()
+        return {DEFAULT_TENANT} | number_owners.users(session, PhoneNumber.id)
+    if update.account_id is None:
+        return set()
+    return number_owners.users(session, PhoneNumber.portfolio_id, update.account_id)
 
 
 def _alert(

@@ -82,14 +82,6 @@ def owners(session: Session, phone_number_ids: set[str]) -> dict[str, str]:
     return {str(number): str(tenant) for number, tenant in rows}
 
 
-def tenants(session: Session, portfolio_id: str | None = None) -> set[str]:
-    """Every tenant with a number (of a portfolio)."""
-    statement = select(col(PhoneNumber.tenant_id)).distinct()
-    if portfolio_id is not None:
-        statement = statement.where(col(PhoneNumber.portfolio_id) == portfolio_id)
-    return set(session.scalars(statement))
-
-
 def store_inbound(
     session: Session, messages: list[Inbound], now: datetime, *, answered: bool = True
 ) -> list[Waiting]:

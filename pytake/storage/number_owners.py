@@ -17,6 +17,11 @@ from pytake.storage.messages import insert_into
 from pytake.storage.metrics_tables import NumberSnapshot
 from pytake.storage.tables import Alert, InboundMessage, NumberShare, PhoneNumber
 
+_shared = (col(NumberShare.phone_number_id) == col(PhoneNumber.id)) | (
+    (col(NumberShare.phone_number_id) == INSTALLATION) & col(PhoneNumber.shared).is_(True)
+)
+"""Joins shares with their numbers."""
+
 
 class NumberError(Exception):
     """The number cannot be changed so; the text says why. Nothing was changed."""
@@ -102,14 +107,19 @@ def move(session: Session, phone_number_id: str, tenant_id: str, now: datetime) 
         NumberError: it is not registered.
     """
     number = _locked(session, phone_number_id)
-    if number.tenant_id == tenant_id:
+    before = number.tenant_id
+    if before == tenant_id:
         return number
     number.tenant_id, number.owned_since = tenant_id, now
     session.add(number)
     unshare(session, [phone_number_id], tenant_id)
     session.execute(
         update(Alert)
-        .where(col(Alert.phone_number_id) == phone_number_id, col(Alert.ended_at).is_(None))
+        .where(
+            col(Alert.phone_number_id) == phone_number_id,
+            col(Alert.tenant_id) == before,
+            col(Alert.ended_at).is_(None),
+        )
         .values(tenant_id=tenant_id)
     )
     session.execute(
@@ -186,6 +196,17 @@ def shared_with(session: Session, phone_number_ids: list[str]) -> list[str]:
     return sorted(session.scalars(statement))
 
 
+def users(session: Session, column: Any, value: str | None = None) -> set[str]:
+    """The tenants that send from the numbers with a value (``None``: from any): owners, and those that
+    have a share.
+    """
+    owners = select(col(PhoneNumber.tenant_id))
+    guests = select(col(NumberShare.tenant_id)).join(PhoneNumber, _shared)
+    if value is not None:
+        owners, guests = owners.where(col(column) == value), guests.where(col(column) == value)
+    return {*session.scalars(owners.distinct()), *session.scalars(guests.distinct())}
+
+
 def only_user(session: Session, tenant_id: str, column: Any, value: str) -> bool:
     """Whether nobody but the tenant may send from the numbers with a value (an id, a portfolio): what is
     known of these as a whole is then its own.
@@ -194,14 +215,7 @@ def only_user(session: Session, tenant_id: str, column: Any, value: str) -> bool
     theirs = select(col(PhoneNumber.id)).where(of_them, col(PhoneNumber.tenant_id) != tenant_id)
     guests = (
         select(col(NumberShare.tenant_id))
-        .join(
-            PhoneNumber,
-            (col(NumberShare.phone_number_id) == col(PhoneNumber.id))
-            | (
-                (col(NumberShare.phone_number_id) == INSTALLATION)
-                & col(PhoneNumber.shared).is_(True)
-            ),
-        )
+        .join(PhoneNumber, _shared)
         .where(of_them, col(NumberShare.tenant_id) != tenant_id)
     )
     return all(session.scalars(found.limit(1)).first() is None for found in (theirs, guests))

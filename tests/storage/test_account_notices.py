@@ -12,7 +12,7 @@ from sqlmodel import Session
 from api import callback_intake
 from pytake.clock import now
 from pytake.settings import Settings
-from pytake.storage import alerts, numbers
+from pytake.storage import alerts, number_owners, numbers
 from pytake.storage.engine import Database
 from pytake.storage.tables import Alert
 from pytake.storage.webhook_tables import WebhookEndpoint, WebhookEvent
@@ -102,6 +102,22 @@ def test_an_alert_of_a_number_is_its_owners(installation: Installation) -> None:
     installation.receive("account_alerts", value)
     assert installation.alerts("account_alert") == [("b", f"{OURS}: X")]
     assert installation.events("account.alert_raised") == ["b"]
+
+
+def test_who_sends_from_a_shared_number_is_told_too(installation: Installation) -> None:
+    for number, guest in (("3", "guest"), ("2", "other")):
+        installation.database.write_now(number_owners.share, number, guest)
+        installation.database.write_now(_endpoint, guest)
+    installation.receive("account_update", RESTRICTED, THEIRS)
+    assert installation.alerts("account_restricted") == [
+        (tenant, f"{THEIRS}: R") for tenant in ("c", "guest")
+    ]
+    assert installation.events("account.restricted") == ["c", "guest"]
+    value = {"entity_type": "PHONE_NUMBER", "entity_id": "2", "alert_info": {"alert_type": "X"}}
+    installation.receive("account_alerts", value)
+    assert [tenant for tenant, _ in installation.alerts("account_alert")] == ["b", "other"]
+    installation.database.write_now(number_owners.move, "2", "new", now())
+    assert [tenant for tenant, _ in installation.alerts("account_alert")] == ["new", "other"]
 
 
 def test_a_pause_ends_when_the_template_is_approved_and_no_sooner(
