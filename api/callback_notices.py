@@ -8,7 +8,8 @@ from sqlmodel import Session
 from api.callback_owners import Owners
 from api.dependencies import DEFAULT_TENANT
 from pytake.domain.account_notices import Notice, notice
-from pytake.storage import alerts, number_owners
+from pytake.domain.events import TemplateEvent
+from pytake.storage import alerts, number_owners, opt_outs
 from pytake.storage.callbacks import UNASSIGNED, Update
 from pytake.storage.events import Dispatch, NewEvent, emit
 from pytake.storage.tables import PhoneNumber
@@ -26,6 +27,8 @@ def tell_of_accounts(
         told = notice(update.field, update.payload, update.account_id, happened)
         if told is None:
             continue
+        if isinstance(told.data, TemplateEvent):
+            opt_outs.follow_template(session, update.account_id, told.data, told.event)
         tenants = _tenants(session, told, update, owners)
         _alert(session, told, tenants or {UNASSIGNED}, happened, at)
         data = told.data.model_dump(mode="json")

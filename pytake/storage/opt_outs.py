@@ -1,12 +1,12 @@
 """Contacts who want no marketing messages of a tenant."""
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlmodel import Session, col
 
-from pytake.domain.events import ContactEvent, EventType
+from pytake.domain.events import ContactEvent, EventType, TemplateEvent
 from pytake.domain.meta_counts import Template
 from pytake.storage.events import Dispatch, NewEvent, emit
 from pytake.storage.message_events import conversation_of
@@ -15,6 +15,8 @@ from pytake.storage.metrics_tables import MetaTemplate
 from pytake.storage.responder_tables import OptOut
 
 MARKETING: Final = "MARKETING"
+_STATUSES: Final = {"REINSTATED": "APPROVED", "FLAGGED": "APPROVED", "UNARCHIVED": "APPROVED"}
+"""Events of the callback that leave a template in a status of another name."""
 
 
 def leave(
@@ -124,6 +126,29 @@ def save_template(
             index_elements=["portfolio_id", "name", "language"], set_=values
         )
     )
+
+
+def follow_template(
+    session: Session, portfolio_id: str | None, change: TemplateEvent, kind: EventType
+) -> None:
+    """Change what is known of a template as Meta's callback tells it, unless newer things are known."""
+    if change.after is None or change.impending:
+        return
+    values: dict[str, Any] = {}
+    if kind is EventType.TEMPLATE_CATEGORY_CHANGED:
+        values = {"category": change.after.upper(), "known_at": change.at}
+    elif kind is EventType.TEMPLATE_QUALITY_CHANGED:
+        values = {"quality": change.after}
+    elif kind is EventType.TEMPLATE_STATUS_CHANGED:
+        values = {"status": _STATUSES.get(change.after, change.after)}
+    conditions = [
+        col(MetaTemplate.portfolio_id) == portfolio_id,
+        col(MetaTemplate.name) == change.name,
+        col(MetaTemplate.known_at) <= change.at,
+    ]
+    if change.language is not None:
+        conditions.append(col(MetaTemplate.language) == change.language)
+    session.execute(update(MetaTemplate).where(*conditions).values(**values))
 
 
 def _emit(

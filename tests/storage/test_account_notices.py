@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from sqlmodel import Session
 
 from api import callback_intake
 from pytake.clock import now
+from pytake.domain.meta_counts import Template
 from pytake.settings import Settings
-from pytake.storage import alerts, number_owners, numbers
+from pytake.storage import alerts, number_owners, numbers, opt_outs
 from pytake.storage.engine import Database
 from pytake.storage.tables import Alert
 from pytake.storage.webhook_tables import WebhookEndpoint, WebhookEvent
@@ -147,3 +149,26 @@ def test_an_alert_is_ended_by_whom_it_is_for(installation: Installation) -> None
     assert installation.database.write_now(alerts.end_by_hand, alert_id, "c", now())
     installation.receive("account_update", RESTRICTED, THEIRS)  # Meta's repeat is no news
     assert installation.alerts("account_restricted") == []
+
+
+def test_what_is_known_of_a_template_follows_the_callback(installation: Installation) -> None:
+    known = Template("7", "x", "en_US", "UTILITY", "APPROVED")
+    database, since = installation.database, datetime.fromtimestamp(1_790_000_000, UTC)
+    database.write_now(opt_outs.save_template, THEIRS, "c", known, since)
+
+    def update(kind: str, at: int, **value: Any) -> tuple[str, str]:
+        named = {"message_template_name": "x", "message_template_language": "en-US"}
+        installation.receive(kind, {**named, **value}, THEIRS, at)
+        row = database.read_now(opt_outs.category, THEIRS, "x", "en_US")
+        assert row is not None
+        return row.category, row.status
+
+    changed = {"previous_category": "UTILITY", "new_category": "MARKETING"}
+    impending = {"new_category": "UTILITY", "correct_category": "MARKETING"}
+    category = "template_category_update"
+    assert update(category, 1_789_999_999, **changed)[0] == "UTILITY", "newer things are known"
+    assert update(category, 1_790_000_001, **impending)[0] == "UTILITY"
+    assert update(category, 1_790_000_002, **changed)[0] == "MARKETING"
+    status = "message_template_status_update"
+    assert update(status, 1_790_000_003, event="PAUSED") == ("MARKETING", "PAUSED")
+    assert update(status, 1_790_000_004, event="REINSTATED") == ("MARKETING", "APPROVED")
