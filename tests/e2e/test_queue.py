@@ -19,10 +19,10 @@ def in_seconds(seconds: float) -> str:
 
 
 async def test_critical_overtakes_low_and_the_rate_is_kept(stack: Stack) -> None:
-    number = await stack.register(rate=5)
+    number = await stack.register(rate=2)
     batch = [
         {**EXAMPLE, "to": fresh_recipient(), "priority": "low", "phone_number_id": number}
-        for _ in range(50)
+        for _ in range(40)
     ]
     answer = await stack.api.post("/api/v1/queue/send/batch", json={"messages": batch})
     low = [item["message_id"] for item in answer.json()["results"]]
@@ -33,25 +33,34 @@ async def test_critical_overtakes_low_and_the_rate_is_kept(stack: Stack) -> None
         for _ in range(5)
     ]
 
-    gone = len(await stack.accepted(phone_number_id=number))
+    async def order() -> list[str]:
+        accepted = await stack.accepted(phone_number_id=number)
+        return [message["biz_opaque_callback_data"] for message in accepted]
 
-    async def all_sent() -> bool:
-        return len(await stack.accepted(phone_number_id=number)) == 55
+    waiting = set(low) - set(await order())
+    assert len(waiting) > 20, "most were gone before there was anything to overtake"
 
-    await eventually(all_sent, 40)
-    order = [m["biz_opaque_callback_data"] for m in await stack.accepted(phone_number_id=number)]
-    assert len(set(order)) == 55
-    last_critical = max(order.index(message_id) for message_id in critical)
-    overtaken = [message_id for message_id in low if order.index(message_id) > last_critical]
-    # A few more Low ones had their turn already: their slot at the gate was taken.
-    assert len(overtaken) >= 50 - gone - 12, (gone, order)
-    assert gone < 30  # or it has shown nothing
+    async def all_critical() -> bool:
+        return set(critical) <= set(await order())
+
+    await eventually(all_critical, 60)
+    sent = await order()
+    before = sent[: max(map(sent.index, critical))]
+    overtaken = waiting - set(before)
+    # In the order they came, none would be. How many depends on the machine: a Low message that has its
+    # turn already keeps it.
+    assert len(overtaken) >= len(waiting) / 3, (len(waiting), sent)
+
+    url = "/api/v1/queue/message/{}/cancel"
+    await asyncio.gather(*(stack.api.post(url.format(message_id)) for message_id in overtaken))
+    ended = {i: await stack.until(i, "cancelled", "sent", "delivered", "read") for i in overtaken}
+    cancelled = {i for i, message in ended.items() if message["status"] == "cancelled"}
+    sent = await order()
+    assert sorted(sent) == sorted({*low, *critical} - cancelled), "each once, or cancelled"
     stats = (await stack.sandbox.get("/sandbox/stats")).json()
-    # Sender and sandbox share an event loop here: when it stalls, calls that left in time are counted
-    # together. Between real processes the peak is the rate (tests/e2e/test_contract.py checks that).
-    assert stats["peak_per_second"][number] <= 8
+    assert stats["peak_per_second"][number] <= 2
     times = [m["received_at"] for m in await stack.accepted(phone_number_id=number)]
-    assert (len(times) - 1) / (times[-1] - times[0]) >= 5 * 0.75
+    assert (len(times) - 1) / (times[-1] - times[0]) >= 2 * 0.5
 
 
 async def test_a_scheduled_message_is_sent_on_time(stack: Stack) -> None:
