@@ -27,6 +27,7 @@ from pytake.contracts import DeliveryInput, DeliveryOutcome, DeliveryResult
 from pytake.domain.delivery import (
     DeliveryStatus,
     RetryPlan,
+    attempts_made,
     parse_retry_after,
     succeeded,
 )
@@ -90,10 +91,13 @@ class WebhookActivities:
         """Deliver, or say why it has to wait.
 
         Raises:
-            ApplicationError: ``Failed`` (tried again by the retry policy) or ``Permanent``.
+            ApplicationError: ``Failed`` or ``Busy`` (tried again by the retry policy), or ``Permanent``.
         """
-        attempt = activity.info().attempt
-        waited = attempt - 1
+        info = activity.info()
+        made = attempts_made(info.attempt, _refusals(), request.attempts_spent)
+        waited = made - request.attempts_spent
+        if made >= request.max_attempts:
+            raise _failure("the worker was lost in the last attempt", retry=False)
         try:
             loaded = await self._database.read(deliveries.load, request.delivery_id)
         except UNAVAILABLE:
@@ -113,10 +117,9 @@ class WebhookActivities:
             endpoint.tenant_id, endpoint.fairness_key, endpoint.updated_at
         )
         if isinstance(slot, Refusal):
-            return self._refused(request, slot.value, waited)
-        living = asyncio.create_task(_heartbeats())
-        number = loaded.delivery.attempts + 1
-        attempting = asyncio.create_task(self._attempt(request, loaded, endpoint, number, slot))
+            return self._refused(request, slot.value)
+        living = asyncio.create_task(_heartbeats(_refusals() or 0))
+        attempting = asyncio.create_task(self._attempt(request, loaded, endpoint, made, slot))
         try:
             return await asyncio.shield(attempting)
         except asyncio.CancelledError:
@@ -129,10 +132,11 @@ class WebhookActivities:
         request: DeliveryInput,
         loaded: Loaded,
         endpoint: WebhookEndpoint,
-        number: int,
+        made: int,
         slot: Slot,
     ) -> DeliveryResult:
         started, at = time.monotonic(), now()
+        number = loaded.delivery.attempts + 1
         answer: Answer | None = None
         error: str | None = None
         blocked = False
@@ -142,7 +146,7 @@ class WebhookActivities:
             answered = True
         except BusyError:
             answered = None
-            return self._refused(request, "resolver_busy", activity.info().attempt - 1)
+            return self._refused(request, "resolver_busy")
         except BlockedUrlError as problem:
             error, blocked = f"blocked: {problem}", True
         except (DeliveryError, AuthError, ConfigurationError) as problem:
@@ -165,7 +169,7 @@ class WebhookActivities:
         if answer is not None and not ok:
             error = f"HTTP {answer.status}"
         gone = answer is not None and answer.status == 410
-        final = blocked or gone or number >= request.max_attempts
+        final = blocked or gone or max(number, made + 1) >= request.max_attempts
         delay = None
         if not ok and not final:
             after = parse_retry_after((answer.headers if answer else {}).get("retry-after"), now())
@@ -183,20 +187,36 @@ class WebhookActivities:
             )
         except UNAVAILABLE:
             # Our failure is not the tenant's attempt: the same one is made again.
-            return _defer("database_unavailable", 5, activity.info().attempt - 1)
+            return _defer("database_unavailable", 5, made - request.attempts_spent)
         self._dispatcher.soon(raised)
         if ok:
             await self._wake_successor(request, DeliveryStatus.DELIVERED)
             return DeliveryResult(outcome=DeliveryOutcome.DELIVERED, attempts_spent=number)
         raise _failure(error or "failed", retry=not final, delay=delay)
 
-    def _refused(self, request: DeliveryInput, reason: str, waited: int) -> DeliveryResult:
-        """Come back later: each time after longer, so that what waits for long costs little."""
+    def _refused(self, request: DeliveryInput, reason: str) -> DeliveryResult:
+        """Come back later: each time after longer, so that what waits for long costs little. It fails and
+        is tried again: that costs no workflow task, for which the deliveries of others would wait.
+
+        Raises:
+            ApplicationError: ``Busy``.
+        """
         DELIVERY_DEFERRALS.labels(reason).inc()
-        wait = self._turns.wait(request.tenant_id, request.fairness_key, request.waits)
-        result = _defer(reason, wait * (1 + random.random()), waited)  # noqa: S311 - jitter
-        result.waits = request.waits + 1
-        return result
+        refusals = _refusals() or 0
+        waits = request.waits + refusals
+        wait = self._turns.wait(request.tenant_id, request.fairness_key, waits)
+        wait *= 1 + random.random()  # noqa: S311 - jitter
+        policy = activity.info().retry_policy
+        if policy is None or policy.maximum_attempts > 0:
+            # Scheduled when the retry policy still counted attempts: this must not be one of them.
+            result = _defer(reason, wait, activity.info().attempt - 1)
+            result.waits = waits + 1
+            return result
+        activity.heartbeat(refusals + 1)
+        raise ApplicationError(
+            reason, type="Busy", next_retry_delay=timedelta(seconds=wait),
+            category=ApplicationErrorCategory.BENIGN,
+        )  # fmt: skip
 
     async def _post(self, loaded: Loaded, endpoint: WebhookEndpoint) -> Answer:
         if self._vault is None:
@@ -296,8 +316,14 @@ def _where(problem: BaseException) -> str:
     return " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
 
 
-async def _heartbeats() -> None:
+def _refusals() -> int | None:
+    """How often this activity found no slot, as its heartbeats keep it from try to try."""
+    details = activity.info().heartbeat_details
+    return int(details[0]) if details else None
+
+
+async def _heartbeats(refusals: int) -> None:
     """Tell Temporal that the attempt is under way, until cancelled."""
     while True:
-        activity.heartbeat()
+        activity.heartbeat(refusals)
         await asyncio.sleep(_HEARTBEAT_SECONDS)

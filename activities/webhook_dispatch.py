@@ -8,11 +8,18 @@ from typing import Final
 
 import structlog
 from temporalio.client import Client
-from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.common import (
+    Priority,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDReusePolicy,
+)
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from pytake.clock import now
-from pytake.contracts import DeliveryInput, delivery_workflow_id
+from pytake.contracts import DeliveryInput, deliveries_key, delivery_workflow_id
+from pytake.domain.priority import PRIORITY_KEY
+from pytake.domain.priority import Priority as Urgency
 from pytake.storage import events
 from pytake.storage.engine import UNAVAILABLE, Database
 from pytake.storage.events import Dispatch
@@ -22,6 +29,11 @@ _log = structlog.get_logger()
 
 DELIVERY_WORKFLOW: Final = "WebhookDeliveryWorkflow"
 _AT_ONCE: Final = 20
+_PROVEN: Final = PRIORITY_KEY[Urgency.NORMAL]
+_UNPROVEN: Final = PRIORITY_KEY[Urgency.LOW]
+"""Of the workflow's own tasks and of the attempts: thousands of events of endpoints that do not answer
+stand before nobody else's, and one tenant's many not before another's few.
+"""
 
 
 class Dispatcher:
@@ -69,6 +81,10 @@ class Dispatcher:
                 task_queue=WORKFLOW_QUEUE,
                 id_reuse_policy=policy,
                 search_attributes=attributes,
+                priority=Priority(
+                    priority_key=_PROVEN if delivery.proven else _UNPROVEN,
+                    fairness_key=deliveries_key(delivery.tenant_id),
+                ),
             )
 
     async def sweep(self) -> None:

@@ -292,6 +292,13 @@ def endpoint_key(tenant_id: str, endpoint_id: str) -> str:
     return f"whk_{digest[:32]}"
 
 
+def deliveries_key(tenant_id: str) -> str:
+    """What a tenant's deliveries share the workers by, until each waits for its endpoint's turn; no
+    number's id looks like one. 40 characters.
+    """
+    return f"webhook-{hashlib.sha256(tenant_id.encode()).hexdigest()[:32]}"
+
+
 def delivery_workflow_id(event_id: str, key: str) -> str:
     """The id of a delivery's workflow, derived from the event and its endpoint's key: a repeat is a
     no-op.

@@ -64,16 +64,15 @@ DELIVERY_HEARTBEAT: Final = timedelta(seconds=15)
 """A worker that was killed in an attempt is noticed after this, not after the whole attempt."""
 
 
-def delivery_retry(delivery: DeliveryInput) -> RetryPolicy:
-    """The number is the endpoint's; each wait comes from the activity, which knows its plan. What
-    stands here is for an attempt whose worker was lost.
-    """
-    return RetryPolicy(
-        initial_interval=timedelta(seconds=5),
-        backoff_coefficient=2.0,
-        maximum_interval=timedelta(minutes=5),
-        maximum_attempts=max(delivery.max_attempts - delivery.attempts_spent, 1),
-    )
+DELIVERY_RETRY: Final = RetryPolicy(
+    initial_interval=timedelta(seconds=5),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(minutes=5),
+)
+"""Each wait comes from the activity, which knows the endpoint's plan; what stands here is for an attempt
+whose worker was lost. The activity counts, too: to Temporal what found no slot is one more attempt, for
+as one it comes back without a workflow task.
+"""
 
 
 REPLAY_TIMEOUT: Final = timedelta(seconds=60)

@@ -21,11 +21,11 @@ with workflow.unsafe.imports_passed_through():
     from pytake.temporal import DELIVERY_QUEUE
     from workflows.policies import (
         DELIVERY_HEARTBEAT,
+        DELIVERY_RETRY,
         RECORD_RETRY,
         RECORD_TIMEOUT,
         REPLAY_TIMEOUT,
         STEER_RETRY,
-        delivery_retry,
         delivery_timeout,
     )
 
@@ -94,8 +94,12 @@ class WebhookDeliveryWorkflow:
             task_queue=DELIVERY_QUEUE,
             start_to_close_timeout=delivery_timeout(delivery),
             heartbeat_timeout=DELIVERY_HEARTBEAT,
-            retry_policy=delivery_retry(delivery),
-            priority=Priority(fairness_key=delivery.fairness_key, fairness_weight=delivery.rate),
+            retry_policy=DELIVERY_RETRY,
+            priority=Priority(
+                priority_key=workflow.info().priority.priority_key,
+                fairness_key=delivery.fairness_key,
+                fairness_weight=delivery.rate,
+            ),
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         )
         try:

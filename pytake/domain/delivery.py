@@ -47,6 +47,16 @@ class RetryPlan:
         return max(wanted, min(retry_after or 0.0, RETRY_AFTER_CAP))
 
 
+def attempts_made(activity_attempt: int, refusals: int | None, before: int) -> int:
+    """Attempts at a delivery that were begun before this one, those included whose worker was lost.
+
+    ``activity_attempt`` counts from 1, and what found no slot (``refusals``) with it, which is no attempt;
+    ``None`` if that was never noted, as it is when an attempt begins. ``before`` were made by earlier
+    activities of the delivery.
+    """
+    return before if refusals is None else before + max(activity_attempt - 1 - refusals, 0)
+
+
 def succeeded(status: int) -> bool:
     """Whether an endpoint's answer is a success: 2xx only, a redirect is not."""
     return 200 <= status <= 299

@@ -55,6 +55,8 @@ class Dispatch:
     max_attempts: int
     rate: float
     timeout_seconds: float
+    proven: bool
+    """Whether the endpoint answered the last time: who does not is not to stand before who does."""
 
 
 def delivery_id(event_id: str, endpoint_id: str) -> str:
@@ -164,6 +166,7 @@ def dispatch_of(row: WebhookDelivery, endpoint: WebhookEndpoint) -> Dispatch:
         delivery_id=row.id, event_id=row.event_id, endpoint_id=endpoint.id,
         endpoint_key=row.endpoint_key or row.endpoint_id, tenant_id=row.tenant_id, run=row.run, max_attempts=endpoint.max_retries + 1, rate=endpoint.rate_limit_per_second,
         timeout_seconds=endpoint.timeout_seconds,
+        proven=endpoint.last_success_at is not None and endpoint.failures == 0,
     )  # fmt: skip
 
 

@@ -4,15 +4,20 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from temporalio.client import WorkflowExecutionDescription
 
+from pytake.storage import deliveries
 from tests.hooks import configure, delivery, send, until
 from tests.receiver import Receiver
 from tests.stack import Stack, eventually, make_settings, running_stack
 
 HANGING = 24
 TIMEOUT = 45.0
+EVENTS_UNTIL_AN_ATTEMPT = 5
+"""Of a delivery's history: started, one workflow task (three), the activity scheduled."""
 
 
 class Silent:
@@ -73,6 +78,8 @@ async def test_24_hanging_endpoints_of_one_tenant_stop_nobody_elses_webhooks(
     assert silent.most <= 10, "half of the slots are out of one tenant's reach"
     views = [await delivery(small_stack, one) for event in first for one in event["deliveries"]]
     assert all(view["attempts"] == 0 for view in views), "a wait is no attempt"
+    await _waiting_costs_no_workflow_task(small_stack, first)
+    await _stands_before(small_stack, await send(small_stack, "good"), first[-1])
     silent.let_go.set()
     server.close()
     answering.close()
@@ -88,6 +95,48 @@ async def test_no_plan_makes_attempts_follow_each_other_without_a_pause(
     times = [received.at for received in receiver.received["/eager"]]
     assert len(times) == 3
     assert all(later - earlier >= 0.5 for earlier, later in itertools.pairwise(times))
+
+
+async def _waiting_costs_no_workflow_task(stack: Stack, sent: list[dict[str, Any]]) -> None:
+    """Deliveries of the hanging endpoints are refused a slot, and their workflows never hear of it."""
+
+    async def refused() -> bool:
+        return (
+            sum(
+                activity.last_failure.message in ("busy", "breaker_open")
+                for description in await _descriptions(stack, sent)
+                for activity in description.raw_description.pending_activities
+            )
+            >= HANGING
+        )
+
+    await eventually(refused)
+    for description in await _descriptions(stack, sent):
+        assert description.history_length <= EVENTS_UNTIL_AN_ATTEMPT
+
+
+async def _stands_before(stack: Stack, good: dict[str, Any], bad: dict[str, Any]) -> None:
+    """Of an endpoint that answered before, tasks go before those of one that never did; and tenants share."""
+    (first,), second = await _descriptions(stack, [good]), await _descriptions(stack, [bad])
+    ahead, behind = (
+        one.raw_description.workflow_execution_info.priority for one in (first, second[0])
+    )
+    assert ahead.priority_key < behind.priority_key
+    assert ahead.fairness_key != behind.fairness_key
+    keys = {one.raw_description.workflow_execution_info.priority.fairness_key for one in second}
+    assert len(keys) == 1, "more endpoints do not get a tenant more"
+
+
+async def _descriptions(
+    stack: Stack, sent: list[dict[str, Any]]
+) -> list[WorkflowExecutionDescription]:
+    """Of the workflows of the deliveries."""
+    ids = [one for event in sent for one in event["deliveries"]]
+    rows = [
+        (await stack.database.read(deliveries.find, delivery_id))[0].workflow_id
+        for delivery_id in ids
+    ]
+    return [await stack.client.get_workflow_handle(row).describe() for row in rows]
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from pytake.domain.delivery import RetryPlan, parse_retry_after, succeeded
+from pytake.domain.delivery import RetryPlan, attempts_made, parse_retry_after, succeeded
 from pytake.domain.events import subscribes
 from pytake.settings import ConfigurationError, Settings
 from pytake.storage.vault import Vault, open_vault
@@ -42,6 +42,22 @@ def test_an_explicit_schedule_is_kept_and_its_last_wait_repeats() -> None:
 )  # fmt: skip
 def test_retry_after_in_seconds_or_as_a_date(value: str | None, seconds: float | None) -> None:
     assert parse_retry_after(value, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("activity_attempt", "refusals", "before", "made"),
+    [
+        (1, None, 0, 0),
+        (7, 6, 0, 0),  # refused six times
+        (4, 1, 0, 2),  # refused once, failed or lost twice
+        (2, 0, 3, 4),
+        (9, None, 2, 2),  # never begun, for whatever reason
+    ],
+)
+def test_what_found_no_slot_is_no_attempt_and_what_was_lost_is_one(
+    activity_attempt: int, refusals: int | None, before: int, made: int
+) -> None:
+    assert attempts_made(activity_attempt, refusals, before) == made
 
 
 def test_only_2xx_is_success() -> None:
