@@ -1,5 +1,6 @@
 """Webhook events and deliveries: send, look, figures, retry and replay."""
 
+import hashlib
 import json
 import secrets
 import statistics
@@ -58,7 +59,9 @@ _FIGURES_DAYS = 30
 
 
 @router.post(
-    "/send", status_code=HTTPStatus.ACCEPTED, responses=_COMMON | documented(ForbiddenError)
+    "/send",
+    status_code=HTTPStatus.ACCEPTED,
+    responses=_COMMON | documented(ForbiddenError, ConflictError),
 )
 async def send_event(
     body: SendEventBody, services: ServicesDep, principal: PrincipalDep
@@ -87,10 +90,16 @@ async def _one_off(services: Services, tenant_id: str, url: str) -> tuple[str, s
     if existing is not None:
         return existing.id, None
     secret = new_secret()
-    endpoint = new_endpoint(f"whe_{secrets.token_hex(10)}", tenant_id, url, one_off=True)
+    # Of two requests for one new address at the same moment, one makes the endpoint of this id.
+    digest = hashlib.sha256(f"{tenant_id}\0{url}".encode()).hexdigest()
+    endpoint = new_endpoint(f"whe_{digest[:20]}", tenant_id, url, one_off=True)
     endpoint.sealed = vault_of(services).seal({"secret": secret})
-    await create(services, endpoint, "target_url")
-    return endpoint.id, secret
+    if await create(services, endpoint, "target_url"):
+        return endpoint.id, secret
+    existing = await services.database.read(endpoints.one_off, tenant_id, url)
+    if existing is None:
+        raise ConflictError("the endpoint of the target address was changed meanwhile: try again")
+    return existing.id, None
 
 
 def _scope(principal: Principal, tenant_id: str | None) -> str | None:

@@ -130,6 +130,20 @@ async def test_quotas_hold_against_many_at_once_and_say_what_to_do(
     assert len(stored.json()["deliveries"]) == 3 + 3
 
 
+async def test_one_new_target_at_the_same_moment_is_one_endpoint(
+    stack: Stack, receiver: Receiver
+) -> None:
+    name = tenant()
+    url = receiver.script(f"/{name}", 200)
+    event = {"tenant_id": name, "event_type": "a.b", "payload": {}, "target_url": url}
+    answers = await asyncio.gather(*(stack.api.post(f"{PATH}/send", json=event) for _ in range(12)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len([secret for a in answers if (secret := a.json()["secret"])]) == 1
+    listed = await stack.api.get(f"{PATH}/deliveries", params={"tenant_id": name, "limit": 100})
+    deliveries = listed.json()["deliveries"]
+    assert (len(deliveries), len({item["endpoint_id"] for item in deliveries})) == (12, 1)
+
+
 async def test_what_would_surprise_the_owner_is_said_at_once(stack: Stack) -> None:
     name = tenant()
     wanted = {**CONFIGURE, "tenant_id": name}
