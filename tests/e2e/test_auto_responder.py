@@ -10,13 +10,15 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlmodel import Session
 
 import worker
 from activities.converse import ConversationActivities
 from api.responder_schemas import RULE_EXAMPLE
 from pytake.clock import now
 from pytake.contracts import ReplyRequest
-from pytake.storage import callbacks, keys, number_owners
+from pytake.storage import callbacks, keys, number_owners, opt_outs
+from pytake.storage.tables import InboundMessage
 from tests.hooks import configure, tenant
 from tests.receiver import Receiver
 from tests.stack import (
@@ -224,6 +226,38 @@ async def test_marketing_is_refused_to_who_left_and_nothing_else(
         ]  # fmt: skip
 
     await eventually(told, 20)
+
+
+def said(contact: str, text: str, **more: Any) -> dict[str, Any]:
+    return {
+        "from": contact, "id": f"wamid.{fresh_number()}", "timestamp": str(int(time.time())),
+        "type": "text", "text": {"body": text}, **more,
+    }  # fmt: skip
+
+
+async def test_what_is_said_in_a_group_or_to_nobodys_number_is_stored_and_not_answered(
+    stack: Stack,
+) -> None:
+    owner, alone, grouped, lost = tenant(), *(fresh_recipient() for _ in range(3))
+    number, nobodys = await stack.register(tenant=owner), fresh_number()
+    await call(stack, "POST", "/rules", 201, json=rule(["eco"], owner))
+    await call(stack, "POST", "/rules", 201, json=rule(["eco"], "default"))
+    for_nobody = [said(lost, "eco"), said(lost, "sair")]
+    for_group = [said(grouped, text, group_id="g1") for text in ("eco", "sair")]
+    await callback(stack, nobodys, "messages", messages=for_nobody)
+    await callback(stack, number, "messages", messages=[*for_group, said(alone, "eco")])
+    await answers(stack, alone, 1)
+    options = number_owners.Options(rate=80, portfolio_id=f"p{nobodys}", tier="TIER_1K")
+    await stack.database.write(number_owners.add, nobodys, owner, options, options)
+    await asyncio.sleep(6)  # the sweep of messages that no conversation was told of
+    with Session(stack.database.engine) as session:
+        for item in (*for_nobody, *for_group):
+            assert session.get(InboundMessage, item["id"]) is not None
+        for contact in (grouped, lost):
+            for tenant_id in (owner, "default"):
+                assert opt_outs.get(session, tenant_id, contact) is None
+    for contact in (grouped, lost):
+        assert await stack.accepted(to=contact) == []
 
 
 async def test_preferences_set_in_whatsapp_count_too(stack: Stack) -> None:

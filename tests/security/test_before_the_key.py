@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -222,3 +223,41 @@ async def test_a_key_has_one_rate_however_it_is_spelt_and_a_batch_costs_more(
         refused = await alone.client.get(NUMBERS, headers=headers)
         assert refused.status_code == 429
         assert 20 <= int(refused.headers["Retry-After"]) <= 24, "500 messages count as 50 requests"
+
+
+async def test_there_is_a_most_of_connections_and_those_that_are_there_go_on(
+    alone: Alone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 8)
+    opened = [await asyncio.open_connection("127.0.0.1", alone.settings.port) for _ in range(40)]
+
+    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        with suppress(ConnectionError):
+            writer.write(head(alone, "GET", "/health/live"))
+            return (await asyncio.wait_for(reader.readline(), 10)).endswith(b" 200 OK\r\n")
+        return False
+
+    answered = [await served(*connection) for connection in opened]
+    assert 0 < answered.count(True) <= 8
+    for _, writer in opened:
+        writer.close()
+    await asyncio.sleep(0.2)
+    assert await ask(alone, head(alone, "GET", "/health/live")) == 200
+
+
+async def test_an_answer_that_nobody_reads_is_given_up(
+    alone: Alone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "WRITE_SECONDS", 0.5)
+    wanted, client = 100, socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", alone.settings.port))
+    reader, writer = await asyncio.open_connection(sock=client, limit=4096)
+    writer.write(head(alone, "GET", "/openapi.json") * wanted)
+    await asyncio.sleep(3)
+    got = 0
+    with suppress(ConnectionError):
+        while data := await asyncio.wait_for(reader.read(65536), 10):
+            got += data.count(b"HTTP/1.1 200 OK")
+    assert got < wanted
+    writer.close()
