@@ -14,9 +14,23 @@ from tests.stack import Stack, make_settings, running_stack, temporal_server
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Conversations come last: they move the clock of the whole process."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Conversations come last: they move the clock of the whole process. What is marked
+    ``one_database`` does not run on PostgreSQL too.
+    """
     items.sort(key=lambda item: "conversations" in item.path.parts)
+    config.hook.pytest_deselected(items=[item for item in items if _needless(item)])
+    items[:] = [item for item in items if not _needless(item)]
+
+
+def _needless(item: pytest.Item) -> bool:
+    marked = item.get_closest_marker("one_database") is not None
+    parameters = (
+        item.callspec.params
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+        else {}
+    )
+    return marked and parameters.get("database_url") == "postgresql"
 
 
 @pytest.fixture(scope="session")

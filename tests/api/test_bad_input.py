@@ -10,6 +10,8 @@ import pytest
 
 from tests.stack import EXAMPLE, Stack
 
+pytestmark = pytest.mark.one_database
+
 PAST = "2020-01-01T00:00:00+00:00"
 SOON = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 FAR = (datetime.now(UTC) + timedelta(days=4000)).isoformat()

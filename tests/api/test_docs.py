@@ -2,7 +2,11 @@
 
 import re
 
+import pytest
+
 from tests.stack import EXAMPLE, Stack
+
+pytestmark = pytest.mark.one_database
 
 
 async def test_the_docs_need_no_other_server(stack: Stack) -> None:

@@ -40,16 +40,13 @@ async def test_a_free_number_sends_at_once_and_leaves_no_claim(stack: Stack) -> 
 
 
 async def test_what_comes_faster_than_the_rate_is_queued(stack: Stack) -> None:
-    number = await stack.register(rate=2)
-    ids = [
-        (await stack.send(to=fresh_recipient(), phone_number_id=number))["message_id"]
-        for _ in range(5)
-    ]
+    number = await stack.register(rate=0.5)
+    sends = (stack.send(to=fresh_recipient(), phone_number_id=number) for _ in range(3))
+    ids = [sent["message_id"] for sent in await asyncio.gather(*sends)]
     for message_id in ids:
-        await stack.until(message_id, "read", seconds=15)
+        await stack.until(message_id, "read")
     queued = ["ACTIVITY_TASK_SCHEDULED" in await executed(stack, m) for m in ids]
-    assert not queued[0]
-    assert all(queued[2:])
+    assert sorted(queued) == [False, True, True]
 
 
 async def test_a_number_that_is_paused_holds_its_messages_in_the_queue(stack: Stack) -> None:

@@ -43,10 +43,21 @@ async def test_an_expired_token_holds_the_number_and_nothing_is_lost(stack: Stac
         for _ in range(30)
     ]
     await eventually(lambda: _is(stack, number, state="held", reason_code=190), 10)
-    refused = (await stack.sandbox.get("/sandbox/stats")).json()["rejected"]["190"] - before
-    await asyncio.sleep(6)
-    still = (await stack.sandbox.get("/sandbox/stats")).json()["rejected"]["190"] - before
-    assert still == refused <= 30, "no request goes out while the number is on hold"
+
+    async def refused() -> int:
+        rejected = (await stack.sandbox.get("/sandbox/stats")).json()["rejected"]
+        return int(rejected["190"]) - before
+
+    async def nothing_under_way() -> bool:
+        """What passed the gate before the hold is answered."""
+        first = await refused()
+        await asyncio.sleep(1.5)
+        return await refused() == first
+
+    await eventually(nothing_under_way)
+    at_first = await refused()
+    await asyncio.sleep(4.5)
+    assert await refused() == at_first <= 30, "no request goes out while the number is on hold"
     view = await stack.until(sent[-1]["message_id"], "held")
     assert view["error"]["code"] == 190
     assert "token" in view["error"]["advice"]

@@ -18,7 +18,7 @@ from tests.hooks import configure, tenant
 from tests.receiver import Receiver
 from tests.stack import Stack, eventually, fresh_recipient
 
-READ, DELIVERED, FAILED_LATE, REFUSED = 120, 40, 20, 20
+READ, DELIVERED, FAILED_LATE, REFUSED = 60, 20, 10, 10
 
 
 async def get(
@@ -106,37 +106,37 @@ async def test_every_figure_of_a_known_mix(stack: Stack) -> None:
 
     async def counted() -> bool:
         total = (await get(stack, "analytics", number))["total"]
-        return bool(total["read"] == READ and total["failed"] == 40 and total["received"] == 5)
+        return bool(total["read"] == READ and total["failed"] == 20 and total["received"] == 5)
 
     await eventually(counted, 60)
     await asyncio.sleep(0.5)
     found = await get(stack, "analytics", number, refresh=True)
-    own = {"sent": 180, "delivered": 160, "read": 120, "failed": 40, "received": 5}
+    own = {"sent": 90, "delivered": 80, "read": 60, "failed": 20, "received": 5}
     assert found["total"] == own
     assert found["rates"] == {"delivery": 0.8889, "read": 0.75, "failure": 0.2}
-    assert found["meta_total"] == {"sent": 180, "delivered": 160}
+    assert found["meta_total"] == {"sent": 90, "delivered": 80}
     assert found["difference"] == {"sent": 0, "delivered": 0}
     assert [p["own"] for p in found["periods"] if p["own"]["sent"]] == [
         own
     ] or started.date() != now().date()
     assert len(found["periods"]) == 7
     assert found["categories"] == [
-        {"category": "MARKETING", "own_delivered": 160, "meta_volume": 160, "meta_cost": 10.0, "difference": 0}
+        {"category": "MARKETING", "own_delivered": 80, "meta_volume": 80, "meta_cost": 5.0, "difference": 0}
     ]  # fmt: skip
     (template,) = found["templates"]
     assert (template["name"], template["own"]) == ("pytake_saudacao", {**own, "received": 0})
-    assert template["meta"]["sent"] >= 180  # the account's other numbers send it too
-    assert [(f["code"], f["count"]) for f in found["failures"]] == [(131026, 20), (132001, 20)]
+    assert template["meta"]["sent"] >= 90  # the account's other numbers send it too
+    assert [(f["code"], f["count"]) for f in found["failures"]] == [(131026, 10), (132001, 10)]
     assert all(f["advice"] for f in found["failures"])
     delivery, reading = found["time_to_delivery"], found["time_to_read"]
     assert 0 < delivery["median_seconds"] <= delivery["p95_seconds"] < 30
     assert delivery["median_seconds"] < reading["median_seconds"] <= reading["p95_seconds"] < 30
     hourly = await get(stack, "analytics", number, granularity="hour", days=2)
     assert (len(hourly["periods"]), hourly["total"]) == (48, own)
-    assert sum(p["own"]["read"] for p in hourly["periods"]) == 120
+    assert sum(p["own"]["read"] for p in hourly["periods"]) == 60
 
     limits = await get(stack, "limits", number)
-    assert (limits["tier"], limits["daily_limit"], limits["used"], limits["remaining"]) == ("TIER_10K", 10_000, 180, 9820)  # fmt: skip
+    assert (limits["tier"], limits["daily_limit"], limits["used"], limits["remaining"]) == ("TIER_10K", 10_000, 90, 9910)  # fmt: skip
     frees = datetime.fromisoformat(limits["next_frees_at"])
     assert started < frees - timedelta(hours=24) < now()
     assert (limits["messages_per_second_allowed"], limits["messages_per_second_current"]) == (
@@ -145,7 +145,7 @@ async def test_every_figure_of_a_known_mix(stack: Stack) -> None:
     )
     assert limits["throttling"] is None
     step = limits["next_tier"]
-    assert (step["tier"], step["needed"], step["reached"], step["eligible"]) == ("TIER_100K", 5000, 160, True)  # fmt: skip
+    assert (step["tier"], step["needed"], step["reached"], step["eligible"]) == ("TIER_100K", 5000, 80, True)  # fmt: skip
 
     quality = await get(stack, "quality", number)
     assert quality["quality_rating"] == "GREEN"
@@ -154,7 +154,7 @@ async def test_every_figure_of_a_known_mix(stack: Stack) -> None:
     ]
     assert (
         quality["risk_factors"][0]["title"]
-        == "40 of 200 messages failed in the last 7 days (20.0%)"
+        == "20 of 100 messages failed in the last 7 days (20.0%)"
     )
     health = await get(stack, "health", number)
     assert (health["health_score"], health["quality_rating"], health["verified_name"]) == (100, "GREEN", "PyTake Sandbox")  # fmt: skip
@@ -163,7 +163,7 @@ async def test_every_figure_of_a_known_mix(stack: Stack) -> None:
     assert board["comparison"]["today"] == own or started.date() != now().date()
     assert board["comparison"]["change"] == dict.fromkeys(own)
     (overview,) = board["overview"]
-    assert (overview["health_score"], overview["used_24h"], overview["pending"]) == (100, 180, 0)
+    assert (overview["health_score"], overview["used_24h"], overview["pending"]) == (100, 90, 0)
     assert board["alerts"] == []
     assert board["recommendations"] == [quality["risk_factors"][0]["advice"]]
     for name, status in (("read", "read"), ("delivered", "delivered"), ("refused", "failed")):

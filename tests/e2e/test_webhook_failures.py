@@ -232,6 +232,7 @@ async def test_an_ordered_endpoint_gets_a_conversation_in_order(
     ] == [1, 1, 1]
 
 
+@pytest.mark.one_database  # the slots of deliveries are the worker's own
 async def test_a_hanging_endpoint_delays_nobody(stack: Stack, receiver: Receiver) -> None:
     tenant_id = tenant()
     hanging = receiver.script(f"/{tenant_id}/hang", "hang")
