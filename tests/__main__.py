@@ -1,9 +1,10 @@
 """Runs the tests: ``python -m tests [pytest arguments]``.
 
-Without arguments, the tests run in three parts side by side, for most of their time is waiting: those
-on PostgreSQL; those of ``pytake up`` and the conversations (which move the clock of their process);
-and all others. Each run leaves with ``os._exit``: the Temporal client's native threads can abort an
-ordinary exit (temporalio/sdk-python#300).
+Without arguments, the tests run in three parts side by side, of about the same length, for much of their
+time is waiting: those on PostgreSQL, and unit tests; those of ``pytake up`` and of stacks of their own,
+and the conversations (which move the clock of their process); and all others. Each run leaves with
+``os._exit``: the Temporal client's native threads can abort an ordinary exit
+(temporalio/sdk-python#300).
 """
 
 import os
@@ -12,13 +13,22 @@ import sys
 
 import pytest
 
-APART = ["tests/e2e/test_up.py", "tests/e2e/test_contract.py", "tests/conversations"]
+APART = [
+    "tests/e2e/test_up.py",
+    "tests/e2e/test_contract.py",
+    "tests/e2e/test_backup.py",
+    "tests/e2e/test_deploy.py",
+    "tests/e2e/test_ended_workflows.py",
+    "tests/e2e/test_redrive_policy.py",
+    "tests/security/test_hanging.py",
+    "tests/conversations",
+]
 _WITHOUT = [f"--ignore={path}" for path in APART]
 BESIDE = {
-    "on PostgreSQL": ["-k", "postgresql", *_WITHOUT],
-    "of pytake up, and conversations": APART,
+    "on PostgreSQL, and units": ["-k", "postgresql or unit", *_WITHOUT],
+    "of pytake up and stacks of their own, and conversations": APART,
 }
-HERE = ["-k", "not postgresql", *_WITHOUT]
+HERE = ["-k", "not (postgresql or unit)", *_WITHOUT]
 
 
 def main() -> int:

@@ -81,7 +81,7 @@ async def test_a_new_version_takes_over_and_nothing_is_lost_or_sent_twice(
 
         with worker_of(stack, "v1", tmp_path / "v1.log") as old:
             await make_current("v1")
-            later = (datetime.now(UTC) + timedelta(seconds=12)).isoformat()
+            later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
             scheduled = await stack.send(to=fresh_recipient(), scheduled_for=later)
             failing = fresh_recipient()
             await stack.fault("error", code=131016, to=failing, count=3)
@@ -93,6 +93,10 @@ async def test_a_new_version_takes_over_and_nothing_is_lost_or_sent_twice(
                 await asyncio.sleep(1)
                 old.send_signal(signal.SIGTERM)
                 assert await asyncio.to_thread(old.wait, 40) == 0
+                now_due = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+                url = f"/api/v1/queue/message/{scheduled['message_id']}"
+                moved = await stack.api.patch(url, json={"scheduled_for": now_due})
+                assert moved.status_code == 200
                 await asyncio.sleep(2)
                 stop.set()
                 await loading
