@@ -8,9 +8,10 @@ import asyncio
 import time
 from collections import Counter, defaultdict
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import uuid4
 
 import structlog
 from temporalio import activity
@@ -32,7 +33,7 @@ from pytake.domain.priority import PRIORITY_KEY
 from pytake.domain.recipients import contact_key
 from pytake.domain.status import Observation
 from pytake.storage import admission, messages, numbers, send_claims
-from pytake.storage.admission import Admission, Candidate
+from pytake.storage.admission import Admission, Candidate, Process
 from pytake.storage.engine import UNAVAILABLE, Database
 from pytake.storage.tables import PhoneNumber
 from pytake.telemetry import ATTEMPTS, DEFERRALS, SEND_SECONDS, deferral
@@ -42,6 +43,7 @@ from pytake.whatsapp.client import (
     NotSentError,
     RefusedError,
     SendError,
+    WithheldError,
 )
 
 _log = structlog.get_logger()
@@ -109,6 +111,7 @@ class SendActivities:
         self.database = database
         self._client = client
         self._policy = policy
+        self._process = uuid4().hex[:12]
         self._slots = Slots()
         self._window = SlidingWindow()
         self._categories = TemplateCategories(api, database, policy.portfolio_id)
@@ -182,17 +185,23 @@ class SendActivities:
             outcome = SendOutcome.DEFERRED if admitted.until else SendOutcome.REQUEUE
             return self._wait(request, outcome, admitted.reason, admitted.until)
         delay = (admitted.send_at - now()).total_seconds()
-        urgency = PRIORITY_KEY[request.priority]
-        await self._slots.turn(request.phone_number_id, delay, urgency)
-        passage = await self._window.enter(request.phone_number_id, admitted.rate)
-        sent = False
-        try:
-            if time.monotonic() > post_by:
-                return self._wait(request, SendOutcome.REQUEUE, "worker_overloaded", None)
-            sent = True
-            accepted = await self._post(request, passage)
-        finally:
-            passage.close(sent=sent)
+        await self._slots.turn(request.phone_number_id, delay, PRIORITY_KEY[request.priority])
+        accepted: Accepted | SendError = WithheldError()
+        while isinstance(accepted, WithheldError):
+            passage = await self._window.enter(
+                request.phone_number_id, lambda: self._renew_part(request)
+            )
+            if passage is None:
+                return self._wait(request, SendOutcome.REQUEUE, "pace", None)
+            sent = False
+            try:
+                if time.monotonic() > post_by:
+                    return self._wait(request, SendOutcome.REQUEUE, "worker_overloaded", None)
+                sent = True
+                accepted = await self._post(request, passage)
+                sent = not isinstance(accepted, WithheldError)
+            finally:
+                passage.close(sent=sent)
         if isinstance(accepted, SendError):
             return await self._refused(request, admitted, spent, accepted)
         if admitted.probe:
@@ -240,7 +249,24 @@ class SendActivities:
 
     async def _admit(self, batch: list[Candidate]) -> list[Admission]:
         lease = timedelta(seconds=self._policy.call_timeout + 10)
-        return await self.database.write(admission.admit, batch, now(), lease)
+        asked, clock = now(), time.monotonic()
+        keeps = {wants.phone_number_id: 0 for wants in batch}
+        keeps = {number: self._window.keeps(number) for number in keeps}
+        process = Process(self._process, keeps)
+        decided = await self.database.write(admission.admit, batch, asked, lease, process)
+        for wants, decision in zip(batch, decided, strict=True):
+            if decision.part is not None:
+                shift = clock - asked.timestamp()
+                self._window.tell(wants.phone_number_id, decision.part, shift)
+        return decided
+
+    async def _renew_part(self, request: SendRequest) -> bool:
+        """Ask anew for this process's part of the rate: false if there is none."""
+        wants = replace(candidate(request), counts=False, claim=None, has_slot=True)
+        try:
+            return (await self.gate(wants)).part is not None
+        except UNAVAILABLE:
+            return False
 
     async def _post(self, request: SendRequest, passage: Passage) -> Accepted | SendError:
         """The call. Its error is returned: raised on from there, its chain of causes would outgrow
@@ -258,7 +284,12 @@ class SendActivities:
         started = time.monotonic()
         result = "cancelled"
         try:
-            accepted = await self._api.send(request.phone_number_id, payload, passage.left)
+            accepted = await self._api.send(
+                request.phone_number_id, payload, passage.leaves, passage.left
+            )
+        except WithheldError as error:
+            result = "withheld"
+            return error
         except SendError as error:
             result = _problem(error).error_class.value
             return error

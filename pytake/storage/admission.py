@@ -3,19 +3,22 @@
 One transaction decides for a batch of messages, so that no number of workers breaks a limit:
 
 - a number on hold lets nothing through but one probe at a time;
-- a number's calls are spaced evenly, at a little under its throughput;
+- a number's calls are spaced evenly, at a little under its throughput, and divided among the processes
+  that send from it, so that none depends on another's being in time;
 - a recipient who is not counted yet is counted, or the message waits until the window frees.
 """
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sqlalchemy import delete, func, select, text
 from sqlmodel import Session, col
 
-from pytake.domain.limits import CUSTOMER_SERVICE_WINDOW, TIER_WINDOW, paced_rate
+from pytake.domain.limits import CUSTOMER_SERVICE_WINDOW, TIER_WINDOW
+from pytake.domain.rate_parts import RatePart, Sender, join, spacing, whole_calls
 from pytake.storage import numbers, opt_outs, send_claims
 from pytake.storage.messages import insert_into
 from pytake.storage.tables import Contact, PhoneNumber, WindowEntry
@@ -26,6 +29,16 @@ DIRECT_PACE: Final = timedelta(milliseconds=50)
 """A direct send waits no longer than this for its slot: what has to wait, waits in the queue, where
 priorities count. A number with a backlog has its next slots taken, so that nothing overtakes it.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """Who asks."""
+
+    id: str
+    """Of this run of the process: one that is started anew is another."""
+    keeps: Mapping[str, int]
+    """By number, the most calls in any second that it lets go right now; 0 where it was told nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,8 @@ class Candidate:
     """The id of a message whose first attempt this is and which several may try to send."""
     direct: bool = False
     """It wants to go out without passing the queue."""
+    has_slot: bool = False
+    """It has been admitted, and wants to know of its process's part of the rate only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +69,8 @@ class Admission:
     """
 
     send_at: datetime | None = None
-    rate: float = 0.0
-    """Messages a second that the number may send right now."""
+    part: RatePart | None = None
+    """What the process may let go of this number's calls, from now on and of all that it has admitted."""
     probe: bool = False
     counted_at: datetime | None = None
     """Set if this message alone made its recipient count: what :func:`uncount` takes."""
@@ -70,9 +85,13 @@ class Admission:
 
 
 def admit(
-    session: Session, batch: list[Candidate], now: datetime, probe_lease: timedelta
+    session: Session,
+    batch: list[Candidate],
+    now: datetime,
+    probe_lease: timedelta,
+    process: Process,
 ) -> list[Admission]:
-    """Decide for each candidate, in order."""
+    """Decide for each candidate of the process, in order."""
     decisions: list[Admission | None] = [None] * len(batch)
     by_number: dict[str, list[int]] = defaultdict(list)
     left = opt_outs.among(session, {c.contact_key for c in batch if c.counts and not c.cleared})
@@ -91,7 +110,10 @@ def admit(
                 decisions[index] = Admission(opted_out=True)
             else:
                 wanted.append(index)
-        for index, decision in _admit_number(session, number, batch, wanted, now, probe_lease):
+        pace = _Pace(number, process, now, len(wanted))
+        for index, decision in _admit_number(
+            session, number, pace, batch, wanted, now, probe_lease
+        ):
             decisions[index] = decision
         session.add(number)
     decided = [decision for decision in decisions if decision is not None]
@@ -130,16 +152,59 @@ def _claim(
         decided[indexes[claim]] = Admission(reason="claimed", claimed_at=at)
 
 
+class _Pace:
+    """The slots of a number that a process may have."""
+
+    def __init__(self, number: PhoneNumber, process: Process, now: datetime, wanted: int) -> None:
+        self._number, self._now = number, now
+        senders = [Sender(**fields) for fields in number.rate_parts or ()]
+        self._senders, self._mine = join(
+            senders,
+            process.id,
+            number.current_rate,
+            now.timestamp(),
+            keeps=process.keeps.get(number.id, 0),
+            wanted=wanted,
+        )
+        self._alone = len(self._senders) == 1
+
+    @property
+    def spacing(self) -> timedelta:
+        return timedelta(seconds=spacing(self._number.current_rate, self._mine.calls))
+
+    def next(self) -> datetime | None:
+        """The next slot; ``None`` where there are more processes than calls a second."""
+        if not self._mine.calls:
+            return None
+        mine = datetime.fromtimestamp(max(self._mine.next_slot, self._mine.since), UTC)
+        slot = max(self._now, mine)
+        # Workers of 0.1.0, which know of no parts, take from here.
+        return max(slot, self._number.next_slot_at or slot) if self._alone else slot
+
+    def take(self, slot: datetime) -> None:
+        number = self._number
+        self._mine.take(slot.timestamp(), number.current_rate)
+        taken = slot if self._alone else max(self._now, number.next_slot_at or self._now)
+        whole = whole_calls(number.current_rate)
+        number.next_slot_at = taken + timedelta(seconds=spacing(number.current_rate, whole))
+
+    def tell(self) -> RatePart:
+        """The process's part, and everybody's in the row: what is told is remembered."""
+        self._number.rate_parts = [asdict(sender) for sender in self._senders]
+        return self._mine.told(self._number.current_rate)
+
+
 def _admit_number(
     session: Session,
     number: PhoneNumber,
+    pace: _Pace,
     batch: list[Candidate],
     indexes: list[int],
     now: datetime,
     probe_lease: timedelta,
 ) -> list[tuple[int, Admission]]:
     decided: list[tuple[int, Admission]] = []
-    if queued := _not_direct(number, batch, indexes, now):
+    if queued := _not_direct(number, pace, batch, indexes, now):
         decided = [(index, Admission(reason="pace")) for index in sorted(queued)]
         indexes = [index for index in indexes if index not in queued]
     probe = False
@@ -150,46 +215,45 @@ def _admit_number(
         decided += [(index, stopped) for index in indexes[1:]]
         indexes, probe = indexes[:1], True
     full = _count_recipients(session, number, batch, indexes, now)
+    admitted: list[tuple[int, Admission]] = []
     for index in indexes:
         verdict = full.get(index, Admission())
         if verdict.until is not None:
             decided.append((index, verdict))
             continue
-        slot = max(now, number.next_slot_at or now)
-        if slot - now > MAX_PACE:
-            decided.append((index, Admission(reason="pace")))
+        if batch[index].has_slot:
+            admitted.append((index, Admission()))
             continue
-        number.next_slot_at = slot + timedelta(seconds=1 / paced_rate(number.current_rate))
+        slot = pace.next()
+        if slot is None or slot - now > MAX_PACE:
+            admitted.append((index, Admission(reason="pace")))
+            continue
+        pace.take(slot)
         if probe:
             number.probe_lease_until = now + probe_lease
-        decided.append(
-            (
-                index,
-                Admission(
-                    send_at=slot,
-                    rate=number.current_rate,
-                    probe=probe,
-                    counted_at=verdict.counted_at,
-                ),
-            )
+        admitted.append(
+            (index, Admission(send_at=slot, probe=probe, counted_at=verdict.counted_at))
         )
+    if admitted:
+        part = pace.tell()
+        decided += [(index, replace(admission, part=part)) for index, admission in admitted]
     return decided
 
 
 def _not_direct(
-    number: PhoneNumber, batch: list[Candidate], indexes: list[int], now: datetime
+    number: PhoneNumber, pace: _Pace, batch: list[Candidate], indexes: list[int], now: datetime
 ) -> set[int]:
     """The direct sends that have to wait for something; found before they count as recipients."""
     direct = {index for index in indexes if batch[index].direct}
-    if not direct or number.state != "active":
+    slot = pace.next()
+    if not direct or number.state != "active" or slot is None:
         return direct
-    spacing = timedelta(seconds=1 / paced_rate(number.current_rate))
-    slot, queued = max(now, number.next_slot_at or now), set()
+    queued = set()
     for index in indexes:
         if index in direct and slot - now > DIRECT_PACE:
             queued.add(index)
         else:
-            slot += spacing
+            slot += pace.spacing
     return queued
 
 

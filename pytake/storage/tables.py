@@ -184,6 +184,8 @@ class PhoneNumber(SQLModel, table=True):
     state_since: datetime | None = time_column()
     rate_changed_at: datetime | None = time_column()
     next_slot_at: datetime | None = time_column()
+    rate_parts: list[dict[str, Any]] | None = Field(default=None, sa_column=json_column())
+    """Processes that send from it, and their parts of its rate (``pytake.domain.rate_parts``)."""
     probes: int = 0
     next_probe_at: datetime | None = time_column()
     probe_lease_until: datetime | None = time_column()

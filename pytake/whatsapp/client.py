@@ -6,7 +6,7 @@ not sent (it cannot have reached Meta), or ambiguous (it may have).
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -17,6 +17,7 @@ from pytake.cookies import NoCookies
 from pytake.domain.errors import ErrorRule, rule_for
 
 _NO_CODE = -1
+_WRITING: Final = ("http11.send_request_headers.started", "http2.send_request_headers.started")
 _WRITTEN: Final = ("http11.send_request_body.complete", "http2.send_request_body.complete")
 """Names of httpcore's trace events (https://www.encode.io/httpcore/extensions/#trace)."""
 
@@ -36,6 +37,10 @@ class SendError(Exception):
 
 class NotSentError(SendError):
     """The request cannot have reached Meta: trying again is safe."""
+
+
+class WithheldError(NotSentError):
+    """The caller took its permission back before the request was written."""
 
 
 class AmbiguousError(SendError):
@@ -65,6 +70,10 @@ class RefusedError(SendError):
         self.details = details
         self.trace = trace
         super().__init__(f"({code}) {message}" if code != _NO_CODE else f"HTTP {http_status}")
+
+
+async def _at_once() -> bool:
+    return True
 
 
 class CloudApi:
@@ -101,15 +110,20 @@ class CloudApi:
         self,
         phone_number_id: str,
         payload: dict[str, Any],
+        leaves: Callable[[], Awaitable[bool]] = _at_once,
         left: Callable[[], None] = lambda: None,
     ) -> Accepted:
-        """``POST /{phone_number_id}/messages``; ``left`` is called when the request is written.
+        """``POST /{phone_number_id}/messages``; ``leaves`` is awaited when the connection is there, right
+        before the request is written, ``left`` is called when it is.
 
         Raises:
+            WithheldError: ``leaves`` said no.
             RefusedError, NotSentError, AmbiguousError.
         """
 
         async def trace(event: str, _info: dict[str, Any]) -> None:
+            if event in _WRITING and not await leaves():
+                raise WithheldError("not sent: it is no longer its turn")
             if event in _WRITTEN:
                 left()
 

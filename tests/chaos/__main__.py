@@ -3,6 +3,9 @@
 ``python -m tests.chaos [--seed N] [--faults 12] [--database sqlite] [--only "kill -9 worker"]``. A run on
 SQLite, then one on PostgreSQL. Ends with 1 if a promise was broken; the order of the faults can be
 repeated with the seed that is printed.
+
+``--rate-only [--seeds 10] [--busy 3] [--workers N] [--calm]``: short runs that count the calls of a
+backlog while workers stall, die and come. Ends with 1 if any second had more than the rate.
 """
 
 import argparse
@@ -16,7 +19,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from tests.chaos.faults import FAULTS, ON_POSTGRES
-from tests.chaos.run import Report, run
+from tests.chaos.rate import run_rate
+from tests.chaos.run import RATE, Report, run
 from tests.postgres import postgres
 
 KINDS = {"sqlite": list(FAULTS), "postgresql": list(ON_POSTGRES)}
@@ -29,7 +33,42 @@ def main() -> None:
     parser.add_argument("--database", action="append", choices=list(KINDS), help="only on this one")
     parser.add_argument("--only", action="append", choices=[*FAULTS, *ON_POSTGRES])
     parser.add_argument("--keep", action="store_true", help="keep the data directory")
+    parser.add_argument("--rate-only", action="store_true", help="only the rate, in short runs")
+    parser.add_argument("--seeds", type=int, default=1, help="how many short runs")
+    parser.add_argument("--busy", type=int, default=0, help="busy loops beside a short run")
+    parser.add_argument("--workers", type=int, help="workers at first in a short run; 1 or 2")
+    parser.add_argument("--calm", action="store_true", help="no faults in short runs")
     arguments = parser.parse_args()
+    broken = _rate_only(arguments) if arguments.rate_only else _promises(arguments)
+    sys.stdout.flush()
+    os._exit(1 if broken else 0)
+
+
+def _rate_only(arguments: argparse.Namespace) -> bool:
+    """Whether a second had more calls than the rate."""
+    broken = False
+    print(f"rate {RATE:g}, {arguments.busy} busy loops", flush=True)
+    for seed in range(arguments.seed, arguments.seed + arguments.seeds):
+        chance = random.Random(seed)  # noqa: S311 - to be repeated
+        directory = Path(tempfile.mkdtemp(prefix="pytake-rate-"))
+        report = asyncio.run(
+            run_rate(
+                directory,
+                chance,
+                loops=arguments.busy,
+                workers=arguments.workers,
+                faults=not arguments.calm,
+            )
+        )
+        _leave(directory, keep=arguments.keep)
+        over = report.peak > RATE
+        print(f"seed {seed}: {'BROKEN: ' if over else ''}{report.text()}", flush=True)
+        broken = broken or over
+    return broken
+
+
+def _promises(arguments: argparse.Namespace) -> bool:
+    """Whether any promise was broken."""
     broken = False
     for database in arguments.database or KINDS:
         chance = random.Random(arguments.seed)  # noqa: S311 - to be repeated
@@ -41,14 +80,17 @@ def main() -> None:
         directory = Path(tempfile.mkdtemp(prefix="pytake-chaos-"))
         with postgres() if database == "postgresql" else nullcontext() as server:
             report: Report = asyncio.run(run(directory, chance, names, postgres=server, talk=True))
-        if arguments.keep:
-            print(f"kept: {directory}")
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
+        _leave(directory, keep=arguments.keep)
         print(report.text(), flush=True)
         broken = broken or bool(report.broken)
-    sys.stdout.flush()
-    os._exit(1 if broken else 0)
+    return broken
+
+
+def _leave(directory: Path, *, keep: bool) -> None:
+    if keep:
+        print(f"kept: {directory}")
+    else:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

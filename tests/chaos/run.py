@@ -157,7 +157,7 @@ async def _check_sandbox(site: Site, driver: Driver, ends: dict[str, str], repor
     stats = (await site.sandbox.get("/sandbox/stats")).json()
     peak = max(stats["peak_per_second"].values(), default=0)
     report.notes.append(f"most in any second: {peak} (rate {RATE:g})")
-    if peak > RATE * 1.1:
+    if peak > RATE:
         report.broken.append(f"the rate was broken: {peak} in a second, {RATE:g} allowed")
     for code in ("130429", "131056"):
         if stats["rejected"].get(code):

@@ -7,14 +7,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pytake.domain.errors import ERRORS
+from pytake.domain.rate_parts import GRACE, MEMORY
 from pytake.storage import admission, callbacks, numbers, opt_outs
-from pytake.storage.admission import Admission, Candidate
+from pytake.storage.admission import Admission, Candidate, Process
 from pytake.storage.callbacks import Inbound
 from pytake.storage.engine import Database
 from tests.stack import fresh_number, fresh_recipient
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LEASE = timedelta(seconds=30)
+ONE = Process("one", {})
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def admit(
     database: Database, number_id: str, *contacts: str, now: datetime = NOW, counts: bool = True
 ) -> list[Admission]:
     batch = [Candidate(number_id, "t", contact, counts) for contact in contacts]
-    return database.write_now(admission.admit, batch, now, LEASE)
+    return database.write_now(admission.admit, batch, now, LEASE, ONE)
 
 
 def test_eight_workers_at_once_never_exceed_the_tier(database: Database) -> None:
@@ -204,7 +206,7 @@ def direct(database: Database, number_id: str, *claims: str) -> list[Admission]:
         Candidate(number_id, "t", fresh_recipient(), counts=True, claim=claim, direct=True)
         for claim in claims
     ]
-    return database.write_now(admission.admit, batch, NOW, LEASE)
+    return database.write_now(admission.admit, batch, NOW, LEASE, ONE)
 
 
 def test_a_direct_send_that_would_wait_is_refused_and_counts_nobody(database: Database) -> None:
@@ -259,12 +261,14 @@ def test_who_told_a_shared_number_to_stop_gets_no_marketing_of_any_tenant(
     guest, other = (Candidate(shared, "guest", c, True) for c in (contact, fresh_recipient()))
     service = Candidate(shared, "guest", contact, False)
     cleared = Candidate(shared, "guest", contact, True, cleared=True)
-    decisions = database.write_now(admission.admit, [guest, other, service, cleared], NOW, LEASE)
+    decisions = database.write_now(
+        admission.admit, [guest, other, service, cleared], NOW, LEASE, ONE
+    )
     assert [decision.opted_out for decision in decisions] == [True, False, False, False]
     (owner,) = admit(database, own, contact)
     assert owner.opted_out, "a tenant's opt-out is of all its numbers"
     database.write_now(opt_outs.come_back, "t", contact, NOW, phone_number_id=shared)
-    (decision,) = database.write_now(admission.admit, [guest], NOW, LEASE)
+    (decision,) = database.write_now(admission.admit, [guest], NOW, LEASE, ONE)
     assert decision.send_at is not None
 
 
@@ -272,8 +276,107 @@ def test_a_tenants_own_opt_outs_count_on_a_number_of_somebody_else(database: Dat
     shared, contact, name = number(database), fresh_recipient(), f"g{fresh_number()}"
     database.write_now(opt_outs.leave, name, contact, NOW, phone_number_id="9", source="message")
     (decision,) = database.write_now(
-        admission.admit, [Candidate(shared, name, contact, True)], NOW, LEASE
+        admission.admit, [Candidate(shared, name, contact, True)], NOW, LEASE, ONE
     )
     assert decision.opted_out
     (decision,) = admit(database, shared, contact)
     assert not decision.opted_out, "the owner was not told"
+
+
+def slots(
+    database: Database, number_id: str, process: Process, at: timedelta, count: int
+) -> list[Admission]:
+    """What a process is told that wants to make ``count`` calls."""
+    batch = [Candidate(number_id, "t", fresh_recipient(), counts=False) for _ in range(count)]
+    return database.write_now(admission.admit, batch, NOW + at, LEASE, process)
+
+
+def told(decisions: list[Admission]) -> tuple[int, timedelta]:
+    """The calls a second that the process may make, and from when, relative to ``NOW``."""
+    part = decisions[-1].part
+    assert part is not None
+    return part.calls, timedelta(seconds=max(part.since - NOW.timestamp(), 0))
+
+
+def test_a_worker_alone_has_the_whole_rate_however_late_it_is(database: Database) -> None:
+    number_id, seconds = number(database, rate=10), timedelta(seconds=1)
+    for index in range(6):
+        keeps = {number_id: 10 if index else 0}
+        decisions = slots(database, number_id, Process("a", keeps), index * 3 * seconds, 10)
+        assert told(decisions) == (10, timedelta(0))
+        assert decisions[0].send_at == NOW + index * 3 * seconds
+
+
+def test_a_second_worker_waits_until_the_first_keeps_to_its_half(database: Database) -> None:
+    number_id, second = number(database, rate=10), timedelta(seconds=1)
+    slots(database, number_id, Process("a", {}), 0 * second, 10)
+    (joined,) = slots(database, number_id, Process("b", {}), 0.1 * second, 1)
+    calls, since = told([joined])
+    last = NOW.timestamp() + 9 * 0.105
+    assert calls == 5
+    assert since.total_seconds() == pytest.approx(last + GRACE + MEMORY - NOW.timestamp())
+    assert joined.send_at == NOW + since
+    # The first is told, and is no more waited for once it says that it keeps to that.
+    a = slots(database, number_id, Process("a", {number_id: 10}), 0.2 * second, 1)
+    assert told(a) == (5, timedelta(0))
+    assert (
+        told(slots(database, number_id, Process("b", {number_id: 5}), 0.3 * second, 1))[1] == since
+    )
+    # An answer that was lost changes nothing: it still keeps to the whole rate only.
+    slots(database, number_id, Process("a", {number_id: 10}), 0.35 * second, 1)
+    b = slots(database, number_id, Process("b", {number_id: 5}), 0.36 * second, 1)
+    assert told(b)[1] == since
+    slots(database, number_id, Process("a", {number_id: 5}), 0.4 * second, 1)
+    (b,) = slots(database, number_id, Process("b", {number_id: 5}), 0.5 * second, 1)
+    assert told([b])[0] == 5
+    assert told([b])[1].total_seconds() == pytest.approx(0.4 + MEMORY)
+    assert b.send_at is not None
+    assert b.send_at < NOW + since, "its next slots move with it"
+
+
+def test_a_worker_that_died_leaves_its_part_to_the_one_that_replaces_it(database: Database) -> None:
+    number_id, second = number(database, rate=10), timedelta(seconds=1)
+    slots(database, number_id, Process("dead", {}), 0 * second, 5)
+    new = slots(database, number_id, Process("new", {}), 0.2 * second, 2)
+    calls, since = told(new)
+    assert calls == 5
+    gone = 4 * 0.105 + GRACE + MEMORY
+    assert since.total_seconds() == pytest.approx(gone)
+    keeps = {number_id: 5}
+    for after, allowed in ((-0.05, 5), (0.05, 10)):
+        at = (gone + after) * second
+        decisions = slots(database, number_id, Process("new", keeps), at, 2)
+        assert told(decisions)[0] == allowed
+
+
+def test_workers_that_send_now_and_then_wait_for_nobody(database: Database) -> None:
+    number_id, second = number(database, rate=10), timedelta(seconds=1)
+    slots(database, number_id, Process("a", {}), 0 * second, 1)
+    slots(database, number_id, Process("b", {}), 20 * second, 1)
+    keeps = {number_id: 5}
+    slots(database, number_id, Process("a", keeps), 21 * second, 1)
+    for index in range(10):
+        at = (40 + index) * second
+        (decision,) = slots(database, number_id, Process("ab"[index % 2], keeps), at, 1)
+        assert decision.send_at == NOW + at
+    # Who has more to do than its part takes what lies idle.
+    busy = slots(database, number_id, Process("a", keeps), 60 * second, 20)
+    assert told(busy)[0] == 10
+
+
+def test_with_more_workers_than_calls_a_second_only_some_send(database: Database) -> None:
+    number_id, second = number(database, rate=1), timedelta(seconds=1)
+    assert told(slots(database, number_id, Process("a", {}), 0 * second, 1))[0] == 1
+    (none,) = slots(database, number_id, Process("b", {}), 1 * second, 1)
+    assert (none.send_at, none.reason) == (None, "pace")
+    (taken,) = slots(database, number_id, Process("b", {}), 4 * second, 1)
+    assert taken.send_at == NOW + 4 * second, "the other is gone"
+
+
+def test_a_part_is_asked_for_without_a_slot(database: Database) -> None:
+    number_id = number(database, rate=10)
+    wants = Candidate(number_id, "t", "x", counts=False, has_slot=True)
+    (answer,) = database.write_now(admission.admit, [wants], NOW, LEASE, ONE)
+    assert answer.send_at is None
+    assert told([answer])[0] == 10
+    assert admit(database, number_id, fresh_recipient())[0].send_at == NOW

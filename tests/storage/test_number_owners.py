@@ -17,7 +17,7 @@ from pytake.storage import (
     number_owners,
     numbers,
 )
-from pytake.storage.admission import Candidate
+from pytake.storage.admission import Candidate, Process
 from pytake.storage.callbacks import Inbound
 from pytake.storage.conversation_state import Party
 from pytake.storage.engine import Database
@@ -212,7 +212,9 @@ def test_nothing_goes_out_from_a_removed_number_and_nothing_brings_it_back(
     database.write_now(number_owners.share, number, "guest")
     database.write_now(number_owners.remove, number, NOW)
     batch = [Candidate(number, "acme", contact, counts=True, claim=f"msg_{number}")]
-    (decision,) = database.write_now(admission.admit, batch, NOW, timedelta(seconds=30))
+    (decision,) = database.write_now(
+        admission.admit, batch, NOW, timedelta(seconds=30), Process("one", {})
+    )
     assert (decision.unregistered, decision.send_at) == (True, None)
     assert found(database, number) is None
     assert number not in [a.phone_number_id for a in database.read_now(numbers.open_alerts, None)]

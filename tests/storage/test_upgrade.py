@@ -1,6 +1,7 @@
 """A database that is in use is brought to the newest schema with its rows."""
 
 import secrets
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -14,6 +15,7 @@ from sqlmodel import Session
 from pytake.domain.autoresponder.rules import RuleFields
 from pytake.domain.senders import SenderError
 from pytake.storage import (
+    admission,
     conversations,
     ended,
     endpoints,
@@ -23,11 +25,12 @@ from pytake.storage import (
     rules,
     send_claims,
 )
+from pytake.storage.admission import Candidate, Process
 from pytake.storage.callbacks import unsignalled
 from pytake.storage.engine import Database
 from pytake.storage.numbers import open_alerts
 from pytake.storage.responder_tables import ResponderRule
-from pytake.storage.tables import CallbackUpdate, InboundMessage, Message
+from pytake.storage.tables import CallbackUpdate, InboundMessage, Message, PhoneNumber
 from pytake.storage.webhook_tables import WebhookDelivery, WebhookEndpoint
 from tests.storage.test_receipts import NOW
 
@@ -153,6 +156,36 @@ def test_tenants_that_exist_may_go_on_sending_from_the_installations_number(
     with Session(database.engine) as session:
         old = session.get_one(ResponderRule, ("has-rules", "old"))
         assert (old.words, old.word_bytes) == (2, 5)
+    database.close()
+
+
+def test_a_number_that_sends_keeps_its_pace(own_database_url: str, tmp_path: Path) -> None:
+    """Slots that workers of the version before have taken are theirs; its rows know of no parts."""
+    database = Database(_empty(own_database_url, tmp_path))
+    to_revision(database, "0009")
+    taken = NOW + timedelta(seconds=2)
+    at = taken if not database.sqlite else taken.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    with database.engine.begin() as connection:
+        connection.execute(text(_TENANTS[0]))
+        connection.execute(text("UPDATE phone_number SET next_slot_at = :at"), {"at": at})
+    database.migrate()
+    batch = [Candidate("1", "t", "55", counts=False)]
+    lease, process = timedelta(seconds=30), Process("new", {})
+    (first,) = database.write_now(admission.admit, batch, NOW, lease, process)
+    assert first.send_at == taken
+    with Session(database.engine) as session:
+        number = session.get_one(PhoneNumber, "1")
+        assert number.next_slot_at is not None
+        assert number.next_slot_at > taken
+        assert [sender["process"] for sender in number.rate_parts or ()] == ["new"]
+        session.rollback()
+    with database.engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(engine._MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0009")
+    database.migrate()
+    assert database.pending_migration() is None
     database.close()
 
 
