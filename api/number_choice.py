@@ -43,6 +43,14 @@ class NumberChoice:
             lambda senders: senders.named(tenant_id, phone_number_id, any_owner=any_owner)
         )
 
+    async def owner_of(self, phone_number_id: str) -> str | None:
+        """The tenant whose number it is; ``None`` if it is not registered."""
+        try:
+            sender = await self.named("", phone_number_id, any_owner=True)
+        except InvalidRequestError:
+            return None
+        return sender.tenant_id
+
     async def rate_of(self, phone_number_id: str) -> float:
         """Messages a second of a number; of one that is not registered, the configured one's."""
         try:

@@ -55,7 +55,8 @@ async def prepare(
     if body.check_window and is_free_form(body.message_type) and body.scheduled_for is None:
         await _check_window(services, principal, phone_number_id, recipient, at)
     if body.message_type is MessageType.TEMPLATE:
-        await _check_opt_out(services, tenant_id, recipient, str(body.content.get("name")))
+        whose = {tenant_id, await services.numbers.owner_of(phone_number_id) or tenant_id}
+        await _check_opt_out(services, whose, recipient, str(body.content.get("name")))
     message_id = (
         idempotent_message_id(tenant_id, idempotency_key) if idempotency_key else new_message_id()
     )
@@ -201,17 +202,23 @@ async def _check_window(
         )
 
 
-async def _check_opt_out(services: Services, tenant_id: str, recipient: str, template: str) -> None:
-    """Refuse marketing to a contact who opted out, where it is known to be marketing; what is not
-    known here, the worker finds out before it sends.
+async def _check_opt_out(
+    services: Services, tenants: set[str], recipient: str, template: str
+) -> None:
+    """Refuse marketing to a contact who opted out of the sender's or the number's owner's, where it is
+    known to be marketing; what is not known here, the worker finds out before it sends.
     """
     try:
-        refused = await services.has_opt_outs(tenant_id) and await services.database.read(
-            opt_outs.refuses, tenant_id, contact_key(recipient), template
-        )
+        refused = [
+            await services.database.read(
+                opt_outs.refuses, tenant_id, contact_key(recipient), template
+            )
+            for tenant_id in tenants
+            if await services.has_opt_outs(tenant_id)
+        ]
     except UNAVAILABLE:
         return
-    if refused:
+    if any(refused):
         rule = rule_for(131050)
         raise InvalidRequestError.of(
             "to",

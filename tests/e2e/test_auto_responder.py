@@ -219,8 +219,14 @@ async def test_marketing_is_refused_to_who_left_and_nothing_else(
     assert refused["errors"][0]["field"] == "to"
     useful = {"name": "pytake_pedido", "language": "pt_BR"}
     await stack.until((await stack.send(**base, content=useful))["message_id"], "read")
+    guest = tenant()
+    await stack.database.write(number_owners.share, number, guest)
+    of_guest = {**base, "tenant_id": guest}
+    refused = await stack.send(**of_guest, expect=422)
+    assert refused["errors"][0]["field"] == "to", "the number was told, whoever sends from it"
+    await stack.until((await stack.send(**of_guest, content=useful))["message_id"], "read")
     await stack.inbound(contact, "voltar", number)
-    await answers(stack, contact, 3)
+    await answers(stack, contact, 4)
     await stack.until((await stack.send(**base))["message_id"], "read")
 
     async def told() -> bool:
