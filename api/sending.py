@@ -168,16 +168,22 @@ async def redrive(services: Services, message: MessageInput) -> None:
 
 async def _start(services: Services, message: MessageInput, reuse: WorkflowIDReusePolicy) -> None:
     contact_hash = await services.contact_hash(contact_key(message.recipient))
-    delay = timedelta(0)
-    if message.scheduled_for:
-        ahead = (message.scheduled_for - now()).total_seconds()
-        delay = timedelta(seconds=services.first_tasks.delay(ahead))
     try:
-        await start_message(services.client, message, contact_hash, reuse, delay or None)
+        if message.scheduled_for is None:
+            await start_message(services.client, message, contact_hash, reuse)
+            return
+        async with services.first_tasks.turn(_ahead(message.scheduled_for)):
+            ahead = _ahead(message.scheduled_for)
+            delay = timedelta(seconds=services.first_tasks.delay(ahead))
+            await start_message(services.client, message, contact_hash, reuse, delay or None)
     except RPCError as error:
         if error.status is RPCStatusCode.INVALID_ARGUMENT:
             raise InvalidRequestError("the message is too large for a workflow's input") from error
         raise
+
+
+def _ahead(at: datetime) -> float:
+    return (at - now()).total_seconds()
 
 
 async def _check_window(

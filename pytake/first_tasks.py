@@ -1,37 +1,43 @@
-"""When the workflows of scheduled messages have their first task.
+"""When the workflows of scheduled messages start, and when they have their first task.
 
-That task only sets a timer, but costs the server and a worker as much as any. Thousands of messages that
-are scheduled at once would put thousands of such tasks before whatever is due: tasks of one queue and
-priority run in the order in which they came. So those that have time are spread.
+That task only sets a timer, but costs the server and a worker as much as any, and tasks of one queue and
+priority run in the order in which they came: thousands of messages that are scheduled at once would put
+thousands of them before whatever is due. So only a few have it at once; the others have it right before
+they are due.
 """
 
-import random
-import time
+import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
-_PER_SECOND: Final = 10.0
-"""First tasks a second of one API process, once a burst is over: a small part of what the smallest
-installation does (over 50 a second, docs/performance.md)."""
+from pytake.token_buckets import TokenBuckets
+
+_PER_SECOND: Final = 1.0
 _BURST: Final = 20.0
-_SPARE: Final = 60.0
-"""Seconds before its time that a message has had its first task, whatever else there is."""
+"""First tasks of one API process: a small part of what the smallest installation does (over 50 a second,
+docs/performance.md)."""
+_LEAD: Final = 5.0
+"""Seconds before its time that a message has its first task: for a start that takes long to arrive, and
+because Temporal lets no run that lasted less than a second continue as another at once."""
+_SOON: Final = 60.0
+_AT_ONCE: Final = 2
+"""Starts of messages that are not due soon: the server's database has one writer, behind which all that
+is due would stand with them."""
 
 
 class FirstTasks:
-    """The delays of one API process; a few messages have none."""
+    """The starts of one API process."""
 
     def __init__(self) -> None:
-        self._next = 0.0
+        self._buckets = TokenBuckets()
+        self._starts = asyncio.Semaphore(_AT_ONCE)
 
     def delay(self, ahead: float) -> float:
-        """Seconds by which to delay the first task of a message that is due in ``ahead`` seconds."""
-        spare = ahead - _SPARE
-        if spare <= 0:
-            return 0.0
-        at = time.monotonic()
-        following = max(self._next, at - _BURST / _PER_SECOND) + 1 / _PER_SECOND
-        if following - at > spare:
-            # More than fit in before their time: evenly over what there is of it.
-            return random.uniform(0, spare)  # noqa: S311 - spreads load
-        self._next = following
-        return max(following - at, 0.0)
+        """Seconds by which to delay the first task of a message that is due in ``ahead`` seconds; a few
+        messages have no delay.
+        """
+        return max(ahead - _LEAD, 0.0) if self._buckets.take("", _PER_SECOND, _BURST) else 0.0
+
+    def turn(self, ahead: float) -> AbstractAsyncContextManager[None]:
+        """To be held while a message is started that is due in ``ahead`` seconds."""
+        return self._starts if ahead > _SOON else nullcontext()

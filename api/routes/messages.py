@@ -154,10 +154,11 @@ def _refuse_finished(view: MessageView) -> None:
         raise ConflictError("the message is cancelled already")
 
 
-async def _wake(handle: WorkflowHandle[Any, Any]) -> None:
+async def _wake(handle: WorkflowHandle[Any, Any]) -> datetime | None:
     """Have a scheduled message whose first task was delayed read its signals now. If no worker is up
-    to do that, it reads them at its first task.
+    to do that, it reads them at its first task; when that is, is returned.
     """
+    begins = None
     with suppress(RPCError, WorkflowUpdateFailedError, TimeoutError):
         async with asyncio.timeout(_WAKE_SECONDS):
             begins = (await handle.describe()).execution_time
@@ -165,6 +166,8 @@ async def _wake(handle: WorkflowHandle[Any, Any]) -> None:
                 await handle.start_update(
                     ScheduledMessageWorkflow.wake, wait_for_stage=WorkflowUpdateStage.ACCEPTED
                 )
+            return None
+    return begins
 
 
 async def _outcome(handle: WorkflowHandle[MessageWorkflow, MessageResult]) -> Observation | None:
@@ -208,7 +211,12 @@ async def reschedule(
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
-    await _wake(handle)
+    begins = await _wake(handle)
+    if begins is not None and body.scheduled_for < begins:
+        raise UnavailableError(
+            "no worker is up to bring the message forward, and it may be sent at its old time: ask again",
+            headers={"Retry-After": "10"},
+        )
     return await _confirm_reschedule(services, principal, response, message_id, body.scheduled_for)
 
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from temporalio.client import WorkflowHandle
-from temporalio.common import WorkflowIDReusePolicy
+from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 
-from activities.message_start import start_message
-from pytake.contracts import MessageInput, new_message_id
+from activities.message_start import SCHEDULED_WORKFLOW, start_message
+from pytake.contracts import MessageInput, MessageMemo, new_message_id
 from pytake.domain.content import MessageType
+from pytake.temporal import MEMO_MESSAGE, TENANT
 from tests.stack import EXAMPLE, Stack, eventually, fresh_recipient
 
 
@@ -364,9 +365,8 @@ async def test_a_redriven_message_has_the_rate_of_its_number(stack: Stack) -> No
     assert (message.generation, message.messages_per_second) == (1, 7)
 
 
-async def delayed(stack: Stack) -> str:
-    """A message scheduled in a rush: its first task comes in half an hour."""
-    message = MessageInput(
+async def in_an_hour(stack: Stack) -> MessageInput:
+    return MessageInput(
         message_id=new_message_id(),
         tenant_id="default",
         phone_number_id=await stack.register(),
@@ -380,8 +380,13 @@ async def delayed(stack: Stack) -> str:
         send_timeout_seconds=3,
         receipt_wait_seconds=2,
     )
+
+
+async def delayed(stack: Stack) -> str:
+    """A message scheduled in a rush: its first task comes when it is due."""
+    message = await in_an_hour(stack)
     reuse = WorkflowIDReusePolicy.REJECT_DUPLICATE
-    await start_message(stack.client, message, "contact", reuse, timedelta(minutes=30))
+    await start_message(stack.client, message, "contact", reuse, timedelta(hours=1))
     return message.message_id
 
 
@@ -396,6 +401,27 @@ async def test_a_message_of_a_rush_is_cancelled_and_moved_at_once(stack: Stack) 
     )
     assert response.status_code == 200, response.text
     await stack.until(moved, "sent", "delivered", "read")
+
+
+async def test_a_message_of_a_rush_is_not_said_to_be_brought_forward_without_a_worker(
+    stack: Stack,
+) -> None:
+    message = await in_an_hour(stack)
+    handle = await stack.client.start_workflow(
+        SCHEDULED_WORKFLOW,
+        message,
+        id=message.message_id,
+        task_queue="nobody-works-here",
+        memo={MEMO_MESSAGE: MessageMemo.of(message)},
+        search_attributes=TypedSearchAttributes([SearchAttributePair(TENANT, message.tenant_id)]),
+        start_delay=timedelta(hours=1),
+    )
+    response = await stack.api.patch(
+        f"/api/v1/queue/message/{message.message_id}", json={"scheduled_for": in_seconds(60)}
+    )
+    await handle.terminate()
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "10"), response.text
+    assert "old time" in response.json()["detail"]
 
 
 async def test_the_web_uis_cancel_button_ends_a_message_of_a_rush_at_once(stack: Stack) -> None:

@@ -1,4 +1,8 @@
-"""First tasks of scheduled messages: a rush is spread, and none comes too late."""
+"""First tasks of scheduled messages: those of a rush come when they are due, and none too late."""
+
+import asyncio
+
+import pytest
 
 from pytake.first_tasks import FirstTasks
 
@@ -10,24 +14,28 @@ def test_a_few_messages_wait_for_nothing() -> None:
     assert [tasks.delay(DAYS) for _ in range(20)] == [0.0] * 20
 
 
-def test_a_rush_is_spread_to_ten_a_second() -> None:
+@pytest.mark.parametrize("ahead", [DAYS, 300.0, 30.0])
+def test_a_rush_puts_nothing_before_what_is_due(ahead: float) -> None:
     tasks = FirstTasks()
-    delays = [tasks.delay(DAYS) for _ in range(10_000)]
-    assert 900 < max(delays) <= 1000
-    for second in range(0, 900, 50):
-        assert sum(second <= delay < second + 1 for delay in delays) <= 30
+    delays = [tasks.delay(ahead) for _ in range(10_000)]
+    assert delays.count(0.0) < 30
+    assert set(delays) == {0.0, ahead - 5}, "a little before its time, for what a start takes"
 
 
-def test_what_is_due_within_a_minute_waits_for_nothing_behind_a_rush() -> None:
+def test_what_is_due_while_it_is_accepted_waits_for_nothing() -> None:
     tasks = FirstTasks()
-    for _ in range(10_000):
+    for _ in range(100):
         tasks.delay(DAYS)
-    assert tasks.delay(59) == 0.0
+    assert tasks.delay(-0.1) == 0.0
 
 
-def test_a_rush_due_soon_is_spread_over_the_time_there_is() -> None:
+async def test_starts_of_what_is_due_soon_do_not_queue_behind_those_of_a_rush() -> None:
     tasks = FirstTasks()
-    delays = [tasks.delay(300) for _ in range(10_000)]
-    assert max(delays) <= 240
-    assert sum(delay > 200 for delay in delays) < 3000
-    assert tasks.delay(DAYS) < 250, "those that do not fit in take no turn of others"
+    async with tasks.turn(DAYS), tasks.turn(DAYS):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05), tasks.turn(DAYS):
+                pass
+        async with asyncio.timeout(1), tasks.turn(59):
+            pass
+    async with asyncio.timeout(1), tasks.turn(DAYS):
+        pass
