@@ -13,6 +13,7 @@ from temporalio.client import (
     WorkflowFailureError,
     WorkflowHandle,
     WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
     WorkflowUpdateStage,
 )
 from temporalio.exceptions import CancelledError
@@ -159,7 +160,9 @@ async def _wake(handle: WorkflowHandle[Any, Any]) -> datetime | None:
     to do that, it reads them at its first task; when that is, is returned.
     """
     begins = None
-    with suppress(RPCError, WorkflowUpdateFailedError, TimeoutError):
+    with suppress(
+        RPCError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError
+    ):
         async with asyncio.timeout(_WAKE_SECONDS):
             begins = (await handle.describe()).execution_time
             if begins is not None and begins > now():
