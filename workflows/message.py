@@ -126,6 +126,7 @@ class MessageWorkflow:
                 else:
                     message.attempts_spent = _attempts(error, message)
                     if _not_accepted(error) and self._is_given_up() and workflow.patched(_LOOK):
+                        self._direct = False
                         break  # it failed while it was cancelled: there is no further attempt
                     settled = await self._settle(error)
                     if settled is None:
