@@ -1,6 +1,7 @@
 """The sandbox counts a call by its arrival at the socket."""
 
 import asyncio
+import struct
 import sys
 import threading
 import time
@@ -11,7 +12,7 @@ import httpx
 import pytest
 import uvicorn
 
-from pytake.sandbox.server import build_server
+from pytake.sandbox.server import _arrived, build_server
 from pytake.sandbox.state import Limits, SandboxState
 from pytake.sandbox.validation import GraphError
 from pytake.settings import Settings
@@ -69,6 +70,29 @@ async def test_the_sandbox_counts_a_call_when_it_arrives_however_late_it_is_hand
     assert times[2] - times[1] > 0.2
     (late,) = [m for m in listed if m["received_at"] == times[0]]
     assert late["handled_at"] - late["received_at"] >= 0.95
+
+
+class _Preempted(asyncio.Transport):
+    """A connection whose data came at ``at``; its reader loses the CPU while it asks for the first time."""
+
+    def __init__(self, at: float) -> None:
+        super().__init__()
+        self._at, self._asked = at, 0
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return self
+
+    def getsockopt(self, *_: int) -> bytes:
+        self._asked += 1
+        if self._asked == 1:
+            time.sleep(0.05)
+        return struct.pack("52xI", round((time.time() - self._at) * 1000))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's word on when data came")
+def test_an_arrival_is_not_made_earlier_by_a_reader_that_loses_the_cpu() -> None:
+    at = time.time() - 0.2
+    assert abs(_arrived(_Preempted(at)) - at) < 0.02
 
 
 def _tasks(server: uvicorn.Server) -> set[asyncio.Task[None]]:
