@@ -6,7 +6,8 @@ from temporalio import activity
 from activities.batching import Batcher
 from activities.webhook_dispatch import Dispatcher
 from pytake.clock import now
-from pytake.contracts import MessageInput, OutcomeRecord
+from pytake.contracts import MessageInput, OutcomeRecord, Problem
+from pytake.domain.status import Observation
 from pytake.storage import messages
 from pytake.storage.engine import Database
 from pytake.storage.events import Dispatch
@@ -20,12 +21,17 @@ class RecordActivities:
     def __init__(self, database: Database, dispatcher: Dispatcher) -> None:
         self._database = database
         self._dispatcher = dispatcher
-        self._records: Batcher[OutcomeRecord, None] = Batcher(self._record)
+        self._records: Batcher[OutcomeRecord, Problem | None] = Batcher(self._record)
 
     @activity.defn
-    async def record_outcome(self, record: OutcomeRecord) -> None:
-        """Write how a run of a message ended."""
-        await self._records.submit(record)
+    async def record_outcome(self, record: OutcomeRecord) -> Problem | None:
+        """Write how a run of a message ended.
+
+        Returns:
+            The problem of a message that is recorded as a dead letter already, where this says that it
+            was cancelled: by a workflow task that was lost, or did not know of the cancel. It stays one.
+        """
+        return await self._records.submit(record)
 
     @activity.defn
     async def begin_redrive(self, message: MessageInput) -> None:
@@ -38,13 +44,21 @@ class RecordActivities:
             now(),
         )
 
-    async def _record(self, batch: list[OutcomeRecord]) -> list[None]:
-        self._dispatcher.soon(await self._database.write(_record_all, batch))
+    async def _record(self, batch: list[OutcomeRecord]) -> list[Problem | None]:
+        raised, buried = await self._database.write(_record_all, batch)
+        self._dispatcher.soon(raised)
         for record in batch:
-            OUTCOMES.labels(record.observation.value, record.message.priority.value).inc()
-        return [None] * len(batch)
+            if record.message.message_id not in buried:
+                OUTCOMES.labels(record.observation.value, record.message.priority.value).inc()
+        return [buried.get(record.message.message_id) for record in batch]
 
 
-def _record_all(session: Session, batch: list[OutcomeRecord]) -> list[Dispatch]:
-    messages.record_outcomes(session, batch)
-    return raise_for(session, [record.message.message_id for record in batch], now())
+def _record_all(
+    session: Session, batch: list[OutcomeRecord]
+) -> tuple[list[Dispatch], dict[str, Problem]]:
+    cancelled = [r.message for r in batch if r.observation is Observation.CANCELLED]
+    buried = messages.buried(session, cancelled) if cancelled else {}
+    records = [record for record in batch if record.message.message_id not in buried]
+    messages.record_outcomes(session, records)
+    ids = [record.message.message_id for record in records]
+    return raise_for(session, ids, now()), buried

@@ -44,7 +44,7 @@ class DirectSendActivities:
     def __init__(
         self,
         send: SendActivities,
-        record: Callable[[OutcomeRecord], Awaitable[None]],
+        record: Callable[[OutcomeRecord], Awaitable[object]],
         slots: int,
     ) -> None:
         self._send = send

@@ -325,11 +325,7 @@ class MessageWorkflow:
 
     async def _dead_letter(self, problem: Problem) -> MessageResult:
         await self._record(Observation.DEAD, problem=problem)
-        raise ApplicationError(
-            f"{problem.title}{f': {problem.detail}' if problem.detail else ''}",
-            problem.model_dump(mode="json"),
-            type="DeadLetter",
-        )
+        raise _dead(problem)
 
     async def _record(
         self,
@@ -353,10 +349,12 @@ class MessageWorkflow:
         if result is None or not result.recorded:
             recording = asyncio.create_task(write_outcome(record))
             try:
-                await asyncio.shield(recording)
+                buried = await asyncio.shield(recording)
             except asyncio.CancelledError:
                 # A workflow cancelled now has already ended; only the record of it is missing.
-                await recording
+                buried = await recording
+            if buried is not None:
+                raise _dead(buried)
         return MessageResult(
             message_id=message.message_id,
             status=observation,
@@ -378,9 +376,11 @@ async def begin_redrive(message: MessageInput) -> None:
     )
 
 
-async def write_outcome(record: OutcomeRecord) -> None:
-    """Record how a run ended, however long the database takes to come back."""
-    await workflow.execute_local_activity_method(
+async def write_outcome(record: OutcomeRecord) -> Problem | None:
+    """Record how a run ended, however long the database takes to come back; the problem of a cancelled
+    message that is a dead letter already.
+    """
+    return await workflow.execute_local_activity_method(
         RecordActivities.record_outcome,
         record,
         start_to_close_timeout=RECORD_TIMEOUT,
@@ -408,6 +408,14 @@ def _unexpected(error: FailureError) -> bool:
     """Whether a direct send failed in a way that says nothing about the message."""
     cause = _cause(error)
     return not (isinstance(cause, ApplicationError) and cause.type in _KNOWN_FAILURES)
+
+
+def _dead(problem: Problem) -> ApplicationError:
+    return ApplicationError(
+        f"{problem.title}{f': {problem.detail}' if problem.detail else ''}",
+        problem.model_dump(mode="json"),
+        type="DeadLetter",
+    )
 
 
 def _not_accepted(error: FailureError) -> bool:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, case, delete, func, inspect, or_, se
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
-from pytake.contracts import OutcomeRecord, Problem, SendRequest
+from pytake.contracts import MessageInput, OutcomeRecord, Problem, SendRequest
 from pytake.domain.errors import ErrorClass
 from pytake.domain.recipients import contact_key
 from pytake.domain.status import DEAD_LETTERS, HELD_BY_META, RANK, Observation
@@ -149,6 +149,19 @@ def _error_values(problem: Problem | None) -> dict[str, Any]:
         "error_detail": problem.detail,
         "error_advice": problem.advice,
     }
+
+
+def buried(session: Session, sent: list[MessageInput]) -> dict[str, Problem]:
+    """The problems of those messages whose run is recorded as a dead letter, by id."""
+    generations = {message.message_id: message.generation for message in sent}
+    rows = session.scalars(
+        select(Message).where(
+            col(Message.id).in_(generations),
+            col(Message.recorded).is_(True),
+            col(Message.status) == Observation.DEAD.value,
+        )
+    )
+    return {row.id: problem_of(row) for row in rows if row.generation == generations[row.id]}
 
 
 def problem_of(row: Message) -> Problem:

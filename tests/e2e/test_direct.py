@@ -6,10 +6,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from temporalio.client import WorkflowFailureError
 
-from pytake.contracts import idempotent_message_id
+from pytake.contracts import (
+    EXPIRED,
+    MessageInput,
+    OutcomeRecord,
+    idempotent_message_id,
+    new_message_id,
+)
 from pytake.domain import limits
-from pytake.storage import send_claims
+from pytake.domain.content import MessageType
+from pytake.domain.status import Observation
+from pytake.storage import messages, send_claims
+from pytake.temporal import WORKFLOW_QUEUE
 from tests.stack import Stack, eventually, fresh_recipient, make_settings, running_stack
 
 _EXECUTED = ("MARKER_RECORDED", "ACTIVITY_TASK_SCHEDULED")
@@ -114,6 +124,41 @@ async def test_a_cancel_finds_out_what_a_lost_task_had_done(stack: Stack) -> Non
     assert view["status"] == "failed", "the other worker may have sent it"
     assert view["error"]["error_class"] == "ambiguous"
     assert await stack.accepted(biz_opaque_callback_data=message_id) == []
+
+
+async def test_a_cancel_of_what_a_lost_task_has_buried_is_no_cancel(stack: Stack) -> None:
+    at = datetime.now(UTC)
+    message = MessageInput(
+        message_id=new_message_id(),
+        tenant_id="default",
+        phone_number_id=await stack.register(),
+        recipient=fresh_recipient(),
+        message_type=MessageType.TEMPLATE,
+        content={"name": "pytake_saudacao", "language": "pt_BR"},
+        created_at=at,
+        expires_at=at + timedelta(hours=1),
+        messages_per_second=80,
+        send_timeout_seconds=3,
+        receipt_wait_seconds=2,
+        direct=True,
+    )
+    record = OutcomeRecord(
+        message=message, observation=Observation.DEAD, at=at, attempts=1, problem=EXPIRED
+    )
+    await stack.database.write(messages.record_outcome, record)
+    handle = await stack.client.start_workflow(
+        "MessageWorkflow",
+        message,
+        id=message.message_id,
+        task_queue=WORKFLOW_QUEUE,
+        start_signal="cancel",
+    )
+    with pytest.raises(WorkflowFailureError) as failed:
+        await handle.result()
+    assert "Expired" in str(failed.value.cause)
+    row = await stack.database.read(messages.get, message.message_id)
+    assert row is not None
+    assert (row.status, row.attempts, row.cancelled_at) == ("dead", 1, None)
 
 
 async def _begun_elsewhere(stack: Stack, *, cancel: bool = False) -> tuple[str, str]:
