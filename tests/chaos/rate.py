@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -19,7 +20,7 @@ from tests.chaos.run import RATE
 from tests.up import Up
 
 SECONDS = 20.0
-"""Of a run, from the first call on; the backlog lasts longer."""
+"""Of a run, from when the backlog is queued; it lasts longer."""
 
 
 @dataclass
@@ -30,12 +31,15 @@ class RateReport:
     """Unix times of what Meta accepted."""
     peak: int
     """Most calls that arrived in any second, whatever became of them."""
+    queued_at: float
+    """Unix time."""
     struck: list[str] = field(default_factory=list)
 
     @property
     def used(self) -> float:
         """The share of the rate."""
-        return bisect_right(self.arrivals, self.arrivals[0] + SECONDS) / (RATE * SECONDS)
+        before, until = (bisect_right(self.arrivals, self.queued_at + s) for s in (0, SECONDS))
+        return (until - before) / (RATE * SECONDS)
 
     def text(self) -> str:
         """For the terminal."""
@@ -153,7 +157,8 @@ async def run_rate(
                 running.add()
             await running.until(count)
             with busy(loops):
-                await site.queue(int(RATE * (SECONDS + 5)))
+                await site.queue(int(RATE * (SECONDS + 10)))
+                queued_at = time.time()
                 end = asyncio.get_running_loop().time() + SECONDS
                 struck = [f"{count} worker{'s' if count > 1 else ''}"]
                 while (now := asyncio.get_running_loop().time()) < end:
@@ -165,4 +170,4 @@ async def run_rate(
                 stats = (await site.sandbox.get("/sandbox/stats")).json()
         finally:
             running.end()
-    return RateReport(arrivals, max(stats["peak_per_second"].values()), struck)
+    return RateReport(arrivals, max(stats["peak_per_second"].values()), queued_at, struck)
