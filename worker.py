@@ -21,48 +21,51 @@ from temporalio.worker import (
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from activities.conversation_start import ConversationStarter
-from activities.converse import ConversationActivities, ReplyPolicy
-from activities.deliver_webhook import DeliveryPolicy, WebhookActivities
-from activities.ended_messages import EndedMessages
-from activities.log_context import LogContext
-from activities.number_control import NumberActivities, follow_number
-from activities.pruning import PruneActivities
-from activities.receipts import ReceiptActivities
-from activities.reconciling import ReconcileActivities
-from activities.record_outcome import RecordActivities
-from activities.schedules import ensure_schedules
-from activities.send_directly import DirectSendActivities
-from activities.send_message import SendActivities, SendPolicy
-from activities.snapshots import SnapshotActivities
-from activities.sweeping import sweeping
-from activities.unattended import Unattended
-from activities.webhook_dispatch import Dispatcher
-from activities.webhook_replay import ReplayActivities
-from activities.webhook_turns import activity_slots
-from pytake import event_loop, telemetry, temporal
-from pytake.data_dir import secure
-from pytake.domain.limits import send_window
-from pytake.domain.slots import SlotLimits
-from pytake.heartbeat import beating
-from pytake.logs import configure_logging
-from pytake.payload_codec import codec_of
+from activities.conversations import ConversationActivities, ReplyOptions
+from activities.insights import SnapshotActivities
+from activities.messages.direct import DirectSendActivities
+from activities.messages.receipts import ReceiptActivities
+from activities.messages.record import RecordActivities
+from activities.messages.send import SendActivities, SendOptions
+from activities.numbers import NumberActivities
+from activities.reconciliation import ReconcileActivities
+from activities.retention import PruneActivities
+from activities.webhooks.deliver import DeliveryOptions, WebhookActivities
+from activities.webhooks.replay import ReplayActivities
+from pytake.conversations.decide import options_of
+from pytake.conversations.start import ConversationStarter
+from pytake.database.engine import Database
+from pytake.database.vault import Vault, open_vault
+from pytake.numbers import store as numbers
+from pytake.numbers.follow import follow_number
+from pytake.process import event_loop, telemetry
+from pytake.process.data_dir import secure
+from pytake.process.heartbeat import beating
+from pytake.process.log_context import LogContext
+from pytake.process.logs import configure_logging
+from pytake.process.sweeping import sweeping
+from pytake.reconciliation.messages import EndedMessages
+from pytake.reconciliation.unattended import Unattended
 from pytake.settings import ConfigurationError, Settings, load_settings
-from pytake.storage import numbers
-from pytake.storage.conversations import policy_of
-from pytake.storage.deliveries import DisableRule
-from pytake.storage.engine import Database
-from pytake.storage.vault import Vault, open_vault
+from pytake.temporal import client as temporal
+from pytake.temporal import queues
+from pytake.temporal.codec import codec_of
+from pytake.webhooks.deliveries import DisableRule
+from pytake.webhooks.dispatch import Dispatcher
 from pytake.webhooks.guard import parse_networks
+from pytake.webhooks.slots import SlotLimits
 from pytake.webhooks.transport import GuardedClient
+from pytake.webhooks.turns import activity_slots
 from pytake.whatsapp.client import CloudApi
+from pytake.whatsapp.limits import send_window
 from workflows.conversation import ConversationWorkflow
+from workflows.insights import SnapshotWorkflow
 from workflows.message import MessageWorkflow
 from workflows.number import NumberWorkflow
-from workflows.prune import PruneWorkflow
-from workflows.reconcile import ReconcileWorkflow
+from workflows.reconciliation import ReconcileWorkflow
+from workflows.retention import PruneWorkflow
 from workflows.scheduled_message import ScheduledMessageWorkflow
-from workflows.snapshot import SnapshotWorkflow
+from workflows.schedules import ensure_schedules
 from workflows.webhook_delivery import WebhookDeliveryWorkflow, WebhookReplayWorkflow
 
 _log = structlog.get_logger()
@@ -119,7 +122,7 @@ def build_workers(
         api,
         database,
         client,
-        SendPolicy(
+        SendOptions(
             portfolio_id=settings.business_account_id,
             call_timeout=settings.whatsapp_timeout_seconds,
             receipt_wait=settings.receipt_wait_seconds,
@@ -131,7 +134,7 @@ def build_workers(
     replays = ReplayActivities(database, dispatcher)
     steer = NumberActivities(database, client)
     snapshots = SnapshotActivities(api, database, dispatcher)
-    converse = ConversationActivities(api, database, client, dispatcher, reply_policy(settings))
+    converse = ConversationActivities(api, database, client, dispatcher, reply_options(settings))
     receipts = ReceiptActivities(database, settings.receipt_wait_seconds)
     ended = EndedMessages(
         client,
@@ -154,7 +157,7 @@ def build_workers(
     workers = [
         Worker(
             client,
-            task_queue=temporal.WORKFLOW_QUEUE,
+            task_queue=queues.WORKFLOW_QUEUE,
             workflows=WORKFLOWS,
             activities=[
                 directly.send_directly,
@@ -187,7 +190,7 @@ def build_workers(
         ),
         Worker(
             client,
-            task_queue=temporal.SEND_QUEUE,
+            task_queue=queues.SEND_QUEUE,
             activities=[send.send_message],
             max_concurrent_activities=settings.max_concurrent_sends,
             interceptors=context,
@@ -196,7 +199,7 @@ def build_workers(
         ),
         Worker(
             client,
-            task_queue=temporal.DELIVERY_QUEUE,
+            task_queue=queues.DELIVERY_QUEUE,
             activities=[webhooks.deliver_webhook],
             max_concurrent_activities=activity_slots(_delivery_slots(settings)),
             interceptors=context,
@@ -216,7 +219,7 @@ def deployment_of(settings: Settings) -> WorkerDeploymentConfig | None:
     if not settings.build_id:
         return None
     return WorkerDeploymentConfig(
-        version=WorkerDeploymentVersion(temporal.DEPLOYMENT, settings.build_id),
+        version=WorkerDeploymentVersion(queues.DEPLOYMENT, settings.build_id),
         use_worker_versioning=True,
         default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
     )
@@ -265,7 +268,7 @@ async def serving(settings: Settings, client: Client, database: Database) -> Asy
         )
         stack.push_async_callback(guarded.aclose)
         webhooks = WebhookActivities(
-            guarded, database, client, _vault(settings), dispatcher, _delivery_policy(settings)
+            guarded, database, client, _vault(settings), dispatcher, _delivery_options(settings)
         )
         workers, send = build_workers(client, settings, database, api, dispatcher, webhooks)
         process_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
@@ -285,10 +288,10 @@ async def serving(settings: Settings, client: Client, database: Database) -> Asy
         yield
 
 
-def reply_policy(settings: Settings) -> ReplyPolicy:
+def reply_options(settings: Settings) -> ReplyOptions:
     """How contacts are answered."""
-    return ReplyPolicy(
-        deciding=policy_of(settings),
+    return ReplyOptions(
+        deciding=options_of(settings),
         messages_per_second=settings.whatsapp_messages_per_second,
         call_timeout=settings.whatsapp_timeout_seconds,
         receipt_wait=settings.receipt_wait_seconds,
@@ -296,11 +299,11 @@ def reply_policy(settings: Settings) -> ReplyPolicy:
     )
 
 
-def _delivery_policy(settings: Settings) -> DeliveryPolicy:
+def _delivery_options(settings: Settings) -> DeliveryOptions:
     after = timedelta(hours=settings.webhook_disable_hours)
     rule = DisableRule(after, settings.webhook_disable_failures)
     shortest = timedelta(seconds=settings.webhook_min_backoff_seconds)
-    return DeliveryPolicy(_delivery_slots(settings), rule, shortest)
+    return DeliveryOptions(_delivery_slots(settings), rule, shortest)
 
 
 def _delivery_slots(settings: Settings) -> SlotLimits:
@@ -336,7 +339,7 @@ async def run(settings: Settings) -> None:
         )
     )
     async with running(settings, client, database):
-        _log.info("worker ready", queue=temporal.WORKFLOW_QUEUE, send_queue=temporal.SEND_QUEUE)
+        _log.info("worker ready", queue=queues.WORKFLOW_QUEUE, send_queue=queues.SEND_QUEUE)
         await stop.wait()
         _log.info("worker stopping: running calls finish first")
     measured.close()

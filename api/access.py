@@ -12,13 +12,12 @@ from typing import Final
 
 import structlog
 
-from api.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
-from pytake import keyless
-from pytake.local_requests import foreign
+from pytake.access import keyless, keys
+from pytake.access.token_buckets import TokenBuckets
+from pytake.database.engine import Database
+from pytake.problems import ForbiddenError, TooManyRequestsError, UnauthorizedError
+from pytake.process.local_requests import foreign
 from pytake.settings import Settings
-from pytake.storage import keys
-from pytake.storage.engine import Database
-from pytake.token_buckets import TokenBuckets
 
 _log = structlog.get_logger()
 

@@ -13,43 +13,42 @@ from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
-from activities.conversation_start import ConversationStarter
-from activities.webhook_dispatch import Dispatcher
 from api.access import Authenticator
-from api.body_limit import BodyLimit
-from api.codec_cors import CodecCors
+from api.callback import routes as whatsapp_webhook
+from api.callback import set_aside
+from api.conversations import contacts as responder_contacts
+from api.conversations import rules as auto_responder
 from api.dependencies import Services
 from api.errors import install_error_handlers
-from api.gate import Gate
+from api.insights import dashboard, stats
+from api.insights import routes as metrics
+from api.messages import queue
+from api.messages import routes as messages
+from api.middleware.body_limit import BodyLimit
+from api.middleware.codec_cors import CodecCors
+from api.middleware.gate import Gate
+from api.numbers import routes as numbers
+from api.numbers import updates
+from api.ops import codec
+from api.ops import live as health
+from api.ops import telemetry as prometheus
 from api.protocol import BoundedProtocol
-from api.routes import (
-    auto_responder,
-    codec,
-    dashboard,
-    health,
-    messages,
-    metrics,
-    numbers,
-    prometheus,
-    queue,
-    responder_contacts,
-    set_aside,
-    stats,
-    updates,
-    webhook_deliveries,
-    webhook_endpoints,
-    whatsapp_webhook,
-)
-from api.scheduled_quota import ScheduledQuota
-from api.tiers import Waker
-from pytake import __version__, event_loop, telemetry, temporal
-from pytake.data_dir import secure
-from pytake.heartbeat import beating
-from pytake.keyless import check_keys
-from pytake.logs import configure_logging
-from pytake.payload_codec import codec_of
+from api.webhooks import deliveries as webhook_deliveries
+from api.webhooks import endpoints as webhook_endpoints
+from pytake import __version__
+from pytake.access.keyless import check_keys
+from pytake.conversations.start import ConversationStarter
+from pytake.database.engine import Database
+from pytake.messages.quota import ScheduledQuota
+from pytake.messages.wake import Waker
+from pytake.process import event_loop, telemetry
+from pytake.process.data_dir import secure
+from pytake.process.heartbeat import beating
+from pytake.process.logs import configure_logging
 from pytake.settings import ConfigurationError, Settings, load_settings
-from pytake.storage.engine import Database
+from pytake.temporal import client as temporal
+from pytake.temporal.codec import codec_of
+from pytake.webhooks.dispatch import Dispatcher
 
 _log = structlog.get_logger()
 

@@ -8,22 +8,23 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from temporalio.client import Client
 
-from activities.conversation_start import ConversationStarter
-from activities.webhook_dispatch import Dispatcher
 from api.access import DEFAULT_TENANT as DEFAULT_TENANT
 from api.access import Authenticator
 from api.access import Principal as Principal
-from api.errors import NotFoundError, UnauthorizedError
-from api.number_choice import NumberChoice
-from api.scheduled_quota import ScheduledQuota
-from api.tiers import Waker
-from pytake.first_tasks import FirstTasks
+from pytake.access import keys
+from pytake.access.token_buckets import TokenBuckets
+from pytake.contacts import opt_outs
+from pytake.conversations.rule_store import Books
+from pytake.conversations.start import ConversationStarter
+from pytake.database.engine import Database
+from pytake.messages.events import anyone_listens
+from pytake.messages.first_tasks import FirstTasks
+from pytake.messages.quota import ScheduledQuota
+from pytake.messages.wake import Waker
+from pytake.numbers.choice import NumberChoice
+from pytake.problems import NotFoundError, UnauthorizedError
 from pytake.settings import Settings
-from pytake.storage import keys, opt_outs
-from pytake.storage.engine import Database
-from pytake.storage.message_events import anyone_listens
-from pytake.storage.rules import Books
-from pytake.token_buckets import TokenBuckets
+from pytake.webhooks.dispatch import Dispatcher
 
 _KNOWN_SECONDS: Final = 3.0
 _BEARER: Final = HTTPBearer(

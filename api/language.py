@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Response
 
-from pytake.domain.texts import Language
+from pytake.texts import Language
 
 
 def preferred(header: str | None) -> Language:

@@ -17,9 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from pytake.domain.content import MessageType
-from pytake.domain.priority import Priority
-from pytake.domain.status import Status
+from pytake.messages.content import MessageType
+from pytake.messages.status import Status
+from pytake.temporal.priority import Priority
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.\-]{1,64}$")]
 

@@ -43,7 +43,7 @@ def up(
     ] = False,
 ) -> None:
     """Start everything on this machine: Temporal, worker, API and (without a token) the sandbox."""
-    from pytake.supervisor import Supervisor, UpError, UpOptions
+    from pytake.process.supervisor import Supervisor, UpError, UpOptions
 
     given = {
         "PYTAKE_DATA_DIR": data_dir,
@@ -93,7 +93,7 @@ def worker() -> None:
 @app.command()
 def sandbox() -> None:
     """Serve a stand-in for the Cloud API, with its controls under /sandbox/docs."""
-    from pytake.logs import configure_logging
+    from pytake.process.logs import configure_logging
     from pytake.sandbox.server import build_server
 
     settings = _settings()
@@ -104,7 +104,7 @@ def sandbox() -> None:
 @app.command()
 def migrate() -> None:
     """Bring the database and Temporal's search attributes up to date."""
-    from pytake.storage.engine import UNAVAILABLE, Database
+    from pytake.database.engine import UNAVAILABLE, Database
 
     settings = _settings()
     try:
@@ -126,7 +126,7 @@ def make_backup(
     """Copy all state of `pytake up` while it runs. To restore: stop it, put the files back, start it."""
     import sqlite3
 
-    from pytake.backup import BackupError, backup
+    from pytake.commands.backup import BackupError, backup
 
     try:
         copies = backup(data_dir or _settings().data_dir, target)
@@ -145,8 +145,8 @@ def prune(
 ) -> None:
     """Delete finished messages, events and the like that are older than the retention."""
     from pytake.clock import now
-    from pytake.storage import prune as storage
-    from pytake.storage.engine import UNAVAILABLE, Database
+    from pytake.database.engine import UNAVAILABLE, Database
+    from pytake.retention import store as storage
 
     settings = _settings()
     days = settings.retention_days if older_than_days is None else older_than_days
@@ -169,7 +169,7 @@ def prune(
 async def _migrate_temporal() -> int:
     from temporalio.service import RPCError
 
-    from pytake import temporal
+    from pytake.temporal import client as temporal
 
     try:
         client = await temporal.connect()
@@ -185,7 +185,7 @@ async def _migrate_temporal() -> int:
 @app.command()
 def doctor() -> None:
     """Check the set-up: Temporal, database, token, callback secret."""
-    from pytake.doctor import examine
+    from pytake.commands.doctor import examine
 
     findings = asyncio.run(examine(_settings()))
     for finding in findings:
@@ -206,8 +206,8 @@ def encryption_key() -> None:
 @app.command("rotate-encryption")
 def rotate_encryption() -> None:
     """Encrypt what is stored with the first key of PYTAKE_ENCRYPTION_KEYS."""
-    from pytake.storage import endpoints
-    from pytake.storage.vault import open_vault
+    from pytake.database.vault import open_vault
+    from pytake.webhooks import endpoints
 
     try:
         count = _database().write_now(endpoints.reseal, open_vault(_settings()))
@@ -223,9 +223,8 @@ def key_create(
     name: Annotated[str, typer.Option(help="A note for yourself")] = "",
 ) -> None:
     """Create an API key. It is shown once; only a hash is kept."""
-    from pytake import keyless
+    from pytake.access import keyless, keys
     from pytake.clock import now
-    from pytake.storage import keys
 
     _tenant_name(tenant)
     keyless.remember(_settings().data_dir)
@@ -238,7 +237,7 @@ def key_create(
 @key_app.command("list")
 def key_list() -> None:
     """List the keys, without their secrets."""
-    from pytake.storage import keys
+    from pytake.access import keys
 
     table = Table("id", "tenant", "admin", "name", "created", "revoked")
     for key in _database().read_now(keys.list_all):
@@ -251,8 +250,8 @@ def key_list() -> None:
 @key_app.command("revoke")
 def key_revoke(key_id: Annotated[str, typer.Argument(help="The id that `key list` shows")]) -> None:
     """Revoke a key; it stops working within seconds."""
+    from pytake.access import keys
     from pytake.clock import now
-    from pytake.storage import keys
 
     if not _database().write_now(keys.revoke, key_id, now()):
         _fail(f"no active key {key_id!r}")

@@ -1,7 +1,7 @@
 """The only reader of the environment and of ``.env``.
 
 Temporal's own variables (``TEMPORAL_ADDRESS``, ``TEMPORAL_NAMESPACE``, ``TEMPORAL_API_KEY``...) are
-read by ``temporalio.envconfig`` in ``pytake.temporal``, from the environment this module hands it.
+read by ``temporalio.envconfig`` in ``pytake.temporal.client``, from the environment this module hands it.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pytake.domain.limits import Tier, parse_tier
+from pytake.whatsapp.limits import Tier, parse_tier
 
 SANDBOX_TOKEN = "sandbox-token"  # noqa: S105 - no secret: the sandbox accepts any token
 SANDBOX_PHONE_NUMBER_ID = "106540352242922"

@@ -38,10 +38,12 @@ def main() -> int:
     parts = {
         name: subprocess.Popen(
             [sys.executable, "-m", "tests", *arguments, "-p", "no:cacheprovider"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         for name, arguments in BESIDE.items()
-    }  # fmt: skip
+    }
     code = int(pytest.main(HERE))
     for name, part in parts.items():
         output, _ = part.communicate()

@@ -7,15 +7,20 @@ from typing import Any
 from sqlalchemy import select
 from sqlmodel import Session, col
 
-from pytake.storage.vault import open_vault
-from pytake.storage.webhook_tables import WebhookEndpoint
+from pytake.database.vault import open_vault
+from pytake.webhooks.tables import WebhookEndpoint
 from tests.stack import Stack, eventually
 
 CONFIGURE = {
-    "tenant_id": "tenant1", "url": "https://seu-sistema.com/webhook", "secret": "seu-secret-seguro",
-    "events": ["message.received", "message.sent"], "auth_type": "BearerToken", "auth_value": "seu-token",
-    "max_retries": 5, "timeout_seconds": 30,
-}  # fmt: skip
+    "tenant_id": "tenant1",
+    "url": "https://seu-sistema.com/webhook",
+    "secret": "seu-secret-seguro",
+    "events": ["message.received", "message.sent"],
+    "auth_type": "BearerToken",
+    "auth_value": "seu-token",
+    "max_retries": 5,
+    "timeout_seconds": 30,
+}
 _names = itertools.count()
 
 

@@ -20,14 +20,17 @@ from temporalio.converter import PayloadCodec
 
 import worker
 from api.app import build_server as build_api
-from pytake import embedded_temporal, temporal
+from pytake.access import keys
 from pytake.clock import now
-from pytake.domain.senders import INSTALLATION
-from pytake.payload_codec import codec_of
+from pytake.database.engine import Database
+from pytake.numbers import owners as number_owners
+from pytake.numbers import store as numbers
+from pytake.numbers.senders import INSTALLATION
 from pytake.sandbox.server import build_server
 from pytake.settings import Settings
-from pytake.storage import keys, number_owners, numbers
-from pytake.storage.engine import Database
+from pytake.temporal import client as temporal
+from pytake.temporal import embedded as embedded_temporal
+from pytake.temporal.codec import codec_of
 
 EXAMPLE = {
     "to": "5561994013828",

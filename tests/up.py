@@ -22,14 +22,27 @@ class Up:
         self.port, self.sandbox_port = free_port(), free_port()
         self.temporal_port = free_port()
         self.arguments = [
-            "--data-dir", str(directory / "data"), "--port", str(self.port), "--sandbox-port", str(self.sandbox_port),
-            "--temporal-port", str(self.temporal_port), "--temporal-ui-port", str(free_port()),
-        ]  # fmt: skip
+            "--data-dir",
+            str(directory / "data"),
+            "--port",
+            str(self.port),
+            "--sandbox-port",
+            str(self.sandbox_port),
+            "--temporal-port",
+            str(self.temporal_port),
+            "--temporal-ui-port",
+            str(free_port()),
+        ]
         self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("WHATSAPP_", "PYTAKE_", "TEMPORAL_"))},
-            "WHATSAPP_TIMEOUT_SECONDS": "3", "PYTAKE_RECEIPT_WAIT_SECONDS": "3",
+            **{
+                k: v
+                for k, v in os.environ.items()
+                if not k.startswith(("WHATSAPP_", "PYTAKE_", "TEMPORAL_"))
+            },
+            "WHATSAPP_TIMEOUT_SECONDS": "3",
+            "PYTAKE_RECEIPT_WAIT_SECONDS": "3",
             "PYTAKE_METRICS_PORT": str(free_port()),
-        }  # fmt: skip
+        }
         self.process: subprocess.Popen[bytes] | None = None
         self.log = directory / "up.log"
 
@@ -47,9 +60,12 @@ class Up:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "pytake.cli", "up", *self.arguments], cwd=self.directory,
-                env=self.environment, stdout=log, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+                [sys.executable, "-m", "pytake.cli", "up", *self.arguments],
+                cwd=self.directory,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
 
     def children(self) -> dict[str, int]:
         """Part -> pid."""

@@ -7,15 +7,15 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.conversation_start import INBOUND_SIGNAL
-    from activities.converse import ConversationActivities
-    from pytake.contracts import (
+    from activities.conversations import ConversationActivities
+    from pytake.conversations.contracts import (
         ConversationInput,
         DecideRequest,
         Decision,
         InboundSignal,
         ReplyRequest,
     )
+    from pytake.conversations.start import INBOUND_SIGNAL
     from workflows.policies import (
         DECIDE_RETRY,
         DECIDE_TIMEOUT,

@@ -16,11 +16,11 @@ from temporalio.exceptions import (
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
-    from activities.receipts import ReceiptActivities
-    from activities.record_outcome import RecordActivities
-    from activities.send_directly import DirectSendActivities
-    from activities.send_message import SendActivities
-    from pytake.contracts import (
+    from activities.messages.direct import DirectSendActivities
+    from activities.messages.receipts import ReceiptActivities
+    from activities.messages.record import RecordActivities
+    from activities.messages.send import SendActivities
+    from pytake.messages.contracts import (
         EXPIRED,
         OUTCOME_UNKNOWN,
         MessageInput,
@@ -31,11 +31,12 @@ with workflow.unsafe.imports_passed_through():
         SendResult,
         Wait,
     )
-    from pytake.domain.errors import ErrorClass
-    from pytake.domain.limits import dispatch_rate
-    from pytake.domain.priority import PRIORITY_KEY
-    from pytake.domain.status import Observation, accepted_as
-    from pytake.temporal import ATTEMPTS, HOLD, HOLD_UNTIL, SEND_QUEUE
+    from pytake.messages.status import Observation, accepted_as
+    from pytake.temporal.attributes import ATTEMPTS, HOLD, HOLD_UNTIL
+    from pytake.temporal.priority import PRIORITY_KEY
+    from pytake.temporal.queues import SEND_QUEUE
+    from pytake.whatsapp.errors import ErrorClass
+    from pytake.whatsapp.limits import dispatch_rate
     from workflows.policies import (
         FIND_RECEIPT_RETRY,
         FIND_RECEIPT_TIMEOUT,

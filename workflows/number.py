@@ -3,8 +3,9 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.number_control import CHANGED_SIGNAL, NumberActivities
-    from pytake.contracts import NumberInput
+    from activities.numbers import NumberActivities
+    from pytake.numbers.contracts import NumberInput
+    from pytake.numbers.follow import CHANGED_SIGNAL
     from workflows.policies import STEER_RETRY, STEER_TIMEOUT
 
 

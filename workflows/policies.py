@@ -5,8 +5,9 @@ from typing import Final
 
 from temporalio.common import RetryPolicy
 
-from pytake.contracts import DeliveryInput, MessageInput
-from pytake.domain.limits import send_window
+from pytake.messages.contracts import MessageInput
+from pytake.webhooks.contracts import DeliveryInput
+from pytake.whatsapp.limits import send_window
 
 
 def send_timeout(message: MessageInput) -> timedelta:

@@ -6,14 +6,14 @@ from datetime import timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from pytake.contracts import (
+    from pytake.messages.contracts import (
         MessageInput,
         MessageResult,
         OutcomeRecord,
         RescheduleRequest,
     )
-    from pytake.domain.status import Observation
-    from pytake.temporal import EXPIRES_AT, SCHEDULED_FOR
+    from pytake.messages.status import Observation
+    from pytake.temporal.attributes import EXPIRES_AT, SCHEDULED_FOR
     from workflows.message import MessageWorkflow, begin_redrive, write_outcome
 
 

@@ -10,15 +10,15 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
-    from activities.deliver_webhook import WebhookActivities
-    from activities.webhook_replay import ReplayActivities
-    from pytake.contracts import (
+    from activities.webhooks.deliver import WebhookActivities
+    from activities.webhooks.replay import ReplayActivities
+    from pytake.temporal.queues import DELIVERY_QUEUE
+    from pytake.webhooks.contracts import (
         DeliveryInput,
         DeliveryOutcome,
         DeliveryResult,
         ReplayInput,
     )
-    from pytake.temporal import DELIVERY_QUEUE
     from workflows.policies import (
         DELIVERY_HEARTBEAT,
         DELIVERY_RETRY,

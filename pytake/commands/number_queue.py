@@ -11,7 +11,7 @@ from pytake.commands.terminal import leave
 if TYPE_CHECKING:
     from temporalio.client import Client
 
-    from pytake.storage.tables import PhoneNumber
+    from pytake.numbers.tables import PhoneNumber
 
 _WAITING: Final = {
     "MessageWorkflow": "messages in flight",
@@ -26,7 +26,7 @@ def ask(call: Callable[..., Any], *args: Any) -> tuple[Any, bool]:
     """
     from temporalio.service import RPCError
 
-    from pytake import temporal
+    from pytake.temporal import client as temporal
 
     async def asked() -> Any:
         return await call(await temporal.connect(), *args)
@@ -41,7 +41,7 @@ def ask(call: Callable[..., Any], *args: Any) -> tuple[Any, bool]:
 
 async def count(client: "Client", phone_number_id: str) -> dict[str, int]:
     """What waits for a number, as Temporal's visibility has it."""
-    from pytake.temporal import NUMBER
+    from pytake.temporal.attributes import NUMBER
 
     counts = {}
     for workflow, name in _WAITING.items():
@@ -55,7 +55,7 @@ async def count(client: "Client", phone_number_id: str) -> dict[str, int]:
 
 async def steer(client: "Client", row: "PhoneNumber") -> bool:
     """Have the number's queue follow its rate."""
-    from activities.number_control import follow_number
+    from pytake.numbers.follow import follow_number
 
     await follow_number(client, row)
     return True
@@ -63,7 +63,8 @@ async def steer(client: "Client", row: "PhoneNumber") -> bool:
 
 async def lift(client: "Client", phone_number_id: str) -> bool:
     """Forget the rate of a number's queue."""
-    from pytake.temporal import SEND_QUEUE, override_weights
+    from pytake.temporal.client import override_weights
+    from pytake.temporal.queues import SEND_QUEUE
 
     await override_weights(client, SEND_QUEUE, {phone_number_id: None})
     return True

@@ -15,8 +15,8 @@ from pytake.commands import number_queue
 from pytake.commands.terminal import console, fail, in_database, read_settings, tenant_name
 
 if TYPE_CHECKING:
-    from pytake.storage.number_owners import Options
-    from pytake.storage.tables import PhoneNumber
+    from pytake.numbers.owners import Options
+    from pytake.numbers.tables import PhoneNumber
 
 T = TypeVar("T")
 
@@ -43,8 +43,8 @@ def add(
     tier: Tier = None,
 ) -> None:
     """Register a number for a tenant; of one that it has already, change what is given."""
-    from pytake.storage import number_owners
-    from pytake.storage.number_owners import Options
+    from pytake.numbers import owners as number_owners
+    from pytake.numbers.owners import Options
 
     given = _options(phone_number_id, messages_per_second, portfolio, tier)
     known = read_settings()
@@ -65,8 +65,8 @@ def set_options(
     tier: Tier = None,
 ) -> None:
     """Change what is given of a number; the rest stays as it is."""
-    from pytake.storage import number_owners
-    from pytake.storage.number_owners import Options
+    from pytake.numbers import owners as number_owners
+    from pytake.numbers.owners import Options
 
     given = _options(phone_number_id, messages_per_second, portfolio, tier)
     if given == Options():
@@ -81,7 +81,7 @@ def list_numbers(
     tenant: Annotated[str | None, typer.Option(help="Only those that it may send from")] = None,
 ) -> None:
     """List the numbers."""
-    from pytake.storage import numbers
+    from pytake.numbers import store as numbers
 
     rows: list[PhoneNumber] = in_database(
         lambda database: database.read_now(numbers.visible, tenant)
@@ -97,7 +97,7 @@ def list_numbers(
 @app.command("show")
 def show(phone_number_id: Number) -> None:
     """Show a number, who may send from it, and what waits for it."""
-    from pytake.storage import number_owners
+    from pytake.numbers import owners as number_owners
 
     row = _known(phone_number_id)
     tenants: list[str] = in_database(
@@ -127,11 +127,11 @@ def move(
     force: Force = False,
 ) -> None:
     """Give a number to another tenant, once nothing waits for it."""
-    from pytake.storage import number_owners
+    from pytake import number_transfer
 
     tenant_name(tenant)
     connected = _refuse_waiting(phone_number_id, force=force)
-    row = _write(number_owners.move, phone_number_id, tenant, now())
+    row = _write(number_transfer.move, phone_number_id, tenant, now())
     typer.echo(f"{row.id}: tenant {row.tenant_id}. {_SOON}")
     typer.echo(
         "Messages accepted before still go out from it. Messages, contacts, conversations, opt-outs, rules "
@@ -144,7 +144,7 @@ def move(
 @app.command("remove")
 def remove(phone_number_id: Number, force: Force = False) -> None:
     """Forget a number, once nothing waits for it."""
-    from pytake.storage import number_owners
+    from pytake import number_transfer
 
     if phone_number_id == read_settings().phone_number_id:
         fail(
@@ -152,7 +152,7 @@ def remove(phone_number_id: Number, force: Force = False) -> None:
             "restart the workers"
         )
     connected = _refuse_waiting(phone_number_id, force=force)
-    row = _write(number_owners.remove, phone_number_id, now())
+    row = _write(number_transfer.remove, phone_number_id, now())
     lifted, reached = number_queue.ask(number_queue.lift, phone_number_id)
     typer.echo(f"{row.id}: removed. {_SOON}")
     typer.echo(
@@ -167,8 +167,8 @@ def remove(phone_number_id: Number, force: Force = False) -> None:
 @app.command("share")
 def share(phone_number_id: Number, tenant: Tenant) -> None:
     """Let another tenant send from a number; what contacts write goes to the owner all the same."""
-    from pytake.domain.senders import INSTALLATION
-    from pytake.storage import number_owners
+    from pytake.numbers import owners as number_owners
+    from pytake.numbers.senders import INSTALLATION
 
     _check_id(phone_number_id)
     configured = phone_number_id == read_settings().phone_number_id
@@ -183,7 +183,7 @@ def share(phone_number_id: Number, tenant: Tenant) -> None:
 @app.command("unshare")
 def unshare(phone_number_id: Number, tenant: Tenant) -> None:
     """Let a tenant no longer send from a number; messages that were accepted still go out."""
-    from pytake.storage import number_owners
+    from pytake.numbers import owners as number_owners
 
     _check_id(phone_number_id)
     if not _write(number_owners.unshare, _shares_of(phone_number_id), tenant_name(tenant)):
@@ -194,8 +194,8 @@ def unshare(phone_number_id: Number, tenant: Tenant) -> None:
 def _options(
     phone_number_id: str, rate: float | None, portfolio: str | None, tier: str | None
 ) -> "Options":
-    from pytake.domain.limits import parse_tier
-    from pytake.storage.number_owners import Options
+    from pytake.numbers.owners import Options
+    from pytake.whatsapp.limits import parse_tier
 
     _check_id(phone_number_id)
     if rate is not None and not 0 < rate <= 1000:
@@ -221,7 +221,7 @@ def _check_id(phone_number_id: str) -> None:
 
 
 def _known(phone_number_id: str) -> "PhoneNumber":
-    from pytake.storage import numbers
+    from pytake.numbers import store as numbers
 
     _check_id(phone_number_id)
     rows: list[PhoneNumber] = in_database(lambda database: database.read_now(numbers.visible, None))
@@ -233,14 +233,14 @@ def _known(phone_number_id: str) -> "PhoneNumber":
 
 def _shares_of(phone_number_id: str) -> list[str]:
     """Under which ids a number may be shared."""
-    from pytake.domain.senders import INSTALLATION
+    from pytake.numbers.senders import INSTALLATION
 
     configured = phone_number_id == read_settings().phone_number_id
     return [phone_number_id, INSTALLATION] if configured else [phone_number_id]
 
 
 def _write(function: Callable[..., T], *args: Any) -> T:
-    from pytake.storage.number_owners import NumberError
+    from pytake.numbers.owners import NumberError
 
     try:
         return in_database(lambda database: database.write_now(function, *args))
@@ -269,7 +269,7 @@ def _changed(row: "PhoneNumber", *, steer: bool) -> None:
 
 def _refuse_waiting(phone_number_id: str, *, force: bool) -> bool:
     """Refuse, with counts, while something waits for the number; whether Temporal was asked."""
-    from pytake.storage import number_owners
+    from pytake import number_transfer
 
     _known(phone_number_id)
     if force:
@@ -278,7 +278,7 @@ def _refuse_waiting(phone_number_id: str, *, force: bool) -> bool:
     if waiting is None:
         fail("Temporal cannot be reached to see what waits for the number: start it, or --force")
     untold: int = in_database(
-        lambda database: database.read_now(number_owners.unsignalled, phone_number_id)
+        lambda database: database.read_now(number_transfer.unsignalled, phone_number_id)
     )
     waiting["messages of contacts not handled yet"] = untold
     if any(waiting.values()):

@@ -12,7 +12,7 @@ from rich.console import Console
 from pytake.settings import ConfigurationError, Settings, load_settings
 
 if TYPE_CHECKING:
-    from pytake.storage.engine import Database
+    from pytake.database.engine import Database
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ def read_settings() -> Settings:
 
     From here on the process writes for its own user only, and state that is looser is tightened.
     """
-    from pytake.data_dir import secure
+    from pytake.process.data_dir import secure
 
     try:
         settings = load_settings()
@@ -50,7 +50,7 @@ def fail(message: str) -> NoReturn:
 
 def open_database() -> "Database":
     """The database, brought to the newest schema."""
-    from pytake.storage.engine import Database
+    from pytake.database.engine import Database
 
     database = Database(read_settings().sqlalchemy_url, threads=1)
     database.migrate()
@@ -59,7 +59,7 @@ def open_database() -> "Database":
 
 def in_database(call: "Callable[[Database], T]") -> T:
     """The result of a call with the database; the command fails, in one line, if that is away."""
-    from pytake.storage.engine import UNAVAILABLE
+    from pytake.database.engine import UNAVAILABLE
 
     try:
         return call(open_database())

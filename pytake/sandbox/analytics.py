@@ -86,11 +86,15 @@ def template_points(
     for (identity, day), messages in sorted(by_template.items()):
         points.append(
             {
-                "template_id": identity, "start": day, "end": day + 86400, "sent": _reached(state, messages, "sent"),
-                "delivered": _reached(state, messages, "delivered"), "read": _reached(state, messages, "read"),
+                "template_id": identity,
+                "start": day,
+                "end": day + 86400,
+                "sent": _reached(state, messages, "sent"),
+                "delivered": _reached(state, messages, "delivered"),
+                "read": _reached(state, messages, "read"),
                 "clicked": [],
             }
-        )  # fmt: skip
+        )
     return {"data": [{"granularity": "DAILY", "data_points": points}]}
 
 
@@ -129,11 +133,13 @@ def _analytics(
 ) -> dict[str, Any]:
     points = [
         {
-            "start": start, "end": end, "sent": _reached(state, inside, "sent"),
+            "start": start,
+            "end": end,
+            "sent": _reached(state, inside, "sent"),
             "delivered": _reached(state, inside, "delivered"),
         }
         for start, end, inside in _buckets(messages, given)
-    ]  # fmt: skip
+    ]
     return {"granularity": given.get("granularity", "DAY"), "data_points": points}
 
 
@@ -150,10 +156,13 @@ def _by_category(
         for category, count in sorted(Counter(state.category(m) for m in delivered).items()):
             points.append(
                 {
-                    "start": start, "end": end, category_name: category.upper(), volume_name: count,
+                    "start": start,
+                    "end": end,
+                    category_name: category.upper(),
+                    volume_name: count,
                     cost_name: round(count * PRICES[category], 4),
                 }
-            )  # fmt: skip
+            )
     return {"data": [{"data_points": points}]}
 
 

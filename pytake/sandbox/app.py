@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 from fastapi_swagger import patch_fastapi
 from pydantic import BaseModel, ConfigDict, Field
 
-from pytake.domain.recipients import contact_key
+from pytake.contacts.identities import contact_key
 from pytake.sandbox.analytics import account_node, node_id, number_node, template_points
 from pytake.sandbox.callbacks import CallbackSender
 from pytake.sandbox.faults import Fault, FaultKind, Faults

@@ -15,9 +15,9 @@ import httpx
 import structlog
 
 from pytake.cookies import NoCookies
-from pytake.domain.errors import rule_for
 from pytake.sandbox.faults import Fault, FaultKind
 from pytake.sandbox.state import AcceptedMessage, SandboxState
+from pytake.whatsapp.errors import rule_for
 
 _log = structlog.get_logger()
 

@@ -11,12 +11,12 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from pytake.domain.limits import meta_name
-from pytake.local_requests import LocalOnly
+from pytake.process.local_requests import LocalOnly
 from pytake.sandbox.app import ARRIVED, TRANSPORT, create_sandbox
 from pytake.sandbox.callbacks import CallbackSender
 from pytake.sandbox.state import Limits, SandboxState
 from pytake.settings import Settings
+from pytake.whatsapp.limits import meta_name
 
 _HOST: Final = "127.0.0.1"
 

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from pytake.domain.limits import PAIR_BURST, PAIR_INTERVAL
-from pytake.domain.recipients import contact_key
+from pytake.contacts.identities import contact_key
 from pytake.sandbox.validation import GraphError
+from pytake.whatsapp.limits import PAIR_BURST, PAIR_INTERVAL
 
 STATUSES: Final = ("sent", "delivered", "read")
 _KEPT_SECONDS: Final = 10.0

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 import httpx
 
 from pytake.cookies import NoCookies
-from pytake.domain.errors import ErrorRule, rule_for
+from pytake.whatsapp.errors import ErrorRule, rule_for
 
 _NO_CODE = -1
 _WRITING: Final = ("http11.send_request_headers.started", "http2.send_request_headers.started")

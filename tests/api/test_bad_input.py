@@ -40,9 +40,15 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"content": {"name": "Não Pode", "language": "pt_BR"}}, "content.name"),
     ({"content": {"name": "ok", "language": "português"}}, "content.language"),
     ({"content": {"name": "ok", "language": "pt_BR", "parameters": [1]}}, "content.parameters[0]"),
-    ({"content": {"name": "ok", "language": "pt_BR", "parameters": [], "components": []}}, "content"),
+    (
+        {"content": {"name": "ok", "language": "pt_BR", "parameters": [], "components": []}},
+        "content",
+    ),
     ({"content": {"name": "ok", "language": "pt_BR", "surprise": 1}}, "content.surprise"),
-    ({"content": {"name": "ok", "language": "pt_BR", "components": [{"type": "button"}]}}, "content.components[0]"),
+    (
+        {"content": {"name": "ok", "language": "pt_BR", "components": [{"type": "button"}]}},
+        "content.components[0]",
+    ),
     (content("text", {"body": ""}), "content.body"),
     (content("text", {"body": "   "}), "content.body"),
     (content("text", {"body": "x" * 4097}), "content.body"),
@@ -51,20 +57,81 @@ CASES: list[tuple[dict[str, Any], str]] = [
     (content("media", {"media_type": "image", "url": "https://x.y/z", "id": "1"}), "content"),
     (content("media", {"media_type": "gif", "url": "https://x.y/z"}), "content.media_type"),
     (content("media", {"media_type": "image", "url": "ftp://x.y/z"}), "content.url"),
-    (content("media", {"media_type": "image", "url": "https://x.y/z", "caption": "x" * 1025}), "content.caption"),
+    (
+        content("media", {"media_type": "image", "url": "https://x.y/z", "caption": "x" * 1025}),
+        "content.caption",
+    ),
     (content("media", {"media_type": "audio", "url": "https://x.y/z", "caption": "x"}), "content"),
-    (content("media", {"media_type": "image", "url": "https://x.y/z", "filename": "x.png"}), "content"),
+    (
+        content("media", {"media_type": "image", "url": "https://x.y/z", "filename": "x.png"}),
+        "content",
+    ),
     (content("interactive", {"body": "x"}), "content"),
     (content("interactive", {"body": "x", "buttons": []}), "content.buttons"),
-    (content("interactive", {"body": "x", "buttons": [{"id": str(i), "title": str(i)} for i in range(4)]}), "content.buttons"),
-    (content("interactive", {"body": "x", "buttons": [BUTTON, {"id": "2", "title": "Sim"}]}), "content"),
-    (content("interactive", {"body": "x", "buttons": [{"id": "1", "title": "x" * 21}]}), "content.buttons[0].title"),
+    (
+        content(
+            "interactive",
+            {"body": "x", "buttons": [{"id": str(i), "title": str(i)} for i in range(4)]},
+        ),
+        "content.buttons",
+    ),
+    (
+        content("interactive", {"body": "x", "buttons": [BUTTON, {"id": "2", "title": "Sim"}]}),
+        "content",
+    ),
+    (
+        content("interactive", {"body": "x", "buttons": [{"id": "1", "title": "x" * 21}]}),
+        "content.buttons[0].title",
+    ),
     (content("interactive", {"body": "x" * 1025, "buttons": [BUTTON]}), "content"),
-    (content("interactive", {"body": "x", "footer": "x" * 61, "buttons": [BUTTON]}), "content.footer"),
-    (content("interactive", {"body": "x", "list": {"button": "b", "sections": [{"rows": [{"id": str(i), "title": "t"} for i in range(11)]}]}}), "content.list.sections[0].rows"),
-    (content("interactive", {"body": "x", "list": {"button": "b", "sections": [{"title": "a", "rows": [ROW]}, {"title": "b", "rows": [ROW]}]}}), "content.list"),
-    (content("interactive", {"body": "x", "cta_url": {"display_text": "x", "url": "javascript:alert(1)"}}), "content.cta_url.url"),
-    (content("interactive", {"body": "x", "buttons": [BUTTON], "cta_url": {"display_text": "x", "url": "https://x.y"}}), "content"),
+    (
+        content("interactive", {"body": "x", "footer": "x" * 61, "buttons": [BUTTON]}),
+        "content.footer",
+    ),
+    (
+        content(
+            "interactive",
+            {
+                "body": "x",
+                "list": {
+                    "button": "b",
+                    "sections": [{"rows": [{"id": str(i), "title": "t"} for i in range(11)]}],
+                },
+            },
+        ),
+        "content.list.sections[0].rows",
+    ),
+    (
+        content(
+            "interactive",
+            {
+                "body": "x",
+                "list": {
+                    "button": "b",
+                    "sections": [{"title": "a", "rows": [ROW]}, {"title": "b", "rows": [ROW]}],
+                },
+            },
+        ),
+        "content.list",
+    ),
+    (
+        content(
+            "interactive",
+            {"body": "x", "cta_url": {"display_text": "x", "url": "javascript:alert(1)"}},
+        ),
+        "content.cta_url.url",
+    ),
+    (
+        content(
+            "interactive",
+            {
+                "body": "x",
+                "buttons": [BUTTON],
+                "cta_url": {"display_text": "x", "url": "https://x.y"},
+            },
+        ),
+        "content",
+    ),
     (content("location", {"latitude": 91, "longitude": 0}), "content.latitude"),
     (content("location", {"latitude": 0}), "content.longitude"),
     (content("contacts", {"contacts": []}), "content.contacts"),
@@ -92,7 +159,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"tenant_id": "a b"}, "tenant_id"),
     ({"check_window": "no"}, "check_window"),
     ({"surprise": True}, "surprise"),
-]  # fmt: skip
+]
 
 
 async def started(stack: Stack) -> int:
@@ -126,11 +193,17 @@ async def test_bad_fields_are_named(
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"", 422), (b"{", 422), (b"[]", 422), (b'"text"', 422), (b"null", 422),
-        (b"\xff\xfe", 422), (b"[" * 100_000, 422), (b'{"to": "\\ud800"}', 422),
+        (b"", 422),
+        (b"{", 422),
+        (b"[]", 422),
+        (b'"text"', 422),
+        (b"null", 422),
+        (b"\xff\xfe", 422),
+        (b"[" * 100_000, 422),
+        (b'{"to": "\\ud800"}', 422),
         (b'{"pad": "' + b"x" * 1024 * 1024 + b'"}', 413),
     ],
-)  # fmt: skip
+)
 async def test_bad_bodies_are_problems(
     stack: Stack, count_before: int, body: bytes, status: int
 ) -> None:
@@ -163,7 +236,7 @@ async def test_a_streamed_body_is_limited_too(stack: Stack) -> None:
         ("GET", "/api/v1/queue/messages", {"since": "yesterday"}, "since"),
         ("GET", "/api/v1/queue/dead-letter", {"until": "later"}, "until"),
     ],
-)  # fmt: skip
+)
 async def test_bad_queries_are_named(
     stack: Stack, method: str, path: str, params: dict[str, str], field: str
 ) -> None:
@@ -180,28 +253,51 @@ def _cursor(position: Any) -> str:
 _CURSORS = [
     _cursor(position)
     for position in (
-        {"live": "AAAA"}, {"live": "A"}, {"live": "é"}, {"live": "AAAA", "mac": "\ud800"}, {"live": None},
-        {"before": ["0001-01-01T00:00:00+23:59", "x"]}, {"before": ["9999-12-31T23:59:59-23:59", "x"]},
-        {"before": ["2026-01-01T00:00:00", "x"]}, {"before": ["2026-01-01T00:00:00Z", "a\0b"]},
-        {"before": ["2026-01-01T00:00:00Z", "\ud800"]}, {"before": ["2026-01-01T00:00:00Z", 1]},
-        {"before": ["2026-01-01T00:00:00Z", "x", "y"]}, {"before": {"0": "x"}}, {"before": "ab"}, {"before": 5},
-        "[" * 3000, "NaN", "[]",
+        {"live": "AAAA"},
+        {"live": "A"},
+        {"live": "é"},
+        {"live": "AAAA", "mac": "\ud800"},
+        {"live": None},
+        {"before": ["0001-01-01T00:00:00+23:59", "x"]},
+        {"before": ["9999-12-31T23:59:59-23:59", "x"]},
+        {"before": ["2026-01-01T00:00:00", "x"]},
+        {"before": ["2026-01-01T00:00:00Z", "a\0b"]},
+        {"before": ["2026-01-01T00:00:00Z", "\ud800"]},
+        {"before": ["2026-01-01T00:00:00Z", 1]},
+        {"before": ["2026-01-01T00:00:00Z", "x", "y"]},
+        {"before": {"0": "x"}},
+        {"before": "ab"},
+        {"before": 5},
+        "[" * 3000,
+        "NaN",
+        "[]",
     )
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
     "path",
-    ["queue/messages", "queue/dead-letter", "webhooks/deliveries", "webhooks/dead-letter", "whatsapp/updates", "whatsapp/set-aside"],
-)  # fmt: skip
+    [
+        "queue/messages",
+        "queue/dead-letter",
+        "webhooks/deliveries",
+        "webhooks/dead-letter",
+        "whatsapp/updates",
+        "whatsapp/set-aside",
+    ],
+)
 async def test_times_and_cursors_at_the_edges_are_named(stack: Stack, path: str) -> None:
     tries = [{"cursor": cursor} for cursor in _CURSORS]
     if not path.startswith("whatsapp/"):
         tries += [
             {name: time}
             for name in ("since", "until")
-            for time in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00Z")
-        ]  # fmt: skip
+            for time in (
+                "0001-01-01T00:00:00+23:59",
+                "9999-12-31T23:59:59-23:59",
+                "0001-01-01T00:00:00Z",
+            )
+        ]
     for params in tries:
         began = time.monotonic()
         response = await stack.api.get(f"/api/v1/{path}", params=params)

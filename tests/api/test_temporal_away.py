@@ -6,7 +6,7 @@ import pytest
 import uvicorn
 
 from api.app import create_app
-from pytake.storage.engine import Database
+from pytake.database.engine import Database
 from tests.hooks import CONFIGURE
 from tests.stack import EXAMPLE, free_port, http, make_settings, serving
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from pytake.logs import configure_logging
+from pytake.process.logs import configure_logging
 from tests.bench.measure import Figure
 from tests.bench.site import Site
 from tests.stack import fresh_recipient, make_settings, running_stack, temporal_server

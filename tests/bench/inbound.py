@@ -43,11 +43,13 @@ def _updates(count: int) -> list[dict[str, Any]]:
     at = str(int(time.time()))
     return [
         {
-            "id": f"wamid.bench{uuid4().hex}", "status": "delivered", "timestamp": at,
+            "id": f"wamid.bench{uuid4().hex}",
+            "status": "delivered",
+            "timestamp": at,
             "recipient_id": "5561994013828",
         }
         for _ in range(count)
-    ]  # fmt: skip
+    ]
 
 
 async def scheduled(site: Site) -> AsyncIterator[Figure]:
@@ -107,8 +109,11 @@ async def deliveries(site: Site) -> AsyncIterator[Figure]:
             for _ in range(_ROUNDS)
         ]
         yield Figure(
-            "healthy endpoints while one of five hangs: p99", "ms", tuple(worst), "30 events a round, 3/s"
-        )  # fmt: skip
+            "healthy endpoints while one of five hangs: p99",
+            "ms",
+            tuple(worst),
+            "30 events a round, 3/s",
+        )
 
 
 async def hanging(site: Site) -> AsyncIterator[Figure]:
@@ -151,9 +156,11 @@ async def hanging(site: Site) -> AsyncIterator[Figure]:
             "30 events a round, 3/s, to each of 4",
         )
         yield Figure(
-            f"healthy endpoints beside {len(silent)} of others that hang: p99", "ms", tuple(beside),
+            f"healthy endpoints beside {len(silent)} of others that hang: p99",
+            "ms",
+            tuple(beside),
             f"the same, and {waiting} events for the others; goal 1000",
-        )  # fmt: skip
+        )
 
 
 async def _paced(site: Site, receiver: Receiver, tenant: str, paths: list[str]) -> list[float]:
@@ -179,9 +186,12 @@ async def _endpoint(
     site: Site, receiver: Receiver, tenant: str, path: str, rate: int, patience: float = 5
 ) -> None:
     body = {
-        "tenant_id": tenant, "url": receiver.url(path), "events": ["*"], "rate_limit_per_second": rate,
+        "tenant_id": tenant,
+        "url": receiver.url(path),
+        "events": ["*"],
+        "rate_limit_per_second": rate,
         "timeout_seconds": patience,
-    }  # fmt: skip
+    }
     response = await site.api.post("/api/v1/webhooks/configure", json=body)
     assert response.status_code == 201, response.text
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 
-from pytake.domain.autoresponder.hours import BusinessHours
-from pytake.domain.autoresponder.matching import RuleBook
-from pytake.domain.autoresponder.responder import Situation, choose
-from pytake.domain.autoresponder.rules import Rule
-from pytake.domain.autoresponder.said import Said
+from pytake.conversations.rules.hours import BusinessHours
+from pytake.conversations.rules.matching import RuleBook
+from pytake.conversations.rules.responder import Situation, choose
+from pytake.conversations.rules.rules import Rule
+from pytake.conversations.rules.said import Said
 from tests.bench.measure import Figure
 
 _SYLLABLES = [
@@ -91,7 +91,11 @@ def _rule(chance: random.Random, index: int) -> Rule:
         trigger = {"type": "Pattern", "pattern": rf"{_word(chance)}\s+(n[ºo])?\s*\d{{3,8}}"}
     return Rule.model_validate(
         {
-            "id": f"r{index}", "name": "r", "trigger": trigger, "priority": index % 100,
-            "response": {"action": "SendMessage", "text": "x"}, "created_at": datetime(2026, 1, 1, tzinfo=UTC),
+            "id": f"r{index}",
+            "name": "r",
+            "trigger": trigger,
+            "priority": index % 100,
+            "response": {"action": "SendMessage", "text": "x"},
+            "created_at": datetime(2026, 1, 1, tzinfo=UTC),
         }
-    )  # fmt: skip
+    )

@@ -84,9 +84,12 @@ def _worker(site: Site) -> Iterator[None]:
     """One more worker beside that of ``pytake up``."""
     before = site.workers()
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytake.cli", "worker"], env=site.worker_environment(), cwd=site.up.directory,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, "-m", "pytake.cli", "worker"],
+        env=site.worker_environment(),
+        cwd=site.up.directory,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         # The log level is WARNING: it says nothing when it is ready, its heartbeat does.
         deadline = time.monotonic() + 60

@@ -112,8 +112,11 @@ async def backlog(site: Site) -> AsyncIterator[Figure]:
         other.append(await _waits(site, _CRITICAL, _OTHER, "Normal"))
     note = f"{_BACKLOG} Low queued at {_RATE:g}/s"
     yield Figure(
-        "Critical behind the backlog: p99", "s", tuple(percentile(w, 0.99) for w in critical), f"{note}; goal 2"
-    )  # fmt: skip
+        "Critical behind the backlog: p99",
+        "s",
+        tuple(percentile(w, 0.99) for w in critical),
+        f"{note}; goal 2",
+    )
     yield Figure(
         "another number: p99", "s", tuple(percentile(w, 0.99) for w in other), f"{note}; goal 1"
     )

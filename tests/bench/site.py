@@ -88,21 +88,37 @@ class Site:
         environment = {**self.up.environment, "PYTAKE_DATA_DIR": str(self.up.directory / "data")}
         subprocess.run(
             [
-                sys.executable, "-m", "pytake.cli", "number", "add", name, "--tenant", "default",
-                "--messages-per-second", str(rate), "--tier", "TIER_UNLIMITED",
+                sys.executable,
+                "-m",
+                "pytake.cli",
+                "number",
+                "add",
+                name,
+                "--tenant",
+                "default",
+                "--messages-per-second",
+                str(rate),
+                "--tier",
+                "TIER_UNLIMITED",
             ],
-            cwd=self.up.directory, env=environment, check=True, capture_output=True,
-        )  # fmt: skip
+            cwd=self.up.directory,
+            env=environment,
+            check=True,
+            capture_output=True,
+        )
 
     def worker_environment(self) -> dict[str, str]:
         """What one more worker beside that of ``pytake up`` is started with."""
         up = self.up
         return {
             **up.environment,
-            "PYTAKE_DATA_DIR": str(up.directory / "data"), "TEMPORAL_ADDRESS": f"127.0.0.1:{up.temporal_port}",
-            "WHATSAPP_API_BASE_URL": f"http://127.0.0.1:{up.sandbox_port}", "WHATSAPP_ACCESS_TOKEN": SANDBOX_TOKEN,
-            "PYTAKE_SANDBOX": "true", "PYTAKE_METRICS_PORT": "0",
-        }  # fmt: skip
+            "PYTAKE_DATA_DIR": str(up.directory / "data"),
+            "TEMPORAL_ADDRESS": f"127.0.0.1:{up.temporal_port}",
+            "WHATSAPP_API_BASE_URL": f"http://127.0.0.1:{up.sandbox_port}",
+            "WHATSAPP_ACCESS_TOKEN": SANDBOX_TOKEN,
+            "PYTAKE_SANDBOX": "true",
+            "PYTAKE_METRICS_PORT": "0",
+        }
 
     async def callback(self, updates: list[dict[str, Any]]) -> float:
         """POST statuses as Meta does; seconds to the acknowledgement."""
@@ -132,18 +148,24 @@ class Site:
 async def site(directory: Path, **environment: str) -> AsyncIterator[Site]:
     up = Up(directory)
     up.environment |= {
-        "MESSAGE_TIER": "TIER_UNLIMITED", "WHATSAPP_MESSAGES_PER_SECOND": "1000",
-        "WHATSAPP_APP_SECRET": SECRET, "PYTAKE_SNAPSHOT_SECONDS": "0",
-        "PYTAKE_AUTO_RESPONDER": "false", "PYTAKE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
-        "PYTAKE_LOG_LEVEL": "WARNING", **environment,
-    }  # fmt: skip
+        "MESSAGE_TIER": "TIER_UNLIMITED",
+        "WHATSAPP_MESSAGES_PER_SECOND": "1000",
+        "WHATSAPP_APP_SECRET": SECRET,
+        "PYTAKE_SNAPSHOT_SECONDS": "0",
+        "PYTAKE_AUTO_RESPONDER": "false",
+        "PYTAKE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "PYTAKE_LOG_LEVEL": "WARNING",
+        **environment,
+    }
     with up.running():
         async with up.clients() as (api, sandbox):
             address = f"127.0.0.1:{up.temporal_port}"
             bare = subprocess.Popen(
                 [sys.executable, "-m", "tests.bench.bare", address],
-                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=dict(os.environ),
-            )  # fmt: skip
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=dict(os.environ),
+            )
             try:
                 assert bare.stdout is not None
                 await asyncio.to_thread(bare.stdout.readline)

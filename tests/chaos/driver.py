@@ -14,9 +14,17 @@ from pytake.clock import now
 from tests.stack import fresh_recipient
 
 RANK = {
-    "scheduled": 0, "pending": 0, "processing": 0, "retrying": 0, "held": 0,
-    "sent": 1, "failed": 2, "cancelled": 2, "delivered": 3, "read": 4,
-}  # fmt: skip
+    "scheduled": 0,
+    "pending": 0,
+    "processing": 0,
+    "retrying": 0,
+    "held": 0,
+    "sent": 1,
+    "failed": 2,
+    "cancelled": 2,
+    "delivered": 3,
+    "read": 4,
+}
 TERMINAL = ("sent", "delivered", "read", "failed", "cancelled")
 _RANKED = ("sent", "delivered", "read")
 PRIORITIES = ("Critical", "High", "Normal", "Low")
@@ -83,10 +91,14 @@ class Driver:
         ]
         kind, content = self.chance.choice(kinds)
         body: dict[str, Any] = {
-            "to": self._recipient(), "message_type": kind, "content": content,
-            "priority": self.chance.choice(PRIORITIES), "phone_number_id": self.number,
-            "check_window": False, "max_attempts": 8,
-        }  # fmt: skip
+            "to": self._recipient(),
+            "message_type": kind,
+            "content": content,
+            "priority": self.chance.choice(PRIORITIES),
+            "phone_number_id": self.number,
+            "check_window": False,
+            "max_attempts": 8,
+        }
         if self.chance.random() < 0.2:
             wait = timedelta(seconds=self.chance.uniform(2, 30))
             body["scheduled_for"] = (now() + wait).isoformat()

@@ -72,10 +72,13 @@ class Workers:
         with up.log.open("ab") as log:
             self._others.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "pytake.cli", "worker"], cwd=up.directory,
-                    env=self._site.worker_environment(), stdout=log, stderr=subprocess.STDOUT,
+                    [sys.executable, "-m", "pytake.cli", "worker"],
+                    cwd=up.directory,
+                    env=self._site.worker_environment(),
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
                 )
-            )  # fmt: skip
+            )
 
     async def until(self, count: int) -> None:
         """Wait until so many have started."""
@@ -137,9 +140,11 @@ _FAULTS = (_stall, _stall, _kill, _one_more, _slow_meta)
 async def _site(directory: Path) -> AsyncIterator[Site]:
     up = Up(directory)
     up.environment |= {
-        "MESSAGE_TIER": "TIER_UNLIMITED", "WHATSAPP_MESSAGES_PER_SECOND": str(RATE),
-        "PYTAKE_AUTO_RESPONDER": "false", "PYTAKE_SNAPSHOT_SECONDS": "0",
-    }  # fmt: skip
+        "MESSAGE_TIER": "TIER_UNLIMITED",
+        "WHATSAPP_MESSAGES_PER_SECOND": str(RATE),
+        "PYTAKE_AUTO_RESPONDER": "false",
+        "PYTAKE_SNAPSHOT_SECONDS": "0",
+    }
     with up.running():
         async with up.clients() as (api, sandbox):
             yield Site(up, api, sandbox, await Client.connect(f"127.0.0.1:{up.temporal_port}"))

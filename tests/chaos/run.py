@@ -57,9 +57,11 @@ async def run(
     if postgres is not None:
         up.environment |= {"DATABASE_URL": postgres.url, "PYTAKE_ENCRYPTION_KEYS": ENCRYPTION_KEY}
     up.environment |= {
-        "MESSAGE_TIER": "TIER_UNLIMITED", "PYTAKE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
-        "PYTAKE_AUTO_RESPONDER": "false", "WHATSAPP_MESSAGES_PER_SECOND": str(RATE),
-    }  # fmt: skip
+        "MESSAGE_TIER": "TIER_UNLIMITED",
+        "PYTAKE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "PYTAKE_AUTO_RESPONDER": "false",
+        "WHATSAPP_MESSAGES_PER_SECOND": str(RATE),
+    }
     async with receiving() as receiver:
         with up.running():
             async with up.clients() as (api, sandbox):
@@ -99,9 +101,13 @@ async def _strike(site: Site, driver: Driver, faults: list[str], *, talk: bool) 
 
 async def _subscribe(api: Any, receiver: Receiver) -> None:
     endpoint = {
-        "tenant_id": "default", "url": receiver.url("/chaos"), "events": ["message.*"],
-        "retry_schedule": [1, 2, 4, 8], "max_retries": 20, "rate_limit_per_second": 200,
-    }  # fmt: skip
+        "tenant_id": "default",
+        "url": receiver.url("/chaos"),
+        "events": ["message.*"],
+        "retry_schedule": [1, 2, 4, 8],
+        "max_retries": 20,
+        "rate_limit_per_second": 200,
+    }
     response = await api.post("/api/v1/webhooks/configure", json=endpoint)
     assert response.status_code == 201, response.text
 
@@ -168,9 +174,12 @@ async def _check_events(
     driver: Driver, receiver: Receiver, ends: dict[str, str], report: Report
 ) -> None:
     wanted = {
-        "sent": {"queued", "sent"}, "delivered": {"queued", "sent", "delivered"},
-        "read": {"queued", "sent", "read"}, "failed": {"queued", "failed"}, "cancelled": {"queued", "cancelled"},
-    }  # fmt: skip
+        "sent": {"queued", "sent"},
+        "delivered": {"queued", "sent", "delivered"},
+        "read": {"queued", "sent", "read"},
+        "failed": {"queued", "failed"},
+        "cancelled": {"queued", "cancelled"},
+    }
     missing: dict[str, set[str]] = {}
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:

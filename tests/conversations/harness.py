@@ -29,15 +29,15 @@ from temporalio.testing import WorkflowEnvironment
 
 import worker
 from api.app import create_app
-from pytake import temporal
 from pytake.clock import now
-from pytake.domain.autoresponder.hours import BusinessHours
-from pytake.embedded_temporal import binary
+from pytake.conversations import rule_store as rules
+from pytake.conversations.rules.hours import BusinessHours
+from pytake.conversations.tables import AutoReply, InboundMessage
+from pytake.database.engine import Database
 from pytake.sandbox.server import build_server
-from pytake.storage import rules
-from pytake.storage.engine import Database
-from pytake.storage.responder_tables import AutoReply
-from pytake.storage.tables import InboundMessage
+from pytake.temporal import attributes
+from pytake.temporal import client as temporal
+from pytake.temporal.embedded import binary
 from tests.stack import Stack, eventually, fresh_recipient, http, make_settings, serving
 
 SCRIPTS = Path(__file__).with_name("scripts.yaml")
@@ -87,7 +87,7 @@ async def theatre(directory: Path, database_url: str) -> AsyncIterator[Theatre]:
                 data_converter=pydantic_data_converter,
             )
         )
-        names = [key.name for key in temporal.SEARCH_ATTRIBUTES]
+        names = [key.name for key in attributes.SEARCH_ATTRIBUTES]
         await temporal.add_search_attributes(environment.client, names)
         address = environment.client.service_client.config.target_host
         os.environ["TEMPORAL_ADDRESS"] = address
@@ -98,9 +98,13 @@ async def theatre(directory: Path, database_url: str) -> AsyncIterator[Theatre]:
         client = await temporal.connect(target=address)
         api = uvicorn.Server(
             uvicorn.Config(
-                create_app(settings), host="127.0.0.1", port=settings.port, log_config=None, access_log=False
+                create_app(settings),
+                host="127.0.0.1",
+                port=settings.port,
+                log_config=None,
+                access_log=False,
             )
-        )  # fmt: skip
+        )
         await stack.enter_async_context(serving(build_server(settings, seed=1)))
         await stack.enter_async_context(serving(api))
         await stack.enter_async_context(worker.serving(settings, client, database))
@@ -143,8 +147,10 @@ class Performance:
         if hours := self.script.get("hours"):
             hours = json.loads(json.dumps(hours).replace("{year}", f"{now():%Y}"))
             response = await self.stack.api.put(
-                "/api/v1/auto-responder/business-hours", json=hours, params={"tenant_id": self.tenant}
-            )  # fmt: skip
+                "/api/v1/auto-responder/business-hours",
+                json=hours,
+                params={"tenant_id": self.tenant},
+            )
             assert response.status_code == 200, response.text
 
     async def _block(self, lines: list[str]) -> None:
@@ -179,8 +185,11 @@ class Performance:
     async def _say(self, text: str) -> str:
         message = _message(text)
         body: dict[str, Any] = {
-            "from": self.contact, "name": "Ana Souza", "phone_number_id": self.number, "message": message,
-        }  # fmt: skip
+            "from": self.contact,
+            "name": "Ana Souza",
+            "phone_number_id": self.number,
+            "message": message,
+        }
         response = await self.stack.sandbox.post("/sandbox/inbound", json=body)
         assert response.status_code == 202, response.text
         wamid: str = response.json()["wamid"]
@@ -246,9 +255,13 @@ class Performance:
     async def _echo(self) -> None:
         """A person answers from the WhatsApp Business app."""
         echo = {
-            "from": "5561333300000", "to": self.contact, "id": f"wamid.{secrets.token_hex(8)}",
-            "timestamp": str(int(now().timestamp())), "type": "text", "text": {"body": "Oi, sou a Bia"},
-        }  # fmt: skip
+            "from": "5561333300000",
+            "to": self.contact,
+            "id": f"wamid.{secrets.token_hex(8)}",
+            "timestamp": str(int(now().timestamp())),
+            "type": "text",
+            "text": {"body": "Oi, sou a Bia"},
+        }
         value = {
             "messaging_product": "whatsapp",
             "metadata": {"display_phone_number": "1", "phone_number_id": self.number},

@@ -13,12 +13,15 @@ import pytest
 from sqlmodel import Session
 
 import worker
-from activities.converse import ConversationActivities
-from api.responder_schemas import RULE_EXAMPLE
+from activities.conversations import ConversationActivities
+from api.conversations.schemas import RULE_EXAMPLE
+from pytake.access import keys
 from pytake.clock import now
-from pytake.contracts import ReplyRequest
-from pytake.storage import callbacks, keys, number_owners, opt_outs
-from pytake.storage.tables import InboundMessage
+from pytake.contacts import opt_outs
+from pytake.conversations import inbox
+from pytake.conversations.contracts import ReplyRequest
+from pytake.conversations.tables import InboundMessage
+from pytake.numbers import owners as number_owners
 from tests.hooks import configure, tenant
 from tests.receiver import Receiver
 from tests.stack import (
@@ -82,9 +85,12 @@ async def answers(stack: Stack, contact: str, count: int) -> list[dict[str, Any]
 
 def rule(words: list[str], tenant_id: str, **fields: Any) -> dict[str, Any]:
     return {
-        "name": "r", "tenant_id": tenant_id, "trigger": {"type": "Keyword", "words": words},
-        "response": {"action": "SendMessage", "text": "ok"}, **fields,
-    }  # fmt: skip
+        "name": "r",
+        "tenant_id": tenant_id,
+        "trigger": {"type": "Keyword", "words": words},
+        "response": {"action": "SendMessage", "text": "ok"},
+        **fields,
+    }
 
 
 async def test_the_example_answers_within_three_seconds(stack: Stack) -> None:
@@ -120,9 +126,12 @@ async def test_a_message_delivered_twice_is_answered_once(stack: Stack) -> None:
     number = await stack.register(tenant=owner)
     await call(stack, "POST", "/rules", 201, json=rule(["eco"], owner, id="eco"))
     message = {
-        "from": contact, "id": f"wamid.{contact}", "timestamp": str(int(time.time())),
-        "type": "text", "text": {"body": "eco"},
-    }  # fmt: skip
+        "from": contact,
+        "id": f"wamid.{contact}",
+        "timestamp": str(int(time.time())),
+        "type": "text",
+        "text": {"body": "eco"},
+    }
     for pause in (0.0, 0.0, 1.5):
         await asyncio.sleep(pause)
         assert (await callback(stack, number, "messages", messages=[message])).status_code == 200
@@ -135,11 +144,20 @@ async def test_messages_whose_signal_was_lost_are_swept_up(stack: Stack) -> None
     owner, contact = tenant(), fresh_recipient()
     number = await stack.register(tenant=owner)
     await call(stack, "POST", "/rules", 201, json=rule(["eco"], owner, id="eco"))
-    item = callbacks.Inbound(
-        f"wamid.{contact}", owner, number, contact, contact, None, None, "text",
-        {"from": contact, "type": "text", "text": {"body": "eco"}}, now(), answerable=True,
-    )  # fmt: skip
-    await stack.database.write(callbacks.store_inbound, [item], now())
+    item = inbox.Inbound(
+        f"wamid.{contact}",
+        owner,
+        number,
+        contact,
+        contact,
+        None,
+        None,
+        "text",
+        {"from": contact, "type": "text", "text": {"body": "eco"}},
+        now(),
+        answerable=True,
+    )
+    await stack.database.write(inbox.store_inbound, [item], now())
     await answers(stack, contact, 1)
 
 
@@ -149,8 +167,12 @@ async def test_uses_are_exact_when_everything_happens_at_once(stack: Stack) -> N
     body = rule(["vale"], owner, id="vale", max_uses_per_contact=3)
     await call(stack, "POST", "/rules", 201, json=body)
     asked = {
-        "from": contact, "message": "vale", "deliver": True, "tenant_id": owner, "phone_number_id": number,
-    }  # fmt: skip
+        "from": contact,
+        "message": "vale",
+        "deliver": True,
+        "tenant_id": owner,
+        "phone_number_id": number,
+    }
     results = await asyncio.gather(
         *(call(stack, "POST", "/process", json=asked) for _ in range(12))
     )
@@ -171,8 +193,12 @@ async def test_process_decides_and_leaves_no_trace(stack: Stack) -> None:
     await call(stack, "POST", "/rules", 201, json=body)
     contact = fresh_recipient()
     asked = {
-        "from": contact, "message": "vale", "tenant_id": owner, "phone_number_id": number, "explain": True,
-    }  # fmt: skip
+        "from": contact,
+        "message": "vale",
+        "tenant_id": owner,
+        "phone_number_id": number,
+        "explain": True,
+    }
     for _ in range(2):
         result = await call(stack, "POST", "/process", json=asked)
         assert result["rule"]["id"] == "vale"
@@ -231,17 +257,22 @@ async def test_marketing_is_refused_to_who_left_and_nothing_else(
 
     async def told() -> bool:
         return [json.loads(r.body)["type"] for r in receiver.received[f"/opt/{owner}"]] == [
-            "contact.opted_out", "contact.opted_in",
-        ]  # fmt: skip
+            "contact.opted_out",
+            "contact.opted_in",
+        ]
 
     await eventually(told, 20)
 
 
 def said(contact: str, text: str, **more: Any) -> dict[str, Any]:
     return {
-        "from": contact, "id": f"wamid.{fresh_number()}", "timestamp": str(int(time.time())),
-        "type": "text", "text": {"body": text}, **more,
-    }  # fmt: skip
+        "from": contact,
+        "id": f"wamid.{fresh_number()}",
+        "timestamp": str(int(time.time())),
+        "type": "text",
+        "text": {"body": text},
+        **more,
+    }
 
 
 async def test_what_is_said_in_a_group_or_to_nobodys_number_is_stored_and_not_answered(
@@ -336,10 +367,19 @@ async def test_rules_live_and_die(stack: Stack) -> None:
     assert "menu" not in {
         r["id"] for r in (await call(stack, "GET", "/rules", params=owner))["rules"]
     }
-    problem = await call(stack, "POST", "/rules", 422, json=rule(["x"], "t", trigger={"type": "Pattern", "pattern": "a(b"}))  # fmt: skip
+    problem = await call(
+        stack,
+        "POST",
+        "/rules",
+        422,
+        json=rule(["x"], "t", trigger={"type": "Pattern", "pattern": "a(b"}),
+    )
     assert problem["errors"] == [
-        {"field": "trigger.pattern", "message": "not a valid regular expression: missing ) at character 2"}
-    ]  # fmt: skip
+        {
+            "field": "trigger.pattern",
+            "message": "not a valid regular expression: missing ) at character 2",
+        }
+    ]
 
 
 async def test_hours_are_the_numbers_own_or_the_tenants(stack: Stack) -> None:
@@ -357,7 +397,13 @@ async def test_hours_are_the_numbers_own_or_the_tenants(stack: Stack) -> None:
     assert (await call(stack, "GET", "/business-hours", params=ours))[
         "timezone"
     ] == "America/Manaus"
-    always = {"weekly": {d: [{"start": "00:00", "end": "24:00"}] for d in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")}, "holidays": None}  # fmt: skip
+    always = {
+        "weekly": {
+            d: [{"start": "00:00", "end": "24:00"}]
+            for d in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+        },
+        "holidays": None,
+    }
     view = await call(stack, "PUT", "/business-hours", params=ours, json=always)
     assert (view["open_now"], view["phone_number_id"], view["configured"]) == (True, number, True)
     assert (await call(stack, "GET", "/business-hours", params=params))[
@@ -388,7 +434,7 @@ async def test_an_answer_that_went_out_stays_a_use_when_its_try_is_repeated_too_
     # A person takes over, and only then the try is repeated whose result a crash had lost.
     params = {"tenant_id": owner, "phone_number_id": number}
     await call(stack, "POST", f"/contacts/{contact}/handover", params=params)
-    policy = worker.reply_policy(stack.settings)
+    policy = worker.reply_options(stack.settings)
     activities = ConversationActivities(
         None,
         stack.database,
@@ -417,14 +463,20 @@ async def test_contacts_are_their_tenants_alone(stack: Stack) -> None:
     headers = {"Authorization": f"Bearer {text}"}
     try:
         for method, path in (
-            ("GET", "/rules"), ("GET", f"/contacts/{contact}"), ("POST", f"/contacts/{contact}/reset"),
+            ("GET", "/rules"),
+            ("GET", f"/contacts/{contact}"),
+            ("POST", f"/contacts/{contact}/reset"),
             ("GET", "/business-hours"),
-        ):  # fmt: skip
+        ):
             await call(stack, method, path, 403, params={"tenant_id": owner}, headers=headers)
         await call(
-            stack, "POST", f"/contacts/{contact}/handover", 422,
-            params={"phone_number_id": number}, headers=headers,
-        )  # fmt: skip
+            stack,
+            "POST",
+            f"/contacts/{contact}/handover",
+            422,
+            params={"phone_number_id": number},
+            headers=headers,
+        )
     finally:
         await stack.database.write(keys.revoke, key.id, now())
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pytake.backup import DATABASES
+from pytake.commands.backup import DATABASES
 from tests.e2e.test_up import send, times_accepted, wait_for
 from tests.stack import connect, eventually
 from tests.up import Up
@@ -48,9 +48,20 @@ async def test_a_restored_temporal_sends_nothing_again(tmp_path: Path) -> None:
             scheduled = await send(api, scheduled_for=later)
             made = await asyncio.to_thread(
                 subprocess.run,
-                [sys.executable, "-m", "pytake.cli", "backup", str(backup), "--data-dir", str(tmp_path / "data")],
-                cwd=tmp_path, capture_output=True, text=True, check=True,
-            )  # fmt: skip
+                [
+                    sys.executable,
+                    "-m",
+                    "pytake.cli",
+                    "backup",
+                    str(backup),
+                    "--data-dir",
+                    str(tmp_path / "data"),
+                ],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
             assert made.stdout.count(" bytes") >= len(DATABASES)
             await api.post(f"/api/v1/whatsapp/numbers/{NUMBER}/resume")
             for message_id in held:
@@ -99,8 +110,19 @@ def test_a_backup_that_cannot_be_made_says_why(tmp_path: Path, reason: str) -> N
             (data / name).touch()
         (tmp_path / "backup").mkdir()
     made = subprocess.run(
-        [sys.executable, "-m", "pytake.cli", "backup", str(tmp_path / "backup"), "--data-dir", str(data)],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pytake.cli",
+            "backup",
+            str(tmp_path / "backup"),
+            "--data-dir",
+            str(data),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert made.returncode == 1
     assert reason in made.stderr

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pytake.access import keys
 from pytake.clock import now
-from pytake.storage import keys
 from tests.chaos.faults import SHORT
 from tests.chaos.run import run
 from tests.postgres import postgres
@@ -30,12 +30,26 @@ async def _tested(stack: Stack, cwd: Path, phases: str, *options: str) -> None:
     tested = await asyncio.to_thread(
         subprocess.run,
         [
-            str(Path(sys.executable).with_name("st")), "run", f"{stack.api.base_url}/openapi.json",
-            "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
-            "--phases", phases, "--max-examples", "3", "--no-color", "--seed", "1", *options,
+            str(Path(sys.executable).with_name("st")),
+            "run",
+            f"{stack.api.base_url}/openapi.json",
+            "--checks",
+            "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
+            "--phases",
+            phases,
+            "--max-examples",
+            "3",
+            "--no-color",
+            "--seed",
+            "1",
+            *options,
         ],
-        cwd=cwd, capture_output=True, text=True, timeout=170, check=False,
-    )  # fmt: skip
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
     assert "API Operations" in tested.stdout
     assert tested.returncode == 0, tested.stdout[-6000:]
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pytake import embedded_temporal
-from pytake.temporal import DEPLOYMENT
+from pytake.temporal import embedded as embedded_temporal
+from pytake.temporal.queues import DEPLOYMENT
 from tests.stack import (
     ENCRYPTION_KEY,
     Stack,
@@ -30,16 +30,25 @@ def worker_of(stack: Stack, build_id: str, log: Path) -> Iterator[subprocess.Pop
         k: v for k, v in os.environ.items() if not k.startswith(("WHATSAPP_", "PYTAKE_"))
     }
     environment |= {
-        "PYTAKE_BUILD_ID": build_id, "PYTAKE_DATA_DIR": str(settings.data_dir), "PYTAKE_SANDBOX": "true",
-        "WHATSAPP_API_BASE_URL": settings.whatsapp_api_base_url, "MESSAGE_TIER": "TIER_UNLIMITED",
-        "PYTAKE_ENCRYPTION_KEYS": ENCRYPTION_KEY, "PYTAKE_ENCRYPT_PAYLOADS": "false",
-        "PYTAKE_SNAPSHOT_SECONDS": "0", "PYTAKE_METRICS_PORT": "0", "PYTAKE_RECEIPT_WAIT_SECONDS": "2",
-    }  # fmt: skip
+        "PYTAKE_BUILD_ID": build_id,
+        "PYTAKE_DATA_DIR": str(settings.data_dir),
+        "PYTAKE_SANDBOX": "true",
+        "WHATSAPP_API_BASE_URL": settings.whatsapp_api_base_url,
+        "MESSAGE_TIER": "TIER_UNLIMITED",
+        "PYTAKE_ENCRYPTION_KEYS": ENCRYPTION_KEY,
+        "PYTAKE_ENCRYPT_PAYLOADS": "false",
+        "PYTAKE_SNAPSHOT_SECONDS": "0",
+        "PYTAKE_METRICS_PORT": "0",
+        "PYTAKE_RECEIPT_WAIT_SECONDS": "2",
+    }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pytake.cli", "worker"], env=environment, stdout=output,
-            stderr=subprocess.STDOUT, cwd=settings.data_dir,
-        )  # fmt: skip
+            [sys.executable, "-m", "pytake.cli", "worker"],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=settings.data_dir,
+        )
         try:
             yield process
         finally:

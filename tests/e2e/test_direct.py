@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 from temporalio.client import WorkflowFailureError
 
-from pytake.contracts import (
+from pytake.messages import claims as send_claims
+from pytake.messages import store as messages
+from pytake.messages.content import MessageType
+from pytake.messages.contracts import (
     EXPIRED,
     MessageInput,
     OutcomeRecord,
     idempotent_message_id,
     new_message_id,
 )
-from pytake.domain import limits
-from pytake.domain.content import MessageType
-from pytake.domain.status import Observation
-from pytake.storage import messages, send_claims
-from pytake.temporal import WORKFLOW_QUEUE
+from pytake.messages.status import Observation
+from pytake.temporal.queues import WORKFLOW_QUEUE
+from pytake.whatsapp import limits
 from tests.stack import Stack, eventually, fresh_recipient, make_settings, running_stack
 
 _EXECUTED = ("MARKER_RECORDED", "ACTIVITY_TASK_SCHEDULED")

@@ -9,9 +9,9 @@ import pytest
 from cryptography.fernet import Fernet
 from temporalio.client import Client
 
+from pytake.access import keys
 from pytake.clock import now
-from pytake.payload_codec import EncryptionCodec
-from pytake.storage import keys
+from pytake.temporal.codec import EncryptionCodec
 from tests.stack import (
     ENCRYPTION_KEY,
     Stack,

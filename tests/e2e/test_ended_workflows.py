@@ -10,14 +10,18 @@ import pytest
 from sqlmodel import Session
 from structlog.testing import capture_logs
 
-from activities import reconciling, unattended
-from activities.conversation_start import ConversationStarter
+from activities import reconciliation as reconciling
+from pytake.access import keys
+from pytake.callback import store as callbacks
 from pytake.clock import now
-from pytake.contracts import ReconcileInput, conversation_workflow_id
-from pytake.storage import callbacks, ended, keys, numbers
-from pytake.storage.responder_tables import AutoReply
-from pytake.storage.tables import InboundMessage
-from pytake.temporal import WORKFLOW_QUEUE
+from pytake.conversations.contracts import conversation_workflow_id
+from pytake.conversations.start import ConversationStarter
+from pytake.conversations.tables import AutoReply, InboundMessage
+from pytake.numbers import store as numbers
+from pytake.reconciliation import store as ended
+from pytake.reconciliation import unattended
+from pytake.reconciliation.contracts import ReconcileInput
+from pytake.temporal.queues import WORKFLOW_QUEUE
 from tests.hooks import configure, send, tenant, until
 from tests.receiver import Receiver
 from tests.stack import Stack, eventually, fresh_recipient, make_settings, running_stack
@@ -208,9 +212,13 @@ async def _delivered_anew(stack: Stack, delivery_id: str) -> None:
 
 async def _rule(stack: Stack, owner: str, **fields: Any) -> None:
     body = {
-        "name": "r", "id": "eco", "tenant_id": owner, "trigger": {"type": "Keyword", "words": ["eco"]},
-        "response": {"action": "SendMessage", "text": "ok"}, **fields,
-    }  # fmt: skip
+        "name": "r",
+        "id": "eco",
+        "tenant_id": owner,
+        "trigger": {"type": "Keyword", "words": ["eco"]},
+        "response": {"action": "SendMessage", "text": "ok"},
+        **fields,
+    }
     made = await stack.api.post("/api/v1/auto-responder/rules", json=body)
     assert made.status_code == 201, made.text
 

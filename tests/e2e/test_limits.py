@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from pytake.storage.tables import PhoneNumber
+from pytake.numbers.tables import PhoneNumber
 from tests.stack import EXAMPLE, Stack, eventually, fresh_number, fresh_recipient
 
 
@@ -190,9 +190,22 @@ async def test_50_of_60_new_recipients_are_sent_and_10_held(stack: Stack) -> Non
     await stack.until(again["message_id"], "sent", "delivered", "read")
     await stack.inbound(recipients[-1], number=number)
     report = {
-        "entry": [{"id": "1", "changes": [{"field": "phone_number_quality_update", "value": {
-            "metadata": {"phone_number_id": number}, "event": "UPGRADE", "current_limit": "TIER_1K"}}]}]
-    }  # fmt: skip
+        "entry": [
+            {
+                "id": "1",
+                "changes": [
+                    {
+                        "field": "phone_number_quality_update",
+                        "value": {
+                            "metadata": {"phone_number_id": number},
+                            "event": "UPGRADE",
+                            "current_limit": "TIER_1K",
+                        },
+                    }
+                ],
+            }
+        ]
+    }
     response = await post_callback(stack, report)
     assert response == 200
     for message_id in ids:
@@ -249,9 +262,10 @@ async def test_a_message_that_outlives_its_validity_is_a_dead_letter(stack: Stac
     await stack.api.post(f"/api/v1/whatsapp/numbers/{number}/pause")
     started = time.monotonic()
     sent = await stack.send(
-        to=fresh_recipient(), phone_number_id=number,
+        to=fresh_recipient(),
+        phone_number_id=number,
         expires_at=(datetime.now(UTC) + timedelta(seconds=3)).isoformat(),
-    )  # fmt: skip
+    )
     view = await stack.until(sent["message_id"], "failed", seconds=60)
     assert time.monotonic() - started >= 3
     assert view["error"]["error_class"] == "expired"

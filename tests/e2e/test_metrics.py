@@ -9,14 +9,15 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlmodel import Session, col
 
-from activities.schedules import DAYS_SCHEDULE, HEALTH_SCHEDULE, PRUNE_SCHEDULE
+from pytake.access import keys
 from pytake.clock import now
-from pytake.domain.events import EventType
-from pytake.storage import keys
-from pytake.storage.tables import Alert, Message
+from pytake.messages.tables import Message
+from pytake.numbers.tables import Alert
+from pytake.webhooks.event_types import EventType
 from tests.hooks import configure, tenant
 from tests.receiver import Receiver
 from tests.stack import Stack, eventually, fresh_recipient
+from workflows.schedules import DAYS_SCHEDULE, HEALTH_SCHEDULE, PRUNE_SCHEDULE
 
 READ, DELIVERED, FAILED_LATE, REFUSED = 60, 20, 10, 10
 
@@ -54,11 +55,14 @@ async def send_many(stack: Stack, number: str, owner: str, count: int) -> list[s
     template = {"name": "pytake_saudacao", "language": "pt_BR"}
     messages = [
         {
-            "to": fresh_recipient(), "message_type": "template", "content": template,
-            "phone_number_id": number, "tenant_id": owner,
+            "to": fresh_recipient(),
+            "message_type": "template",
+            "content": template,
+            "phone_number_id": number,
+            "tenant_id": owner,
         }
         for _ in range(count)
-    ]  # fmt: skip
+    ]
     response = await stack.api.post("/api/v1/queue/send/batch", json={"messages": messages})
     assert response.json()["accepted"] == count
     return [item["message_id"] for item in response.json()["results"]]
@@ -121,8 +125,14 @@ async def test_every_figure_of_a_known_mix(stack: Stack) -> None:
     ] or started.date() != now().date()
     assert len(found["periods"]) == 7
     assert found["categories"] == [
-        {"category": "MARKETING", "own_delivered": 80, "meta_volume": 80, "meta_cost": 5.0, "difference": 0}
-    ]  # fmt: skip
+        {
+            "category": "MARKETING",
+            "own_delivered": 80,
+            "meta_volume": 80,
+            "meta_cost": 5.0,
+            "difference": 0,
+        }
+    ]
     (template,) = found["templates"]
     assert (template["name"], template["own"]) == ("pytake_saudacao", {**own, "received": 0})
     assert template["meta"]["sent"] >= 90  # the account's other numbers send it too
@@ -136,7 +146,12 @@ async def test_every_figure_of_a_known_mix(stack: Stack) -> None:
     assert sum(p["own"]["read"] for p in hourly["periods"]) == 60
 
     limits = await get(stack, "limits", number)
-    assert (limits["tier"], limits["daily_limit"], limits["used"], limits["remaining"]) == ("TIER_10K", 10_000, 90, 9910)  # fmt: skip
+    assert (limits["tier"], limits["daily_limit"], limits["used"], limits["remaining"]) == (
+        "TIER_10K",
+        10_000,
+        90,
+        9910,
+    )
     frees = datetime.fromisoformat(limits["next_frees_at"])
     assert started < frees - timedelta(hours=24) < now()
     assert (limits["messages_per_second_allowed"], limits["messages_per_second_current"]) == (
@@ -145,7 +160,12 @@ async def test_every_figure_of_a_known_mix(stack: Stack) -> None:
     )
     assert limits["throttling"] is None
     step = limits["next_tier"]
-    assert (step["tier"], step["needed"], step["reached"], step["eligible"]) == ("TIER_100K", 5000, 80, True)  # fmt: skip
+    assert (step["tier"], step["needed"], step["reached"], step["eligible"]) == (
+        "TIER_100K",
+        5000,
+        80,
+        True,
+    )
 
     quality = await get(stack, "quality", number)
     assert quality["quality_rating"] == "GREEN"
@@ -157,7 +177,11 @@ async def test_every_figure_of_a_known_mix(stack: Stack) -> None:
         == "20 of 100 messages failed in the last 7 days (20.0%)"
     )
     health = await get(stack, "health", number)
-    assert (health["health_score"], health["quality_rating"], health["verified_name"]) == (100, "GREEN", "PyTake Sandbox")  # fmt: skip
+    assert (health["health_score"], health["quality_rating"], health["verified_name"]) == (
+        100,
+        "GREEN",
+        "PyTake Sandbox",
+    )
     board = await get(stack, "dashboard", number)
     assert board["last_7_days"] == own
     assert board["comparison"]["today"] == own or started.date() != now().date()
@@ -184,19 +208,34 @@ async def test_a_number_that_turns_red_alerts_and_tells(stack: Stack, receiver: 
         "can_send_message": "LIMITED",
         "entities": [
             {
-                "entity_type": "PHONE_NUMBER", "id": number, "can_send_message": "LIMITED",
-                "errors": [{"error_code": 141010, "error_description": "Low quality", "possible_solution": "Wait"}],
+                "entity_type": "PHONE_NUMBER",
+                "id": number,
+                "can_send_message": "LIMITED",
+                "errors": [
+                    {
+                        "error_code": 141010,
+                        "error_description": "Low quality",
+                        "possible_solution": "Wait",
+                    }
+                ],
             }
         ],
-    }  # fmt: skip
+    }
     await set_number(
-        stack, number, quality_rating="RED", messaging_limit="TIER_10K", status="FLAGGED", health_status=blocked
-    )  # fmt: skip
+        stack,
+        number,
+        quality_rating="RED",
+        messaging_limit="TIER_10K",
+        status="FLAGGED",
+        health_status=blocked,
+    )
     health = await get(stack, "health", number, language="pt-BR,en;q=0.5", refresh=True)
     assert health["health_score"] == 0
     assert {part["key"]: part["points"] for part in health["score_parts"]} == {
-        "quality": 60, "status": 30, "sending": 25,
-    }  # fmt: skip
+        "quality": 60,
+        "status": 30,
+        "sending": 25,
+    }
     assert health["score_parts"][0]["title"] == "A qualidade do número está VERMELHA"
     assert health["entities"][0]["errors"] == [
         {"code": 141010, "description": "Low quality", "solution": "Wait"}
@@ -204,8 +243,10 @@ async def test_a_number_that_turns_red_alerts_and_tells(stack: Stack, receiver: 
 
     board = await get(stack, "dashboard", number, language="pt")
     assert {a["kind"]: a["severity"] for a in board["alerts"]} == {
-        "quality_red": "critical", "status": "critical", "sending": "warning",
-    }  # fmt: skip
+        "quality_red": "critical",
+        "status": "critical",
+        "sending": "warning",
+    }
     assert "O status do número é FLAGGED" in [a["title"] for a in board["alerts"]]
 
     async def told() -> bool:
@@ -213,12 +254,14 @@ async def test_a_number_that_turns_red_alerts_and_tells(stack: Stack, receiver: 
 
     await eventually(told, 20)
     events = [json.loads(r.body) for r in receiver.received[f"/quality/{owner}"]]
-    assert {(e["type"], e["data"]["reason"], e["data"]["before"], e["data"]["after"]) for e in events} == {
+    assert {
+        (e["type"], e["data"]["reason"], e["data"]["before"], e["data"]["after"]) for e in events
+    } == {
         (EventType.NUMBER_QUALITY_CHANGED, "quality_rating", "GREEN", "RED"),
         (EventType.NUMBER_QUALITY_CHANGED, "status", "CONNECTED", "FLAGGED"),
         (EventType.NUMBER_QUALITY_CHANGED, "can_send_message", "AVAILABLE", "LIMITED"),
         (EventType.NUMBER_LIMIT_CHANGED, "messaging_limit", "TIER_1K", "TIER_10K"),
-    }  # fmt: skip
+    }
     quality = await get(stack, "quality", number)
     changed = {(c["field"], c["before"], c["after"]) for c in quality["history"]}
     assert ("quality_rating", "GREEN", "RED") in changed
@@ -227,7 +270,13 @@ async def test_a_number_that_turns_red_alerts_and_tells(stack: Stack, receiver: 
     assert limits["next_tier"]["eligible"] is False
     assert "RED" in limits["next_tier"]["text"]
 
-    await set_number(stack, number, quality_rating="GREEN", status="CONNECTED", health_status={"can_send_message": "AVAILABLE", "entities": []})  # fmt: skip
+    await set_number(
+        stack,
+        number,
+        quality_rating="GREEN",
+        status="CONNECTED",
+        health_status={"can_send_message": "AVAILABLE", "entities": []},
+    )
     assert (await get(stack, "health", number, refresh=True))["health_score"] == 100
     assert (await get(stack, "dashboard", number))["alerts"] == []
 
@@ -249,7 +298,10 @@ async def test_meta_away_leaves_the_last_known_data_and_its_age(stack: Stack, me
     assert "Meta could not be reached" in missing["detail"]
     await meta(down=False, token_expired=True)
     after = await get(stack, "health", number, refresh=True)
-    assert (after["data"]["problem"]["code"], after["data"]["problem"]["title"]) == (190, "Meta refused the access token")  # fmt: skip
+    assert (after["data"]["problem"]["code"], after["data"]["problem"]["title"]) == (
+        190,
+        "Meta refused the access token",
+    )
     missing = await get(stack, "health", unknown, expect=503)
     assert missing["code"] == 190
     analytics = await get(stack, "analytics", unknown)
@@ -274,11 +326,15 @@ async def test_metas_budget_of_calls_is_respected(stack: Stack, meta: Any) -> No
 async def test_wrong_questions_are_named(stack: Stack) -> None:
     number = await stack.register()
     for params, field in (
-        ({"days": 0}, "days"), ({"days": 91}, "days"), ({"start": "2026-13-01"}, "start"),
-        ({"start": "2026-02-02", "end": "2026-02-01"}, "start"), ({"end": "2099-01-01"}, "end"),
-        ({"granularity": "week"}, "granularity"), ({"granularity": "hour", "days": 30}, "granularity"),
+        ({"days": 0}, "days"),
+        ({"days": 91}, "days"),
+        ({"start": "2026-13-01"}, "start"),
+        ({"start": "2026-02-02", "end": "2026-02-01"}, "start"),
+        ({"end": "2099-01-01"}, "end"),
+        ({"granularity": "week"}, "granularity"),
+        ({"granularity": "hour", "days": 30}, "granularity"),
         ({"start": "2025-01-01", "end": "2025-12-31"}, "start"),
-    ):  # fmt: skip
+    ):
         problem = await get(stack, "analytics", number, expect=422, **params)
         assert problem["errors"][0]["field"].endswith(field), problem
     for path in ("health", "analytics", "quality", "limits", "dashboard"):

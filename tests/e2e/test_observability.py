@@ -15,10 +15,10 @@ import structlog
 import yaml
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from pytake import telemetry
+from pytake.access import keys
 from pytake.clock import now
-from pytake.logs import configure_logging
-from pytake.storage import keys
+from pytake.process import telemetry
+from pytake.process.logs import configure_logging
 from tests.stack import Stack, eventually, fresh_recipient, make_settings, running_stack
 
 ROOT = Path(__file__).parents[2]
@@ -147,9 +147,12 @@ async def test_one_trace_from_the_request_to_the_activity(
     message_id = (await traced.send(to=fresh_recipient()))["message_id"]
     await traced.until(message_id, "read")
     wanted = {
-        "POST /api/v1/queue/send", "StartWorkflow:MessageWorkflow", "RunWorkflow:MessageWorkflow",
-        "StartActivity:send_directly", "RunActivity:send_directly",
-    }  # fmt: skip
+        "POST /api/v1/queue/send",
+        "StartWorkflow:MessageWorkflow",
+        "RunWorkflow:MessageWorkflow",
+        "StartActivity:send_directly",
+        "RunActivity:send_directly",
+    }
     spans = collector[1]
 
     async def together() -> bool:

@@ -8,10 +8,10 @@ import pytest
 from temporalio.client import WorkflowHandle
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 
-from activities.message_start import SCHEDULED_WORKFLOW, start_message
-from pytake.contracts import MessageInput, MessageMemo, new_message_id
-from pytake.domain.content import MessageType
-from pytake.temporal import MEMO_MESSAGE, TENANT
+from pytake.messages.content import MessageType
+from pytake.messages.contracts import MessageInput, MessageMemo, new_message_id
+from pytake.messages.start import SCHEDULED_WORKFLOW, start_message
+from pytake.temporal.attributes import MEMO_MESSAGE, TENANT
 from tests.stack import EXAMPLE, Stack, eventually, fresh_recipient
 
 
@@ -341,9 +341,15 @@ async def test_the_figures_count_each_message_once(stack: Stack) -> None:
     await eventually(settled, 30)
     limit = next(n for n in (await stack.stats())["numbers"] if n["phone_number_id"] == number)
     assert limit == {
-        "phone_number_id": number, "state": "active", "tier": "TIER_UNLIMITED", "daily_limit": None,
-        "used_24h": 6, "remaining_24h": None, "messages_per_second": 0.5, "current_rate": 0.5,
-    }  # fmt: skip
+        "phone_number_id": number,
+        "state": "active",
+        "tier": "TIER_UNLIMITED",
+        "daily_limit": None,
+        "used_24h": 6,
+        "remaining_24h": None,
+        "messages_per_second": 0.5,
+        "current_rate": 0.5,
+    }
 
 
 async def test_health_names_what_fails(stack: Stack) -> None:

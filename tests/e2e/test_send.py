@@ -63,9 +63,20 @@ CONTENTS = {
     "template": {"name": "pedido", "language": "pt_BR", "parameters": ["Ana", "123"]},
 }
 INTERACTIVE = {
-    "list": {"body": "Menu", "footer": "PyTake", "list": {"button": "Ver", "sections": [{"title": "A", "rows": [{"id": "r1", "title": "Um", "description": "d"}]}]}},
-    "cta": {"body": "Veja", "header": {"type": "image", "url": "https://example.com/a.png"}, "cta_url": {"display_text": "Abrir", "url": "https://example.com"}},
-}  # fmt: skip
+    "list": {
+        "body": "Menu",
+        "footer": "PyTake",
+        "list": {
+            "button": "Ver",
+            "sections": [{"title": "A", "rows": [{"id": "r1", "title": "Um", "description": "d"}]}],
+        },
+    },
+    "cta": {
+        "body": "Veja",
+        "header": {"type": "image", "url": "https://example.com/a.png"},
+        "cta_url": {"display_text": "Abrir", "url": "https://example.com"},
+    },
+}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +86,13 @@ INTERACTIVE = {
 async def test_every_kind_of_content_passes_metas_checks(
     stack: Stack, message_type: str, content: dict[str, object]
 ) -> None:
-    body = await stack.send(to=fresh_recipient(), message_type=message_type, content=content, check_window=False, reply_to="wamid.before")  # fmt: skip
+    body = await stack.send(
+        to=fresh_recipient(),
+        message_type=message_type,
+        content=content,
+        check_window=False,
+        reply_to="wamid.before",
+    )
     await stack.until(body["message_id"], "sent", "delivered", "read")
     accepted = await stack.accepted_once(body["message_id"])
     assert accepted["payload"]["context"] == {"message_id": "wamid.before"}
@@ -83,9 +100,10 @@ async def test_every_kind_of_content_passes_metas_checks(
 
 async def test_uploaded_media_is_sent_by_its_id(stack: Stack) -> None:
     upload = await stack.sandbox.post(
-        f"/v25.0/{stack.settings.phone_number_id}/media", files={"file": ("a.png", b"png", "image/png")},
+        f"/v25.0/{stack.settings.phone_number_id}/media",
+        files={"file": ("a.png", b"png", "image/png")},
         headers={"Authorization": "Bearer x"},
-    )  # fmt: skip
+    )
     media_id = upload.json()["id"]
     body = await stack.send(
         message_type="media",

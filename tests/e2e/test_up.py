@@ -80,12 +80,17 @@ async def refuses_others(up: Up) -> None:
         *(
             asyncio.to_thread(
                 subprocess.run,
-                [sys.executable, "-m", "pytake.cli", "up", *one.arguments], cwd=up.directory, env=one.environment,
-                capture_output=True, text=True, timeout=60, check=False,
+                [sys.executable, "-m", "pytake.cli", "up", *one.arguments],
+                cwd=up.directory,
+                env=one.environment,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
             )
             for one in (other, third)
         )
-    )  # fmt: skip
+    )
     assert [result.returncode for result in results] == [1, 1]
     assert up.process is not None
     address = f"http://127.0.0.1:{up.port}"
@@ -194,10 +199,12 @@ async def test_a_delivery_goes_on_after_its_worker_is_killed_between_attempts(
 async def test_a_worker_killed_in_the_delay_of_an_answer_answers_once(site: Site) -> None:
     up, api, sandbox = site
     rule = {
-        "id": "lento", "name": "Lento", "delay_seconds": 5,
+        "id": "lento",
+        "name": "Lento",
+        "delay_seconds": 5,
         "trigger": {"type": "Keyword", "words": ["dúvida"]},
         "response": {"action": "SendMessage", "text": "Boa pergunta."},
-    }  # fmt: skip
+    }
     made = await api.post("/api/v1/auto-responder/rules", json=rule)
     assert made.status_code == 201, made.text
     contact = fresh_recipient()
@@ -235,22 +242,33 @@ async def test_a_worker_killed_in_the_delay_of_an_answer_answers_once(site: Site
 async def test_doctor_finds_what_is_wrong_and_what_is_well(up: Up, site: Site) -> None:
     def doctor(**environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "pytake.cli", "doctor"], cwd=up.directory, capture_output=True, text=True,
-            env={**up.environment, **environment}, timeout=60, check=False,
-        )  # fmt: skip
+            [sys.executable, "-m", "pytake.cli", "doctor"],
+            cwd=up.directory,
+            capture_output=True,
+            text=True,
+            env={**up.environment, **environment},
+            timeout=60,
+            check=False,
+        )
 
     alone = await asyncio.to_thread(
-        doctor, TEMPORAL_ADDRESS=f"127.0.0.1:{free_port()}", WHATSAPP_ACCESS_TOKEN="x", WHATSAPP_PHONE_NUMBER_ID="1",
+        doctor,
+        TEMPORAL_ADDRESS=f"127.0.0.1:{free_port()}",
+        WHATSAPP_ACCESS_TOKEN="x",
+        WHATSAPP_PHONE_NUMBER_ID="1",
         WHATSAPP_API_BASE_URL=f"http://127.0.0.1:{free_port()}",
-    )  # fmt: skip
+    )
     assert alone.returncode == 1
     for hint in ("pytake migrate", "TEMPORAL_ADDRESS", "cannot be reached", "WHATSAPP_APP_SECRET"):
         assert hint in " ".join(alone.stdout.split()), hint
     running, *_ = site
     well = await asyncio.to_thread(
-        doctor, TEMPORAL_ADDRESS=f"127.0.0.1:{running.temporal_port}", PYTAKE_DATA_DIR=running.arguments[1],
-        PYTAKE_SANDBOX="true", WHATSAPP_API_BASE_URL=f"http://127.0.0.1:{running.sandbox_port}",
-    )  # fmt: skip
+        doctor,
+        TEMPORAL_ADDRESS=f"127.0.0.1:{running.temporal_port}",
+        PYTAKE_DATA_DIR=running.arguments[1],
+        PYTAKE_SANDBOX="true",
+        WHATSAPP_API_BASE_URL=f"http://127.0.0.1:{running.sandbox_port}",
+    )
     assert well.returncode == 0, well.stdout
     assert well.stdout.count("ok") >= 4
 
@@ -259,9 +277,14 @@ def test_a_part_that_keeps_dying_ends_up_with_its_last_lines(up: Up) -> None:
     (up.directory / "data").mkdir()
     (up.directory / "data" / "temporal.db").mkdir()
     run = subprocess.run(
-        [sys.executable, "-m", "pytake.cli", "up", *up.arguments], cwd=up.directory, env=up.environment,
-        capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "pytake.cli", "up", *up.arguments],
+        cwd=up.directory,
+        env=up.environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
     assert run.returncode == 1
     assert "temporal keeps dying" in run.stderr
     assert "unable to open" in run.stderr
@@ -271,9 +294,14 @@ def test_a_part_that_keeps_dying_ends_up_with_its_last_lines(up: Up) -> None:
 def test_beyond_this_machine_and_after_keys_a_key_is_needed(up: Up) -> None:
     def start(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "pytake.cli", "up", *up.arguments, *arguments], cwd=up.directory,
-            env=up.environment, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            [sys.executable, "-m", "pytake.cli", "up", *up.arguments, *arguments],
+            cwd=up.directory,
+            env=up.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
     beyond = start("--host", "0.0.0.0")
     assert (beyond.returncode, beyond.stderr.count("\n")) == (1, 1)
@@ -286,8 +314,13 @@ def test_beyond_this_machine_and_after_keys_a_key_is_needed(up: Up) -> None:
 
 def test_wrong_settings_are_one_line(up: Up) -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "pytake.cli", "up"], cwd=up.directory, env={**up.environment, "MESSAGE_TIER": "TIER_X"},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "pytake.cli", "up"],
+        cwd=up.directory,
+        env={**up.environment, "MESSAGE_TIER": "TIER_X"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert run.returncode == 1
     assert run.stderr.startswith("configuration: MESSAGE_TIER: unknown tier")

@@ -57,8 +57,12 @@ async def test_retry_after_is_honoured(stack: Stack, receiver: Receiver) -> None
 
 @pytest.mark.parametrize(
     ("answer", "error"),
-    [("hang", "no complete answer within 1 s"), ("close", "ReadError|RemoteProtocolError|disconnected"), ((302, {"Location": "/elsewhere"}, b""), "HTTP 302")],
-)  # fmt: skip
+    [
+        ("hang", "no complete answer within 1 s"),
+        ("close", "ReadError|RemoteProtocolError|disconnected"),
+        ((302, {"Location": "/elsewhere"}, b""), "HTTP 302"),
+    ],
+)
 async def test_what_is_no_answer_is_tried_again_and_ends_as_a_dead_letter(
     stack: Stack, receiver: Receiver, answer: Any, error: str
 ) -> None:
@@ -167,8 +171,8 @@ async def test_a_replay_can_be_cancelled(stack: Stack, receiver: Receiver) -> No
 
 async def test_failing_long_and_often_disables_once(stack: Stack, receiver: Receiver) -> None:
     from pytake.clock import now
-    from pytake.storage import deliveries
-    from pytake.storage.deliveries import Attempt, DisableRule
+    from pytake.webhooks import deliveries
+    from pytake.webhooks.deliveries import Attempt, DisableRule
 
     tenant_id = tenant()
     made = await configure(
@@ -288,7 +292,7 @@ async def test_deliveries_left_without_a_workflow_are_swept_up(
     tenant_id = tenant()
     await configure(stack, tenant_id, receiver.script(f"/{tenant_id}", 200))
     with monkeypatch.context() as patch:
-        patch.setattr("activities.webhook_dispatch.Dispatcher.soon", lambda *_: None)
+        patch.setattr("pytake.webhooks.dispatch.Dispatcher.soon", lambda *_: None)
         sent = await send(stack, tenant_id)
     await until(stack, sent["deliveries"][0], "delivered", 30)
 
@@ -321,13 +325,17 @@ async def test_what_cannot_be_sent_is_an_attempt_with_its_reason_and_no_secret(
     ).decode()
     secret = "s3cr3t-of-mine"
     sealed_in: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-        ({"auth_value": f"{secret} "}, {"auth_type": "BearerToken"}, "header Authorization begins or ends"),
+        (
+            {"auth_value": f"{secret} "},
+            {"auth_type": "BearerToken"},
+            "header Authorization begins or ends",
+        ),
         ({"custom_headers": {"X-Key": f"{secret}é"}}, {}, "header X-Key must be printable ASCII"),
         ({}, {"url": "http://xn--127.0.0.1/"}, "blocked: is not a valid address"),
         ({"client_certificate": "no", "client_key": locked}, {"auth_type": "mTLS"}, "is encrypted"),
         ({"oauth2": secret}, {"auth_type": "OAuth2"}, "see the worker's log"),
         ({}, {}, "HTTP 503"),
-    ]  # fmt: skip
+    ]
     sent, endpoints = [], []
     for sealed, columns, _ in sealed_in:
         tenant_id = tenant()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from pytake.storage import endpoints
+from pytake.webhooks import endpoints
 from tests.hooks import CONFIGURE, configure, send, store, tenant, until
 from tests.receiver import Receiver
 from tests.stack import Stack, eventually, fresh_recipient
@@ -262,16 +262,31 @@ async def test_idempotency_target_url_and_unknown_subscribers(
 
 async def test_bad_endpoints_are_refused_by_field(stack: Stack) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"url": "ftp://x.y"}, "url"), ({"url": "https://user:pw@x.y/"}, "url"), ({"url": "http://10.0.0.1/"}, "url"),
-        ({"url": "http://[::1]/"}, "url"), ({"events": []}, "events"), ({"events": ["Message Sent"]}, "events[0]"),
-        ({"auth_type": "Magic"}, "auth_type"), ({"auth_type": "ApiKey", "auth_value": "x"}, "auth_header"),
-        ({"auth_type": "BasicAuth", "auth_value": "nocolon"}, "auth_value"), ({"custom_headers": {"Host": "x"}}, "custom_headers"),
-        ({"custom_headers": {"webhook-id": "x"}}, "custom_headers"), ({"custom_headers": {"X-A": "a\r\nB: c"}}, "custom_headers.X-A"),
-        ({"auth_value": "seu-token "}, "auth_value"), ({"auth_value": "seu-tokén"}, "auth_value"), ({"custom_headers": {"X-A": "é"}}, "custom_headers.X-A"),
-        ({"custom_headers": {"X-A": " a"}}, "custom_headers.X-A"), ({"secret": "seu-secret-seguro "}, "secret"), ({"url": "http://xn--127.0.0.1/"}, "url"),
-        ({"max_retries": 51}, "max_retries"), ({"timeout_seconds": 0}, "timeout_seconds"), ({"surprise": 1}, "surprise"),
-        ({"secret": "short"}, "secret"), ({"retry_schedule": [-1]}, "retry_schedule[0]"), ({"backoff": {"jitter": 2}}, "backoff.jitter"),
-    ]  # fmt: skip
+        ({"url": "ftp://x.y"}, "url"),
+        ({"url": "https://user:pw@x.y/"}, "url"),
+        ({"url": "http://10.0.0.1/"}, "url"),
+        ({"url": "http://[::1]/"}, "url"),
+        ({"events": []}, "events"),
+        ({"events": ["Message Sent"]}, "events[0]"),
+        ({"auth_type": "Magic"}, "auth_type"),
+        ({"auth_type": "ApiKey", "auth_value": "x"}, "auth_header"),
+        ({"auth_type": "BasicAuth", "auth_value": "nocolon"}, "auth_value"),
+        ({"custom_headers": {"Host": "x"}}, "custom_headers"),
+        ({"custom_headers": {"webhook-id": "x"}}, "custom_headers"),
+        ({"custom_headers": {"X-A": "a\r\nB: c"}}, "custom_headers.X-A"),
+        ({"auth_value": "seu-token "}, "auth_value"),
+        ({"auth_value": "seu-tokén"}, "auth_value"),
+        ({"custom_headers": {"X-A": "é"}}, "custom_headers.X-A"),
+        ({"custom_headers": {"X-A": " a"}}, "custom_headers.X-A"),
+        ({"secret": "seu-secret-seguro "}, "secret"),
+        ({"url": "http://xn--127.0.0.1/"}, "url"),
+        ({"max_retries": 51}, "max_retries"),
+        ({"timeout_seconds": 0}, "timeout_seconds"),
+        ({"surprise": 1}, "surprise"),
+        ({"secret": "short"}, "secret"),
+        ({"retry_schedule": [-1]}, "retry_schedule[0]"),
+        ({"backoff": {"jitter": 2}}, "backoff.jitter"),
+    ]
     for changes, field in cases:
         response = await stack.api.post("/api/v1/webhooks/configure", json={**CONFIGURE, **changes})
         assert response.status_code == 422, (changes, response.text)
@@ -307,10 +322,27 @@ async def test_mutual_tls(stack: Stack, tmp_path: Path, monkeypatch: pytest.Monk
     key, certificate = tmp_path / "k.pem", tmp_path / "c.pem"
     await asyncio.to_thread(
         subprocess.run,
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(certificate), "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            str(key),
+            "-out",
+            str(certificate),
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        ],
+        check=True,
+        capture_output=True,
+    )
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate, key)
@@ -377,10 +409,25 @@ async def test_opt_outs_quality_and_limits_are_told(stack: Stack, receiver: Rece
     )
     metadata = {"metadata": {"phone_number_id": number}}
     changes = [
-        {"field": "user_preferences", "value": {**metadata, "user_preferences": [
-            {"wa_id": "5561994013828", "category": "marketing_messages", "value": "stop", "timestamp": 1760000000}]}},
-        {"field": "phone_number_quality_update", "value": {**metadata, "event": "DOWNGRADE", "current_limit": "TIER_1K"}},
-    ]  # fmt: skip
+        {
+            "field": "user_preferences",
+            "value": {
+                **metadata,
+                "user_preferences": [
+                    {
+                        "wa_id": "5561994013828",
+                        "category": "marketing_messages",
+                        "value": "stop",
+                        "timestamp": 1760000000,
+                    }
+                ],
+            },
+        },
+        {
+            "field": "phone_number_quality_update",
+            "value": {**metadata, "event": "DOWNGRADE", "current_limit": "TIER_1K"},
+        },
+    ]
     raw = json.dumps({"entry": [{"id": "1", "changes": changes}]}).encode()
     signature = f"sha256={hmac.new(b'app-secret', raw, hashlib.sha256).hexdigest()}"
     for _ in range(2):

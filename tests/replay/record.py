@@ -17,14 +17,12 @@ from typing import Any
 
 from temporalio.service import RPCError
 
-from pytake.contracts import (
-    PruneInput,
-    ReconcileInput,
-    conversation_workflow_id,
-    number_workflow_id,
-)
-from pytake.storage import keys
-from pytake.temporal import WORKFLOW_QUEUE
+from pytake.access import keys
+from pytake.conversations.contracts import conversation_workflow_id
+from pytake.numbers.contracts import number_workflow_id
+from pytake.reconciliation.contracts import ReconcileInput
+from pytake.retention.contracts import PruneInput
+from pytake.temporal.queues import WORKFLOW_QUEUE
 from tests.receiver import Receiver, receiving
 from tests.stack import (
     Stack,
@@ -225,9 +223,12 @@ async def _conversation(stack: Stack, **rule: object) -> tuple[str, str]:
     tenant, contact = f"t{fresh_recipient()}", fresh_recipient()
     number = await stack.register(tenant=tenant)
     body = {
-        "name": "r", "tenant_id": tenant, "trigger": {"type": "Keyword", "words": ["oi"]},
-        "response": {"action": "SendMessage", "text": "Olá"}, **rule,
-    }  # fmt: skip
+        "name": "r",
+        "tenant_id": tenant,
+        "trigger": {"type": "Keyword", "words": ["oi"]},
+        "response": {"action": "SendMessage", "text": "Olá"},
+        **rule,
+    }
     response = await stack.api.post("/api/v1/auto-responder/rules", json=body)
     assert response.status_code == 201, response.text
     await stack.inbound(contact, "oi", number)
@@ -314,18 +315,40 @@ async def expired_after_it_was_sent(stack: Stack) -> str:
 
 
 DIRECT: tuple[Callable[[Stack], Awaitable[str]], ...] = (
-    sent_directly, retried_after_a_direct_try, dead_after_a_direct_try,
-    cancelled_while_it_is_sent_directly, expired_after_it_was_sent,
-)  # fmt: skip
+    sent_directly,
+    retried_after_a_direct_try,
+    dead_after_a_direct_try,
+    cancelled_while_it_is_sent_directly,
+    expired_after_it_was_sent,
+)
 """Those whose messages may go out without passing the queue; the messages of the others do not."""
 SCENARIOS: tuple[Callable[[Stack], Awaitable[str]], ...] = (
-    sent, retried, without_an_answer, settled_by_its_receipt, deferred, dead, redriven,
-    cancelled_in_back_off, cancelled_without_an_answer, cancelled_by_the_web_ui, held_and_resumed, scheduled_moved_and_sent,
-    scheduled_and_cancelled, number_throttled, webhook_delivered, webhook_dead,
-    webhook_retried_by_hand, webhook_replay, conversation_answered,
-    conversation_with_a_sequence_after_a_delay, conversation_without_an_answer,
-    snapshot_taken, pruned, reconciled, *DIRECT,
-)  # fmt: skip
+    sent,
+    retried,
+    without_an_answer,
+    settled_by_its_receipt,
+    deferred,
+    dead,
+    redriven,
+    cancelled_in_back_off,
+    cancelled_without_an_answer,
+    cancelled_by_the_web_ui,
+    held_and_resumed,
+    scheduled_moved_and_sent,
+    scheduled_and_cancelled,
+    number_throttled,
+    webhook_delivered,
+    webhook_dead,
+    webhook_retried_by_hand,
+    webhook_replay,
+    conversation_answered,
+    conversation_with_a_sequence_after_a_delay,
+    conversation_without_an_answer,
+    snapshot_taken,
+    pruned,
+    reconciled,
+    *DIRECT,
+)
 
 
 def portable(value: Any) -> Any:

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 
 from api.app import build_server
+from pytake.access import keys
 from pytake.clock import now
+from pytake.database.engine import Database
 from pytake.settings import Settings
-from pytake.storage import keys
-from pytake.storage.engine import Database
 from tests.stack import bearer, http, make_settings, serving
 
 

@@ -93,8 +93,12 @@ async def test_a_client_that_writes_before_it_reads_sees_the_refusal(
         connection.request(
             "POST", "/api/v1/queue/send", body, headers, encode_chunked=chunked
         ) if not chunked else connection.request(
-            "POST", "/api/v1/queue/send", body, {**headers, "Transfer-Encoding": "chunked"}, encode_chunked=True
-        )  # fmt: skip
+            "POST",
+            "/api/v1/queue/send",
+            body,
+            {**headers, "Transfer-Encoding": "chunked"},
+            encode_chunked=True,
+        )
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
 
@@ -153,9 +157,12 @@ async def test_slow_headers_and_slow_bodies_are_ended(
 
     body = head(alone, "POST", "/api/v1/queue/send", *lines_of(alone), "Content-Length: 1000000")
     callback = head(
-        alone, "POST", "/api/v1/whatsapp/webhook",
-        f"X-Hub-Signature-256: sha256={'0' * 64}", "Content-Length: 1000000",
-    )  # fmt: skip
+        alone,
+        "POST",
+        "/api/v1/whatsapp/webhook",
+        f"X-Hub-Signature-256: sha256={'0' * 64}",
+        "Content-Length: 1000000",
+    )
     assert await asyncio.gather(
         slowly(b"GET / HTTP/1.1\r\nX: "), slowly(body), slowly(callback)
     ) == [408, 408, 408]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowExecutionDescription
 
-from pytake.storage import deliveries
+from pytake.webhooks import deliveries
 from tests.hooks import configure, delivery, send, until
 from tests.receiver import Receiver
 from tests.stack import Stack, eventually, make_settings, running_stack

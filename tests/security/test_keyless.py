@@ -9,14 +9,13 @@ import pytest
 from sqlmodel import delete
 
 from api import access
-from pytake import keyless
+from pytake.access import keyless, keys
+from pytake.access.keyless import MARKER, check_keys
+from pytake.access.tables import ApiKey
 from pytake.clock import now
-from pytake.keyless import MARKER, check_keys
+from pytake.database.engine import Database
 from pytake.sandbox.server import build_server as build_sandbox
 from pytake.settings import ConfigurationError
-from pytake.storage import keys
-from pytake.storage.engine import Database
-from pytake.storage.tables import ApiKey
 from tests.security.alone import Alone, api_alone
 from tests.stack import eventually, http, make_settings, serving
 

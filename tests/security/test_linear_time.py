@@ -17,15 +17,18 @@ from typing import Any, Final
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from api import errors, gate, language
-from api.webhook_schemas import EventName, Subscription
-from pytake.domain import delivery, recipients
-from pytake.domain.autoresponder import automaton, expressions, matching, text, triggers, variables
-from pytake.domain.autoresponder.etiquette import wish
-from pytake.domain.autoresponder.rules import RuleFields
-from pytake.domain.content import HttpUrl
+from api import language
+from api.middleware import gate
+from api.webhooks.schemas import EventName, Subscription
+from pytake import problems
+from pytake.contacts import identities as recipients
+from pytake.conversations.rules import automaton, expressions, matching, text, triggers, variables
+from pytake.conversations.rules.etiquette import wish
+from pytake.conversations.rules.rules import RuleFields
+from pytake.messages.content import HttpUrl
 from pytake.sandbox import analytics, validation
 from pytake.webhooks import guard, headers
+from pytake.webhooks import policies as delivery
 
 ROOT: Final = Path(__file__).parents[2]
 _GROWTH: Final = 4
@@ -56,13 +59,29 @@ CASES: Final[dict[str, tuple[Callable[[str], Any], Callable[[int], str], int]]] 
     "variables: opened, spaces": (variables.check, lambda n: "{{" + " " * n, 4_000),
     "variables: opened often": (variables.check, lambda n: "{{ " * n, 20_000),
     "variables: a fallback without an end": (variables.check, lambda n: "{{a|" * n, 20_000),
-    "variables: filled in": (lambda t: variables.render(t, _values), lambda n: ", {{" + " " * n, 4_000),
-    "variables: commas": (lambda t: variables.render(t, _values), lambda n: ", " * n + "{{", 20_000),
+    "variables: filled in": (
+        lambda t: variables.render(t, _values),
+        lambda n: ", {{" + " " * n,
+        4_000,
+    ),
+    "variables: commas": (
+        lambda t: variables.render(t, _values),
+        lambda n: ", " * n + "{{",
+        20_000,
+    ),
     "variables: in a rule": (_rule, lambda n: "{{" + " " * n, 1_000),
     "folding: marks in no order": (text.fold, lambda n: "a" + "\u0301\u0316" * n, 5_000),
-    "folding: marks in no order, accents kept": (lambda t: text.fold(t, accents=True), lambda n: "a" + "\u0301\u0316" * n, 5_000),
+    "folding: marks in no order, accents kept": (
+        lambda t: text.fold(t, accents=True),
+        lambda n: "a" + "\u0301\u0316" * n,
+        5_000,
+    ),
     "folding: marks in order": (text.fold, lambda n: "a" + "\u0316" * n + "\u0301" * n, 20_000),
-    "folding: marks that take place": (text.fold, lambda n: "a" + "\U0001d16d\U0001d165" * n, 5_000),
+    "folding: marks that take place": (
+        text.fold,
+        lambda n: "a" + "\U0001d16d\U0001d165" * n,
+        5_000,
+    ),
     "folding: ligatures": (text.fold, lambda n: "\ufdfa" * n, 2_000),
     "opt-out words": (wish, lambda n: "." * n + "sair" + " " * n, 100_000),
     "expressions of rules": (_find, lambda n: "a" * n, 50_000),
@@ -70,16 +89,28 @@ CASES: Final[dict[str, tuple[Callable[[str], Any], Callable[[int], str], int]]] 
     "phone numbers: digits": (recipients.normalise, lambda n: "1" * n, 20_000),
     "phone numbers: spaces": (recipients.normalise, lambda n: "1" + " " * n + "1", 20_000),
     "phone numbers: brackets": (recipients.normalise, lambda n: "+" + "(" * n + "1", 20_000),
-    "phone numbers: as long as the library reads": (recipients.normalise, lambda n: "1-(" * n + "1", 20),
+    "phone numbers: as long as the library reads": (
+        recipients.normalise,
+        lambda n: "1-(" * n + "1",
+        20,
+    ),
     "user ids": (recipients.is_user_id, lambda n: "BR." + "a" * n, 200_000),
     "contacts": (recipients.contact_key, lambda n: "55" + "9" * n, 200_000),
     "languages": (language.preferred, lambda n: "pt;q=0.1," * n, 50_000),
-    "names of fields": (lambda t: errors._path(("content", t)), lambda n: "A" * n + "-", 200_000),
+    "names of fields": (lambda t: problems._path(("content", t)), lambda n: "A" * n + "-", 200_000),
     "addresses of webhooks": (guard.check_url, lambda n: "http://" + "a." * n, 250),
     "addresses of webhooks: IPv6": (guard.check_url, lambda n: "http://[" + ":" * n, 400),
-    "names of headers": (guard.FORBIDDEN_HEADERS.fullmatch, lambda n: "content-" + "a" * n + "\n", 100_000),
+    "names of headers": (
+        guard.FORBIDDEN_HEADERS.fullmatch,
+        lambda n: "content-" + "a" * n + "\n",
+        100_000,
+    ),
     "values of headers": (headers.value_problem, lambda n: "a" + " " * n, 100_000),
-    "Retry-After": (lambda t: delivery.parse_retry_after(t, datetime.now(UTC)), lambda n: "Mon, " + "1 " * n, 20_000),
+    "Retry-After": (
+        lambda t: delivery.parse_retry_after(t, datetime.now(UTC)),
+        lambda n: "Mon, " + "1 " * n,
+        20_000,
+    ),
     "dates of mail": (email.utils.parsedate_tz, lambda n: "(" * n + " 1", 50_000),
     "names of events": (_event.validate_python, lambda n: "a." * n, 20),
     "subscriptions": (_subscription.validate_python, lambda n: "a." * n + "*", 20),
@@ -88,16 +119,31 @@ CASES: Final[dict[str, tuple[Callable[[str], Any], Callable[[int], str], int]]] 
     "JSON: depth": (json.loads, lambda n: "[" * n, 50_000),
     "words marked": (expressions.marked, lambda n: "a " * n + "a" * n, 20_000),
     "paths": (gate._PUBLIC.fullmatch, lambda n: "/swagger/" + "." * n + "/", 100_000),
-    "signatures": (lambda t: gate._SIGNATURE.fullmatch(t.encode()), lambda n: "sha256=" + "a" * n, 100_000),
+    "signatures": (
+        lambda t: gate._SIGNATURE.fullmatch(t.encode()),
+        lambda n: "sha256=" + "a" * n,
+        100_000,
+    ),
     "sandbox: fields": (analytics._FIELD.findall, lambda n: "a.b(" * n, 5_000),
     "sandbox: arguments": (analytics._ARGUMENT.findall, lambda n: ".b(" * n, 5_000),
-}  # fmt: skip
+}
 
 _TRIED: Final = {
-    errors, recipients, triggers, variables, text, guard, headers, analytics, validation, matching, expressions, gate,
-}  # fmt: skip
+    problems,
+    recipients,
+    triggers,
+    variables,
+    text,
+    guard,
+    headers,
+    analytics,
+    validation,
+    matching,
+    expressions,
+    gate,
+}
 _NO_STRANGERS: Final = {
-    "pytake/domain/events.py",
+    "pytake/webhooks/event_types.py",
     "pytake/commands/numbers.py",
     "pytake/commands/terminal.py",
 }

@@ -16,11 +16,11 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from api import sending
+from api.messages import sending
+from pytake.access import keys
 from pytake.clock import now
-from pytake.logs import configure_logging
-from pytake.storage import keys
-from pytake.storage.engine import Database
+from pytake.database.engine import Database
+from pytake.process.logs import configure_logging
 from tests.stack import EXAMPLE, Stack, eventually, fresh_recipient
 
 SECRET = "o pedido 4711 da Maria"
@@ -151,7 +151,7 @@ def grouped_error() -> Exception:
         (chained_error, "RuntimeError: no such thing"),
         (grouped_error, "UnicodeDecodeError"),
     ],
-)  # fmt: skip
+)
 def test_errors_that_quote_what_was_sent_are_logged_without_it(
     make: Any, kept: str, log_format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,20 +9,20 @@ from typing import Any, Final
 
 import pytest
 
-from pytake.domain.autoresponder import budget
-from pytake.domain.autoresponder.budget import Weight, weigh
-from pytake.domain.autoresponder.hours import BusinessHours
-from pytake.domain.autoresponder.matching import RuleBook, UnreadTextError
-from pytake.domain.autoresponder.responder import Situation, choose
-from pytake.domain.autoresponder.rules import Rule
-from pytake.domain.autoresponder.said import Said
+from pytake.conversations.rules import budget
+from pytake.conversations.rules.budget import Weight, weigh
+from pytake.conversations.rules.hours import BusinessHours
+from pytake.conversations.rules.matching import RuleBook, UnreadTextError
+from pytake.conversations.rules.responder import Situation, choose
+from pytake.conversations.rules.rules import Rule
+from pytake.conversations.rules.said import Said
 
 AT: Final = datetime(2026, 11, 24, 15, tzinfo=UTC)
 
 _ATTACK: Final = """
 import json, resource, time
-from pytake.domain.autoresponder.matching import RuleBook
-from pytake.domain.autoresponder.said import Said
+from pytake.conversations.rules.matching import RuleBook
+from pytake.conversations.rules.said import Said
 from tests.security.test_rules_weight import TEXT, heavy
 made = heavy()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -42,10 +42,13 @@ print(json.dumps({
 def rule(rule_id: str, **trigger: Any) -> Rule:
     return Rule.model_validate(
         {
-            "id": rule_id, "name": rule_id, "trigger": trigger, "created_at": AT,
+            "id": rule_id,
+            "name": rule_id,
+            "trigger": trigger,
+            "created_at": AT,
             "response": {"action": "SendMessage", "text": "x"},
         }
-    )  # fmt: skip
+    )
 
 
 TEXT: Final = "".join(random.Random(5).choices("abcdé ", k=4096))  # noqa: S311 - no secret
@@ -56,11 +59,13 @@ def heavy() -> list[Rule]:
     chance = random.Random(3)  # noqa: S311 - the same words in every run
     return [
         rule(
-            str(index), type="Keyword", match_type="WholeWord",
+            str(index),
+            type="Keyword",
+            match_type="WholeWord",
             words=["".join(chance.choices("abcdé ", k=198)) + "xx" for _ in range(200)],
         )
         for index in range(20)
-    ]  # fmt: skip
+    ]
 
 
 def test_20_rules_of_200_words_of_200_characters_are_no_attack() -> None:
@@ -95,10 +100,14 @@ def test_rules_that_are_too_much_are_left_out_and_say_so() -> None:
 @pytest.mark.parametrize(
     ("trigger", "field", "what"),
     [
-        ({"type": "Keyword", "words": [f"{i}" + "é" * 190 for i in range(200)]}, "trigger.words", "bytes of words"),
+        (
+            {"type": "Keyword", "words": [f"{i}" + "é" * 190 for i in range(200)]},
+            "trigger.words",
+            "bytes of words",
+        ),
         ({"type": "Pattern", "pattern": r"[\pL]{4}"}, "trigger.pattern", "instructions"),
     ],
-)  # fmt: skip
+)
 def test_the_sum_is_bounded_not_each_rule(trigger: dict[str, Any], field: str, what: str) -> None:
     total, one = Weight(), weigh(rule("r", **trigger))
     for _ in range(1000):

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from pytake.contracts import endpoint_key
-from pytake.storage import endpoints
+from pytake.webhooks import endpoints
+from pytake.webhooks.contracts import endpoint_key
 from tests.hooks import CONFIGURE, configure, send, tenant, until
 from tests.receiver import Receiver
 from tests.stack import Stack
@@ -77,8 +77,11 @@ async def test_of_one_tenant_one_insert_wins_and_no_change_is_lost(stack: Stack)
     assert Counter(answer.status_code for answer in answers) == {201: 1, 200: 7}
     path = f"{PATH}/config/{wanted['id']}"
     changes: list[dict[str, Any]] = [
-        {"description": "shop"}, {"ordered": True}, {"custom_headers": {"X-A": "abcdefghijklmnop"}}, {"max_retries": 3},
-    ]  # fmt: skip
+        {"description": "shop"},
+        {"ordered": True},
+        {"custom_headers": {"X-A": "abcdefghijklmnop"}},
+        {"max_retries": 3},
+    ]
     patched = await asyncio.gather(*(stack.api.patch(path, json=body) for body in changes))
     assert {answer.status_code for answer in patched} == {200}
     found = (await stack.api.get(path)).json()

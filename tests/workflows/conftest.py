@@ -6,8 +6,9 @@ import pytest
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from pytake import temporal
-from pytake.embedded_temporal import binary
+from pytake.temporal import attributes
+from pytake.temporal import client as temporal
+from pytake.temporal.embedded import binary
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +18,6 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
         data_converter=pydantic_data_converter,
     )
     async with environment:
-        names = [key.name for key in temporal.SEARCH_ATTRIBUTES]
+        names = [key.name for key in attributes.SEARCH_ATTRIBUTES]
         await temporal.add_search_attributes(environment.client, names)
         yield environment

@@ -17,8 +17,8 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 import worker
-from pytake import temporal
-from pytake.contracts import (
+from pytake.messages.content import MessageType
+from pytake.messages.contracts import (
     MessageInput,
     MessageResult,
     OutcomeRecord,
@@ -29,8 +29,8 @@ from pytake.contracts import (
     SendResult,
     new_message_id,
 )
-from pytake.domain.content import MessageType
-from pytake.domain.errors import ErrorClass
+from pytake.temporal import queues
+from pytake.whatsapp.errors import ErrorClass
 from workflows.message import MessageWorkflow
 from workflows.scheduled_message import ScheduledMessageWorkflow
 
@@ -110,23 +110,35 @@ transient = fail(ErrorClass.TRANSIENT, "Transient")
 
 @asynccontextmanager
 async def running(env: WorkflowEnvironment, script: Script) -> AsyncIterator[None]:
-    queues: list[dict[str, Any]] = [
-        {"task_queue": temporal.WORKFLOW_QUEUE, "workflows": worker.WORKFLOWS, "workflow_runner": worker.workflow_runner(),
-         "activities": [script.record_outcome, script.begin_redrive, script.find_receipt]},
-        {"task_queue": temporal.SEND_QUEUE, "activities": [script.send_message]},
-    ]  # fmt: skip
-    async with Worker(env.client, **queues[0]), Worker(env.client, **queues[1]):
+    workers: list[dict[str, Any]] = [
+        {
+            "task_queue": queues.WORKFLOW_QUEUE,
+            "workflows": worker.WORKFLOWS,
+            "workflow_runner": worker.workflow_runner(),
+            "activities": [script.record_outcome, script.begin_redrive, script.find_receipt],
+        },
+        {"task_queue": queues.SEND_QUEUE, "activities": [script.send_message]},
+    ]
+    async with Worker(env.client, **workers[0]), Worker(env.client, **workers[1]):
         yield
 
 
 async def message(env: WorkflowEnvironment, **changes: Any) -> MessageInput:
     now = await env.get_current_time()
     values: dict[str, Any] = {
-        "message_id": new_message_id(), "tenant_id": "t", "phone_number_id": "1", "recipient": "5561994013828",
-        "message_type": MessageType.TEXT, "content": {"body": "x"}, "created_at": now,
-        "expires_at": now + timedelta(hours=24), "messages_per_second": 80.0, "send_timeout_seconds": 20.0,
-        "receipt_wait_seconds": 10.0, **changes,
-    }  # fmt: skip
+        "message_id": new_message_id(),
+        "tenant_id": "t",
+        "phone_number_id": "1",
+        "recipient": "5561994013828",
+        "message_type": MessageType.TEXT,
+        "content": {"body": "x"},
+        "created_at": now,
+        "expires_at": now + timedelta(hours=24),
+        "messages_per_second": 80.0,
+        "send_timeout_seconds": 20.0,
+        "receipt_wait_seconds": 10.0,
+        **changes,
+    }
     return MessageInput.model_validate(values)
 
 
@@ -135,7 +147,7 @@ async def start(
 ) -> WorkflowHandle[Any, MessageResult]:
     run: Any = ScheduledMessageWorkflow.run if given.scheduled_for else MessageWorkflow.run
     return await env.client.start_workflow(
-        run, given, id=given.message_id, task_queue=temporal.WORKFLOW_QUEUE
+        run, given, id=given.message_id, task_queue=queues.WORKFLOW_QUEUE
     )
 
 

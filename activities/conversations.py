@@ -1,0 +1,245 @@
+"""Activities of ConversationWorkflow: decide on an answer, mark as read, send the answer."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from sqlmodel import Session
+from temporalio import activity
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import (
+    ApplicationError,
+    ApplicationErrorCategory,
+    WorkflowAlreadyStartedError,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from pytake.access import keys
+from pytake.clock import now
+from pytake.conversations import decide as conversations
+from pytake.conversations import rule_store as rules
+from pytake.conversations import state as conversation_state
+from pytake.conversations.contracts import DecideRequest, Decision, ReplyRequest, reply_message_id
+from pytake.conversations.decide import MovedError, OutdatedError, Policy, Verdict
+from pytake.conversations.rules.matching import UnreadTextError
+from pytake.conversations.state import Party
+from pytake.conversations.tables import AutoReply
+from pytake.database.engine import Database
+from pytake.messages.content import MessageType
+from pytake.messages.contracts import MessageInput
+from pytake.messages.events import anyone_listens, raise_queued
+from pytake.messages.start import start_message
+from pytake.numbers.tables import PhoneNumber
+from pytake.process.telemetry import REPLIES
+from pytake.temporal.priority import Priority
+from pytake.webhooks.dispatch import Dispatcher
+from pytake.webhooks.events import Dispatch
+from pytake.whatsapp.client import CloudApi, SendError
+
+_log = structlog.get_logger()
+
+TAKEN_OVER: Final = "a person took over before it was sent"
+TOO_LATE: Final = "it could not be sent in time"
+_DECISIONS: Final = 6
+"""Tries of one decision, where rules change while it is made."""
+_PREVIOUS_WAIT: Final = 20.0
+"""Seconds that one try waits for the message before this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyOptions:
+    """What the worker's settings say about answers."""
+
+    deciding: Policy
+    messages_per_second: float
+    """Of a number that is not registered yet."""
+    call_timeout: float
+    receipt_wait: float
+    direct: bool
+    """Whether an answer may go out without passing the queue."""
+
+
+class ConversationActivities:
+    """The activities with their clients."""
+
+    def __init__(
+        self,
+        api: CloudApi,
+        database: Database,
+        client: Client,
+        dispatcher: Dispatcher,
+        policy: ReplyOptions,
+    ) -> None:
+        self._api = api
+        self._database = database
+        self._client = client
+        self._dispatcher = dispatcher
+        self._policy = policy
+        self._books = rules.Books()
+        self._hash_key: bytes | None = None
+
+    @activity.defn
+    async def decide_reply(self, request: DecideRequest) -> Decision:
+        """Decide what the messages are answered; a repeat finds the decision made."""
+        try:
+            verdict = await self._decide(request, request.tenant_id)
+        except MovedError as moved:
+            verdict = await self._decide(request, moved.tenant_id)
+        self._dispatcher.soon(verdict.raised)
+        reply = verdict.reply
+        answered = reply.status == "answered"
+        REPLIES.labels(reply.status).inc()
+        return Decision(
+            key=request.key,
+            messages=len(reply.messages) if answered else 0,
+            delay_seconds=reply.delay_seconds if answered else 0,
+            reason=reply.reason,
+        )
+
+    async def _decide(self, request: DecideRequest, tenant_id: str) -> Verdict:
+        """Read, match, decide; again from the start when what was read has changed."""
+        at, policy = now(), self._policy.deciding
+        party = Party(tenant_id, request.phone_number_id, request.contact_key)
+        for _ in range(_DECISIONS):
+            prepared = await self._database.read(
+                conversations.prepare, self._books, party, request.wamids, policy, at
+            )
+            if prepared is None:
+                await self._database.write(
+                    rules.install, party.tenant_id, at, defaults=policy.install_defaults
+                )
+                continue
+            book, texts = prepared
+            read = await asyncio.to_thread(book.having_read, texts)
+            try:
+                verdict: Verdict = await self._database.write(
+                    conversations.decide, party, request.key, request.wamids, read, policy, at
+                )
+                return verdict
+            except (OutdatedError, UnreadTextError):
+                continue
+        raise ApplicationError(
+            "the tenant's rules change faster than they can be read",
+            type="Outdated",
+            category=ApplicationErrorCategory.BENIGN,
+        )
+
+    @activity.defn
+    async def mark_read(self, request: ReplyRequest) -> None:
+        """Show the contact that the message was read, and that an answer is on its way."""
+        reply = await self._database.read(conversations.get_reply, request.key)
+        if reply is None or reply.reply_to is None:
+            return
+        try:
+            await self._api.mark_read(reply.phone_number_id, reply.reply_to, typing=True)
+        except SendError as error:
+            raise ApplicationError(
+                str(error)[:500], category=ApplicationErrorCategory.BENIGN
+            ) from None
+
+    @activity.defn
+    async def send_reply(self, request: ReplyRequest) -> str:
+        """Start one message of an answer, after the one before it; returns its id, or why not.
+
+        Raises:
+            ApplicationError: the message before it has not gone out yet.
+        """
+        reply = await self._database.read(conversations.get_reply, request.key)
+        if reply is None or reply.status != "answered":
+            return reply.reason if reply else "no such answer"
+        at = now()
+        if request.index == 0:
+            reason = await self._obsolete(reply, at)
+            if reason and not await self._started(reply):
+                await self._database.write(conversation_state.drop, request.key, reason)
+                return reason
+        elif at < self._deadline(reply):
+            await self._previous(reply, request.index - 1)
+        message = await self._message(reply, request.index, at)
+        try:
+            await start_message(
+                self._client,
+                message,
+                await self._hash(reply.contact_key),
+                WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            )
+        except WorkflowAlreadyStartedError:
+            return message.message_id
+        self._dispatcher.soon(await self._database.write(_announce, message, at))
+        return message.message_id
+
+    async def _obsolete(self, reply: AutoReply, at: datetime) -> str | None:
+        if await self._database.read(conversation_state.taken_over, reply):
+            return TAKEN_OVER
+        return TOO_LATE if at >= self._deadline(reply) else None
+
+    async def _started(self, reply: AutoReply) -> bool:
+        """Whether an earlier try, whose result was lost, started the answer: then it is a use."""
+        handle = self._client.get_workflow_handle(reply_message_id(reply.tenant_id, reply.key, 0))
+        try:
+            await handle.describe()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return False
+        return True
+
+    def _deadline(self, reply: AutoReply) -> datetime:
+        delay = timedelta(seconds=reply.delay_seconds)
+        return reply.at + delay + self._policy.deciding.max_age
+
+    async def _previous(self, reply: AutoReply, index: int) -> None:
+        """Wait until the message before has left the queue, so that they arrive in order."""
+        handle = self._client.get_workflow_handle(
+            reply_message_id(reply.tenant_id, reply.key, index)
+        )
+        try:
+            async with asyncio.timeout(_PREVIOUS_WAIT):
+                await handle.result()
+        except WorkflowFailureError:
+            return  # a dead letter: what comes after it is sent all the same
+        except TimeoutError:
+            raise ApplicationError(
+                "the message before this one is still in the queue",
+                type="Waiting",
+                category=ApplicationErrorCategory.BENIGN,
+            ) from None
+
+    async def _message(self, reply: AutoReply, index: int, at: datetime) -> MessageInput:
+        kind, content = reply.messages[index]
+        number = await self._database.read(_number, reply.phone_number_id)
+        return MessageInput(
+            message_id=reply_message_id(reply.tenant_id, reply.key, index),
+            tenant_id=reply.tenant_id,
+            phone_number_id=reply.phone_number_id,
+            recipient=reply.recipient,
+            message_type=MessageType(kind),
+            content=content,
+            priority=Priority.HIGH,
+            created_at=at,
+            expires_at=max(self._deadline(reply), at + timedelta(minutes=5)),
+            reply_to=reply.reply_to if index == 0 else None,
+            metadata={"rule_id": reply.rule_id or ""},
+            direct=self._policy.direct,
+            messages_per_second=number.base_rate if number else self._policy.messages_per_second,
+            send_timeout_seconds=self._policy.call_timeout,
+            receipt_wait_seconds=self._policy.receipt_wait,
+        )
+
+    async def _hash(self, contact_key: str) -> str:
+        if self._hash_key is None:
+            self._hash_key = await self._database.write(keys.contact_hash_key)
+        return keys.hash_contact(self._hash_key, contact_key)
+
+
+def _number(session: Session, phone_number_id: str) -> PhoneNumber | None:
+    return session.get(PhoneNumber, phone_number_id)
+
+
+def _announce(session: Session, message: MessageInput, at: datetime) -> list[Dispatch]:
+    if not anyone_listens(session, {message.tenant_id}):
+        return []
+    return raise_queued(session, message, at)

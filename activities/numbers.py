@@ -1,0 +1,30 @@
+"""Activity ``steer_number``: Temporal's weight overrides follow the rows of the numbers."""
+
+from temporalio import activity
+from temporalio.client import Client
+
+from pytake.clock import now
+from pytake.database.engine import Database
+from pytake.numbers import store as numbers
+from pytake.numbers.contracts import NumberInput, NumberStep
+from pytake.temporal.client import override_weights
+from pytake.temporal.queues import SEND_QUEUE
+
+
+class NumberActivities:
+    """``steer_number`` with its clients."""
+
+    def __init__(self, database: Database, client: Client) -> None:
+        self._database = database
+        self._client = client
+
+    @activity.defn
+    async def steer_number(self, request: NumberInput) -> NumberStep:
+        """Apply the number's weight; take a step back up if one is due; say when to look again."""
+        number = await self._database.write(numbers.recover, request.phone_number_id, now())
+        if number is None:
+            return NumberStep(note="unknown number")
+        weight = numbers.weight(number)
+        await override_weights(self._client, SEND_QUEUE, {number.id: weight})
+        wait = numbers.RECOVER_EVERY.total_seconds() if number.state == "throttled" else 0.0
+        return NumberStep(wait_seconds=wait, note=f"{number.state} at {weight:g}/s")

@@ -1,0 +1,229 @@
+"""Activity ``reconcile``: what ended in Temporal without a record of ours is put right.
+
+"Terminate" in the Web UI stops a workflow at once, and so does a limit of the server's: none of its
+code runs any more, and when the namespace's retention is over nothing is left of it. So everything
+that ended is looked at soon after. When all is well that is one query of visibility and one of each
+table of rows that workflows see through (``pytake.reconciliation.unattended``).
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+from temporalio import activity
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.exceptions import ApplicationError
+
+from pytake.clock import now
+from pytake.conversations.contracts import ConversationInput, ReplyRequest
+from pytake.conversations.start import CONVERSATION_WORKFLOW
+from pytake.conversations.state import Party
+from pytake.database.engine import Database
+from pytake.messages.start import MESSAGE_WORKFLOW, SCHEDULED_WORKFLOW
+from pytake.process.telemetry import RECONCILED
+from pytake.reconciliation import store as ended
+from pytake.reconciliation.contracts import ReconcileInput
+from pytake.reconciliation.messages import (
+    ENDED_FROM_OUTSIDE,
+    EndedMessages,
+    describe_latest,
+    input_of,
+)
+from pytake.reconciliation.unattended import Unattended
+from pytake.webhooks.contracts import DeliveryInput
+from pytake.webhooks.dispatch import DELIVERY_WORKFLOW
+
+_log = structlog.get_logger()
+
+_MARK: Final = "reconcile"
+_PAGE: Final = 1000
+_OVERLAP: Final = timedelta(minutes=5)
+"""Visibility is written after the fact, by queues that may lag: so far back every run looks again."""
+_CONVERSATION_WAIT: Final = timedelta(seconds=60)
+"""A decision or an answer that was under way is over by then (DECIDE_TIMEOUT, REPLY_TIMEOUT)."""
+_REMEMBERED: Final = 10_000
+"""Ended runs that a worker knows it has settled, so that the overlap costs nothing."""
+
+_TYPES: Final = (MESSAGE_WORKFLOW, SCHEDULED_WORKFLOW, DELIVERY_WORKFLOW, CONVERSATION_WORKFLOW)
+_MESSAGES: Final = (MESSAGE_WORKFLOW, SCHEDULED_WORKFLOW)
+_QUERY: Final = (
+    f"WorkflowType IN {_TYPES} AND (ExecutionStatus IN ('Terminated', 'TimedOut', 'Canceled') "
+    f"OR (ExecutionStatus = 'Failed' AND WorkflowType != '{DELIVERY_WORKFLOW}'))"
+)
+"""A delivery fails only as a dead letter, after its record; of messages that fail, one look into the
+database tells for a whole page which have no record."""
+
+
+class ReconcileActivities:
+    """The activity with its clients; ``bury`` ends a delivery, ``send_reply`` goes on with an answer."""
+
+    def __init__(
+        self,
+        client: Client,
+        database: Database,
+        messages: EndedMessages,
+        bury: Callable[[DeliveryInput, str | None], Awaitable[None]],
+        send_reply: Callable[[ReplyRequest], Awaitable[str]],
+        unattended: Unattended,
+    ) -> None:
+        self._client = client
+        self._database = database
+        self._messages = messages
+        self._bury = bury
+        self._send_reply = send_reply
+        self._unattended = unattended
+        self._settled: OrderedDict[str, None] = OrderedDict()
+
+    @activity.defn
+    async def reconcile(self, request: ReconcileInput) -> dict[str, int]:
+        """Settle what ended since the last time; how many of what. A repeat changes nothing."""
+        at = now()
+        since = await self._database.read(ended.watermark, _MARK)
+        await self._check_retention(since, at, timedelta(seconds=request.every_seconds))
+        found, unsettled = await self.look(since or datetime.fromtimestamp(0, UTC), at)
+        mark = min(at - _OVERLAP, *unsettled) if unsettled else at - _OVERLAP
+        await self._database.write(ended.advance, _MARK, mark)
+        found |= await self._unattended.settle(at)
+        if found:
+            _log.warning("settled workflows that ended without a record", **found)
+        return found
+
+    async def look(self, since: datetime, at: datetime) -> tuple[dict[str, int], list[datetime]]:
+        """Settle what ended ``since`` then: how many of what, and when those ended that have to be
+        looked at again.
+        """
+        found: Counter[str] = Counter()
+        unsettled: list[datetime] = []
+        query = f"{_QUERY} AND CloseTime >= '{since.isoformat()}'"
+        page: list[WorkflowExecution] = []
+        async for execution in self._client.list_workflows(query, page_size=_PAGE):
+            page.append(execution)
+            if len(page) == _PAGE:
+                unsettled += await self._settle_page(page, at, found)
+                page = []
+        unsettled += await self._settle_page(page, at, found)
+        return dict(found), unsettled
+
+    async def _settle_page(
+        self, page: list[WorkflowExecution], at: datetime, found: Counter[str]
+    ) -> list[datetime]:
+        fresh = [item for item in page if item.run_id not in self._settled]
+        ids = [item.id for item in fresh if item.workflow_type in _MESSAGES]
+        unrecorded = await self._database.read(ended.unrecorded, ids) if ids else set()
+        unsettled = []
+        for item in fresh:
+            _beat(found)
+            try:
+                if item.workflow_type in _MESSAGES:
+                    done = item.id not in unrecorded or await self._message(item, at, found)
+                elif item.workflow_type == DELIVERY_WORKFLOW:
+                    done = await self._delivery(item, found)
+                else:
+                    done = await self._conversation(item, at, found)
+            except Exception as error:
+                # One that cannot be settled keeps no other one waiting; it is tried again.
+                done = False
+                _log.warning(
+                    "an ended workflow is not settled yet",
+                    workflow_id=item.id,
+                    error=type(error).__name__,
+                )
+            if done:
+                self._remember(item.run_id)
+            else:
+                unsettled.append(item.close_time or at)
+        return unsettled
+
+    def _remember(self, run_id: str) -> None:
+        self._settled[run_id] = None
+        if len(self._settled) > _REMEMBERED:
+            self._settled.popitem(last=False)
+
+    async def _message(self, item: WorkflowExecution, at: datetime, found: Counter[str]) -> bool:
+        closed = await self._messages.settle(item.id, at)
+        if closed.record is not None:
+            found["messages"] += 1
+        return closed.later is None
+
+    async def _delivery(self, item: WorkflowExecution, found: Counter[str]) -> bool:
+        """A delivery without an end is a dead letter; what waited for it goes on."""
+        handle = self._client.get_workflow_handle(item.id, run_id=item.run_id)
+        delivery: DeliveryInput | None = await input_of(self._client, handle, DeliveryInput)
+        if delivery is None or not await self._database.read(ended.pending_delivery, delivery):
+            return True
+        latest = await describe_latest(self._client, item.id)
+        if latest is not None and latest.run_id != item.run_id:
+            return True  # another run goes on with it, or ends by itself
+        await self._bury(delivery, f"the workflow was {_how(item)} in Temporal")
+        RECONCILED.labels("delivery", "dead").inc()
+        found["deliveries"] += 1
+        return True
+
+    async def _conversation(
+        self, item: WorkflowExecution, at: datetime, found: Counter[str]
+    ) -> bool:
+        """Messages that were not decided about are told again; an answer that was decided on, and not
+        sent, is sent if it is not too late for it.
+        """
+        ended_at = item.close_time or at
+        if at < ended_at + _CONVERSATION_WAIT:
+            return False
+        handle = self._client.get_workflow_handle(item.id, run_id=item.run_id)
+        conversation: ConversationInput | None = await input_of(
+            self._client, handle, ConversationInput
+        )
+        if conversation is None:
+            return True
+        party = Party(
+            conversation.tenant_id, conversation.phone_number_id, conversation.contact_key
+        )
+        reply = await self._database.read(ended.last_answer, party, ended_at + _CONVERSATION_WAIT)
+        if reply is not None:
+            if at < reply.at + timedelta(seconds=reply.delay_seconds):
+                return False
+            try:
+                for index in range(len(reply.messages)):
+                    await self._send_reply(ReplyRequest(key=reply.key, index=index))
+            except ApplicationError:
+                return False  # the message before it is in the queue
+        told = await self._database.write(ended.tell_again, party, ended_at)
+        if told:
+            RECONCILED.labels("conversation", "told again").inc(told)
+            found["inbound messages"] += told
+        return True
+
+    async def _check_retention(
+        self, since: datetime | None, at: datetime, every: timedelta
+    ) -> None:
+        """Say so where workflows may be deleted before they are looked at."""
+        behind = at - since if since is not None else every
+        if behind <= _OVERLAP + 2 * every and since is not None:
+            return
+        retention = await retention_of(self._client)
+        if retention < max(behind, _OVERLAP + 2 * every):
+            _log.error(
+                "the namespace's retention is shorter than the time since the last look: workflows "
+                "that were ended from outside may be gone unseen",
+                retention=str(retention),
+                behind=str(behind),
+            )
+
+
+async def retention_of(client: Client) -> timedelta:
+    """How long the namespace keeps workflows that ended."""
+    answer = await client.workflow_service.describe_namespace(
+        DescribeNamespaceRequest(namespace=client.namespace)
+    )
+    return answer.config.workflow_execution_retention_ttl.ToTimedelta()
+
+
+def _how(item: WorkflowExecution) -> str:
+    return ENDED_FROM_OUTSIDE[item.status or WorkflowExecutionStatus.TERMINATED]
+
+
+def _beat(found: Counter[str]) -> None:
+    if activity.in_activity():
+        activity.heartbeat(dict(found))

@@ -1,0 +1,179 @@
+"""Meta's callback: verified, made durable, acknowledged; in that order."""
+
+import hmac
+import time
+from datetime import timedelta
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import PlainTextResponse
+from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from api.dependencies import Services, ServicesDep
+from api.errors import documented
+from api.messages import sending
+from api.messages.routes import redriven
+from api.middleware.body_limit import WEBHOOK_PATH
+from pytake.callback import body as callback_json
+from pytake.callback.intake import Stored, reason_of, store, store_apart
+from pytake.callback.parse import Callback, parse, signature_matches
+from pytake.clock import now
+from pytake.database.engine import is_outage
+from pytake.messages import receipts
+from pytake.messages.tables import Message
+from pytake.problems import (
+    ConflictError,
+    ForbiddenError,
+    InvalidRequestError,
+    ProblemError,
+    TooLargeError,
+    UnreadableBodyError,
+)
+from pytake.process.telemetry import CALLBACK_SECONDS, CALLBACK_UPDATES
+from pytake.settings import Settings
+from pytake.whatsapp.errors import ERRORS, ErrorClass
+
+router = APIRouter(tags=["whatsapp"])
+_log = structlog.get_logger()
+
+_WAIT_CODES = [code for code, rule in ERRORS.items() if rule.error_class is ErrorClass.WAIT]
+
+
+class Received(BaseModel):
+    """What a request brought."""
+
+    statuses: int
+    messages: int
+    other: int
+
+
+@router.get(
+    WEBHOOK_PATH,
+    response_class=PlainTextResponse,
+    responses=documented(ForbiddenError, InvalidRequestError),
+)
+async def verify(
+    services: ServicesDep,
+    mode: Annotated[str, Query(alias="hub.mode")] = "",
+    token: Annotated[str, Query(alias="hub.verify_token")] = "",
+    challenge: Annotated[str, Query(alias="hub.challenge", max_length=1000)] = "",
+) -> str:
+    """Meta's check of the address: echoes the challenge if the verify token is right."""
+    expected = services.settings.whatsapp_webhook_verify_token
+    given = token.encode("utf-8", "replace")
+    if (
+        expected is None
+        or mode != "subscribe"
+        or not hmac.compare_digest(expected.get_secret_value().encode(), given)
+    ):
+        raise ForbiddenError("hub.verify_token is not WHATSAPP_WEBHOOK_VERIFY_TOKEN")
+    return challenge
+
+
+@router.post(
+    WEBHOOK_PATH,
+    responses=documented(ForbiddenError, UnreadableBodyError, TooLargeError, InvalidRequestError),
+)
+async def receive(
+    request: Request,
+    services: ServicesDep,
+    signature: Annotated[str | None, Header(alias="X-Hub-Signature-256")] = None,
+) -> Received:
+    """Statuses and messages from Meta. 200 once they are durable; Meta retries anything else."""
+    started, status = time.monotonic(), "error"
+    try:
+        received = await _receive(request, services, signature)
+        status = "ok"
+        return received
+    except ProblemError as error:
+        status = error.slug
+        raise
+    except ClientDisconnect:
+        status = "disconnected"
+        raise
+    finally:
+        CALLBACK_SECONDS.labels(status).observe(time.monotonic() - started)
+
+
+async def _receive(request: Request, services: Services, signature: str | None) -> Received:
+    body = await request.body()
+    _authenticate(services.settings, body, signature)
+    callback = await run_in_threadpool(_parse, body)
+    stored = await _store(services, callback)
+    await after_commit(services, stored)
+    for item in callback.statuses:
+        CALLBACK_UPDATES.labels(item.observation.value).inc()
+    CALLBACK_UPDATES.labels("message").inc(len(callback.messages))
+    CALLBACK_UPDATES.labels("other").inc(len(callback.others))
+    if stored.refused:
+        raise ProblemError("some updates could be neither stored nor set aside: send them again")
+    return Received(
+        statuses=len(callback.statuses), messages=len(callback.messages), other=len(callback.others)
+    )
+
+
+async def _store(services: Services, callback: Callback) -> Stored:
+    """Make a request durable: as a whole, or else as far as it goes.
+
+    Raises:
+        ProblemError: the database is away.
+    """
+    try:
+        try:
+            return await services.database.write(store, callback, services.settings)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            _log.error("a callback could not be stored as a whole", error=reason_of(error))
+            stored = await services.database.write(store_apart, callback, services.settings)
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        _log.error("callback not made durable", error=type(error).__name__)
+        raise ProblemError("the updates could not be made durable: send them again") from error
+    if stored.set_aside or stored.refused:
+        _log.error("parts of a callback set aside", parts=stored.set_aside, full=stored.refused)
+        CALLBACK_UPDATES.labels("set_aside").inc(stored.set_aside)
+    return stored
+
+
+async def after_commit(services: Services, stored: Stored) -> None:
+    """Start what a stored request calls for; sweeps make up for a crash before this."""
+    services.dispatcher.soon(stored.raised)
+    services.conversations.soon(stored.waiting)
+    if stored.limits:
+        services.waker.wake("tier_window_full")
+    await _redrive(services, stored.changed)
+
+
+def _authenticate(settings: Settings, body: bytes, signature: str | None) -> None:
+    if settings.app_secret is not None:
+        if not signature_matches(settings.app_secret, body, signature):
+            raise ForbiddenError("X-Hub-Signature-256 is missing or wrong")
+    elif not (settings.sandbox and settings.serves_loopback):
+        raise ForbiddenError("set WHATSAPP_APP_SECRET: callbacks are not taken without a signature")
+
+
+def _parse(body: bytes) -> Callback:
+    try:
+        return parse(callback_json.read(body), now())
+    except callback_json.UnreadableError as error:
+        raise UnreadableBodyError(str(error)) from None
+
+
+async def _redrive(services: Services, changed: list[str]) -> None:
+    """Queue again, for after their wait, messages that failed with a code that says wait."""
+    if services.settings.wait_codes != "redrive" or not changed:
+        return
+    rows: list[Message] = await services.database.read(
+        receipts.failed_to_redrive, changed, _WAIT_CODES
+    )
+    for row in rows:
+        wait = timedelta(seconds=ERRORS[row.error_code or 0].wait_seconds)
+        try:
+            await sending.redrive(services, await redriven(services, row, now(), wait))
+        except ConflictError:
+            continue  # a repeat of this request has done it

@@ -1,0 +1,1 @@
+"""The auto-responder and contacts over HTTP."""

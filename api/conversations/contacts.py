@@ -1,0 +1,181 @@
+"""Contacts as the auto-responder sees them: state, reset, hand-over."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Body
+from sqlmodel import Session
+
+from api.conversations.rules import NumberQuery, TenantQuery
+from api.conversations.schemas import (
+    ContactView,
+    HandoverBody,
+    HandoverState,
+    MenuState,
+    OptOutState,
+    RuleUse,
+    WindowState,
+)
+from api.dependencies import Principal, PrincipalDep, Services, ServicesDep
+from api.errors import documented
+from pytake.clock import now
+from pytake.contacts import opt_outs
+from pytake.contacts.identities import InvalidRecipientError, contact_key, normalise
+from pytake.contacts.tables import Contact
+from pytake.conversations import state as conversation_state
+from pytake.conversations.state import Party
+from pytake.conversations.tables import Conversation
+from pytake.problems import ForbiddenError, InvalidRequestError, UnauthorizedError, UnavailableError
+from pytake.webhooks.events import Dispatch
+from pytake.whatsapp.limits import CUSTOMER_SERVICE_WINDOW, window_open
+
+router = APIRouter(prefix="/api/v1/auto-responder/contacts", tags=["auto-responder"])
+
+_COMMON = documented(UnauthorizedError, ForbiddenError, InvalidRequestError, UnavailableError)
+
+Change = Callable[[Session, Conversation, datetime], list[Dispatch]]
+
+
+@router.get("/{contact}", responses=_COMMON)
+async def get_contact(
+    contact: str,
+    services: ServicesDep,
+    principal: PrincipalDep,
+    phone_number_id: NumberQuery = None,
+    tenant_id: TenantQuery = None,
+) -> ContactView:
+    """Where the bot and a contact (a phone number) stand; one who never wrote has a blank state."""
+    party = await _party(services, principal, contact, phone_number_id, tenant_id)
+    return await _load(services, party)
+
+
+@router.post("/{contact}/reset", responses=_COMMON)
+async def reset(
+    contact: str,
+    services: ServicesDep,
+    principal: PrincipalDep,
+    phone_number_id: NumberQuery = None,
+    tenant_id: TenantQuery = None,
+) -> ContactView:
+    """Begin anew with a contact: uses, menu, tags, hand-over and silence go; an opt-out stays."""
+    party = await _party(services, principal, contact, phone_number_id, tenant_id)
+    return await _change(services, party, conversation_state.reset)
+
+
+@router.post("/{contact}/handover", responses=_COMMON)
+async def handover(
+    contact: str,
+    services: ServicesDep,
+    principal: PrincipalDep,
+    body: Annotated[HandoverBody | None, Body()] = None,
+    phone_number_id: NumberQuery = None,
+    tenant_id: TenantQuery = None,
+) -> ContactView:
+    """Give the conversation to a person: the bot is silent until it is resumed, or for long enough."""
+    party = await _party(services, principal, contact, phone_number_id, tenant_id)
+    department = body.department if body else None
+    return await _change(
+        services,
+        party,
+        lambda session, row, at: conversation_state.hand_over(session, row, at, "api", department),
+    )
+
+
+@router.post("/{contact}/resume", responses=_COMMON)
+async def resume(
+    contact: str,
+    services: ServicesDep,
+    principal: PrincipalDep,
+    phone_number_id: NumberQuery = None,
+    tenant_id: TenantQuery = None,
+) -> ContactView:
+    """Give the conversation back to the bot."""
+    party = await _party(services, principal, contact, phone_number_id, tenant_id)
+    return await _change(
+        services,
+        party,
+        lambda session, row, at: conversation_state.end_handover(session, row, at, "resumed"),
+    )
+
+
+async def _party(
+    services: Services,
+    principal: Principal,
+    contact: str,
+    phone_number_id: str | None,
+    tenant_id: str | None,
+) -> Party:
+    tenant = principal.acting_for(tenant_id)
+    try:
+        key = contact_key(normalise(contact[:128], services.settings.default_region))
+    except InvalidRecipientError as error:
+        raise InvalidRequestError.of("contact", str(error)) from None
+    number, _ = await services.number_for(principal, tenant, phone_number_id)
+    return Party(tenant, number, key)
+
+
+async def _change(services: Services, party: Party, change: Change) -> ContactView:
+    def apply(session: Session) -> list[Dispatch]:
+        return change(session, conversation_state.lock(session, party), now())
+
+    services.dispatcher.soon(await services.database.write(apply))
+    return await _load(services, party)
+
+
+async def _load(services: Services, party: Party) -> ContactView:
+    silence = timedelta(seconds=services.settings.handover_silence_seconds)
+    return await services.database.read(_view, party, now(), silence)
+
+
+def _view(session: Session, party: Party, at: datetime, silence: timedelta) -> ContactView:
+    contact = session.get(Contact, (party.phone_number_id, party.contact_key))
+    if contact is not None and contact.tenant_id != party.tenant_id:
+        contact = None
+    row = conversation_state.find(session, party)
+    if row is None:
+        row = Conversation(
+            phone_number_id=party.phone_number_id,
+            contact_key=party.contact_key,
+            tenant_id=party.tenant_id,
+            tags=[],
+        )
+    opted = opt_outs.get(session, party.tenant_id, party.contact_key)
+    menu = conversation_state.menu_of(row, at)
+    last = contact.last_inbound_at if contact else None
+    until = last + CUSTOMER_SERVICE_WINDOW if last else None
+    return ContactView(
+        contact=party.contact_key,
+        tenant_id=party.tenant_id,
+        phone_number_id=party.phone_number_id,
+        name=contact.name if contact else None,
+        first_inbound_at=contact.first_inbound_at if contact else None,
+        last_inbound_at=last,
+        window=WindowState(open=window_open(last, at), until=until),
+        opt_out=OptOutState(opted_out=True, since=opted.at, source=opted.source)
+        if opted
+        else OptOutState(opted_out=False),
+        handover=_handover(row, at, silence),
+        silent_until=row.muted_until if row.muted_until and row.muted_until > at else None,
+        menu=MenuState(rule_id=menu.rule_id, path=list(menu.path)) if menu else None,
+        tags=row.tags,
+        uses=[
+            RuleUse(rule_id=rule_id, count=used.count, last_at=used.last_at)
+            for rule_id, used in sorted(conversation_state.all_uses(session, row).items())
+        ],
+    )
+
+
+def _handover(row: Conversation, at: datetime, silence: timedelta) -> HandoverState:
+    if row.handover_at is None:
+        return HandoverState(active=False)
+    ends_at = (row.handover_active_at or row.handover_at) + silence
+    if ends_at <= at:
+        return HandoverState(active=False)
+    return HandoverState(
+        active=True,
+        since=row.handover_at,
+        by=row.handover_by,
+        department=row.department,
+        ends_at=ends_at,
+    )

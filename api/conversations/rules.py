@@ -1,0 +1,413 @@
+"""The auto-responder: rules, business hours, and trying a message out."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+from uuid import uuid4
+
+from fastapi import APIRouter, Body, Query, Response
+from pydantic import StringConstraints
+from sqlmodel import Session
+from ulid import ULID
+
+from api.conversations.schemas import (
+    HoursBody,
+    HoursView,
+    MatchedRule,
+    ProcessBody,
+    ProcessResult,
+    ReplyMessage,
+    RuleBody,
+    RuleList,
+    RuleReason,
+    RuleUpdate,
+    RuleView,
+    ToggleBody,
+)
+from api.dependencies import Principal, PrincipalDep, Services, ServicesDep
+from api.errors import documented
+from api.messages import sending
+from api.schemas import Name, SendBody
+from pytake.clock import now
+from pytake.contacts.identities import InvalidRecipientError, contact_key, normalise
+from pytake.conversations import decide as conversations
+from pytake.conversations import rule_store as rules
+from pytake.conversations.contracts import reply_message_id
+from pytake.conversations.decide import OutdatedError, Policy, Verdict, options_of
+from pytake.conversations.heard import Heard, history
+from pytake.conversations.rule_store import TooMuchError
+from pytake.conversations.rules.hours import BusinessHours
+from pytake.conversations.rules.matching import RuleBook
+from pytake.conversations.rules.rules import Rule
+from pytake.conversations.rules.said import Said
+from pytake.conversations.state import Party, drop, find, lock
+from pytake.conversations.tables import Conversation
+from pytake.messages.content import MessageType
+from pytake.messages.contracts import MessageInput
+from pytake.problems import (
+    ConflictError,
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
+    TooLargeError,
+    UnauthorizedError,
+    UnavailableError,
+)
+from pytake.temporal.priority import Priority
+
+router = APIRouter(prefix="/api/v1/auto-responder", tags=["auto-responder"])
+
+_DECISIONS: Final = 6
+"""Tries of one decision, where rules change while it is made."""
+_NO_PROBLEMS: Final[Mapping[str, str]] = {}
+_COMMON = documented(UnauthorizedError, ForbiddenError, InvalidRequestError, UnavailableError)
+_ONE = _COMMON | documented(NotFoundError)
+
+TenantQuery = Annotated[Name | None, Query(description="Another tenant, for admin keys")]
+NumberQuery = Annotated[
+    Annotated[str, StringConstraints(pattern=r"^\d{1,32}$")] | None, Query(description="A number")
+]
+
+
+async def tenant_of(services: Services, principal: Principal, tenant_id: str | None) -> str:
+    """The tenant a request is for, with its auto-responder set up.
+
+    Raises:
+        ForbiddenError: it names another tenant than the key's.
+    """
+    tenant_id = principal.acting_for(tenant_id)
+    if not await services.database.read(rules.installed, tenant_id):
+        await services.database.write(
+            rules.install, tenant_id, now(), defaults=services.settings.default_rules
+        )
+    return tenant_id
+
+
+@router.get("/rules", responses=_COMMON)
+async def list_rules(
+    services: ServicesDep,
+    principal: PrincipalDep,
+    active: Annotated[bool | None, Query(description="Only those switched on, or off")] = None,
+    tenant_id: TenantQuery = None,
+) -> RuleList:
+    """A tenant's rules, in the order in which equally specific ones answer."""
+    tenant = await tenant_of(services, principal, tenant_id)
+    found = await services.database.read(rules.list_all, tenant)
+    problems = await services.database.read(rules.problems, tenant)
+    return RuleList(
+        rules=[
+            _view(tenant, rule, problems)
+            for rule in found
+            if active is None or rule.active is active
+        ]
+    )
+
+
+@router.post(
+    "/rules",
+    status_code=HTTPStatus.CREATED,
+    responses=_COMMON | documented(ConflictError, TooLargeError),
+)
+async def create_rule(
+    body: RuleBody, response: Response, services: ServicesDep, principal: PrincipalDep
+) -> RuleView:
+    """Make a rule. What WhatsApp could not send is refused here; 409 if the id is taken."""
+    tenant = await tenant_of(services, principal, body.tenant_id)
+    await _check_number(services, principal, tenant, body.phone_number_id)
+    rule_id = body.id or f"rule_{ULID()}".lower()
+    most = services.settings.max_rules
+    with _kept_to():
+        rule = await services.database.write(rules.create, tenant, rule_id, body, now(), most=most)
+    if rule is None:
+        raise ConflictError(f"there is a rule {rule_id!r} already: change it with PUT")
+    response.headers["Location"] = f"/api/v1/auto-responder/rules/{rule_id}"
+    return _view(tenant, rule)
+
+
+@router.get("/rules/{rule_id}", responses=_ONE)
+async def get_rule(
+    rule_id: str, services: ServicesDep, principal: PrincipalDep, tenant_id: TenantQuery = None
+) -> RuleView:
+    """A rule."""
+    tenant = await tenant_of(services, principal, tenant_id)
+    rule = await services.database.read(rules.get, tenant, rule_id)
+    return _found(tenant, rule_id, rule, await services.database.read(rules.problems, tenant))
+
+
+@router.put("/rules/{rule_id}", responses=_ONE | documented(TooLargeError))
+async def replace_rule(
+    rule_id: str,
+    body: RuleUpdate,
+    services: ServicesDep,
+    principal: PrincipalDep,
+    tenant_id: TenantQuery = None,
+) -> RuleView:
+    """Replace a rule; fields left out take their defaults, its age stays."""
+    if body.id not in (None, rule_id):
+        raise InvalidRequestError.of("id", "differs from the one in the path")
+    tenant = await tenant_of(services, principal, tenant_id or body.tenant_id)
+    _found(tenant, rule_id, await services.database.read(rules.get, tenant, rule_id))
+    await _check_number(services, principal, tenant, body.phone_number_id)
+    most = services.settings.max_rules
+    with _kept_to():
+        rule = await services.database.write(rules.save, tenant, rule_id, body, now(), most=most)
+    return _view(tenant, rule)
+
+
+async def _check_number(
+    services: Services, principal: Principal, tenant_id: str, phone_number_id: str | None
+) -> None:
+    """Refuse a rule for a number that the tenant does not write from, whoever makes it.
+
+    Raises:
+        InvalidRequestError: the same whether the number is another tenant's or nobody's.
+    """
+    if phone_number_id is None:
+        return
+    if principal.keyless and phone_number_id == services.settings.phone_number_id:
+        return  # who has no key shares it
+    await services.numbers.named(tenant_id, phone_number_id, any_owner=False)
+
+
+@contextmanager
+def _kept_to() -> Iterator[None]:
+    """Says what of a tenant's rules is too much."""
+    try:
+        yield
+    except TooMuchError as error:
+        if error.field is None:
+            raise ConflictError(f"{error} (PYTAKE_MAX_RULES)") from None
+        raise InvalidRequestError.of(error.field, str(error)) from None
+
+
+@router.delete("/rules/{rule_id}", status_code=HTTPStatus.NO_CONTENT, responses=_ONE)
+async def delete_rule(
+    rule_id: str, services: ServicesDep, principal: PrincipalDep, tenant_id: TenantQuery = None
+) -> None:
+    """Delete a rule; rules of the starting set do not come back."""
+    tenant = await tenant_of(services, principal, tenant_id)
+    if not await services.database.write(rules.delete, tenant, rule_id):
+        raise _unknown(rule_id)
+
+
+@router.post("/rules/{rule_id}/toggle", responses=_ONE)
+async def toggle_rule(
+    rule_id: str,
+    services: ServicesDep,
+    principal: PrincipalDep,
+    body: Annotated[ToggleBody | None, Body()] = None,
+    tenant_id: TenantQuery = None,
+) -> RuleView:
+    """Switch a rule on or off."""
+    tenant = await tenant_of(services, principal, tenant_id)
+    active = body.active if body else None
+    rule = await services.database.write(rules.toggle, tenant, rule_id, active, now())
+    return _found(tenant, rule_id, rule)
+
+
+@router.get("/business-hours", responses=_COMMON)
+async def get_hours(
+    services: ServicesDep,
+    principal: PrincipalDep,
+    phone_number_id: NumberQuery = None,
+    tenant_id: TenantQuery = None,
+) -> HoursView:
+    """Business hours of a number, else those of all numbers, else the defaults."""
+    tenant = principal.acting_for(tenant_id)
+    number = phone_number_id or ""
+    if number and await services.database.read(rules.hours_body, tenant, number) is None:
+        number = ""
+    hours = await services.database.read(rules.hours_of, tenant, number)
+    configured = await services.database.read(rules.hours_body, tenant, number) is not None
+    return _hours_view(tenant, number, hours, configured=configured)
+
+
+@router.put("/business-hours", responses=_COMMON)
+async def put_hours(
+    body: HoursBody,
+    services: ServicesDep,
+    principal: PrincipalDep,
+    phone_number_id: NumberQuery = None,
+    tenant_id: TenantQuery = None,
+) -> HoursView:
+    """Set the business hours of a number, or (without one) of all that have none of their own."""
+    tenant = principal.acting_for(tenant_id)
+    if phone_number_id is not None:
+        await services.number_for(principal, tenant, phone_number_id)
+    hours = BusinessHours.model_validate(body.model_dump())
+    await services.database.write(rules.save_hours, tenant, phone_number_id or "", hours, now())
+    return _hours_view(tenant, phone_number_id or "", hours, configured=True)
+
+
+@router.post("/process", responses=_COMMON | documented(ConflictError, TooLargeError))
+async def process(
+    body: ProcessBody, services: ServicesDep, principal: PrincipalDep
+) -> ProcessResult:
+    """What a message would be answered; with ``deliver`` it is sent and counted."""
+    tenant = await tenant_of(services, principal, body.tenant_id)
+    try:
+        recipient = normalise(body.from_, services.settings.default_region)
+    except InvalidRecipientError as error:
+        raise InvalidRequestError.of("from", str(error)) from None
+    number, _ = await services.number_for(principal, tenant, body.phone_number_id)
+    at = now()
+    heard = Heard(
+        said=Said(body.message, body.reply_id), at=at, recipient=recipient, name=body.name
+    )
+    party = Party(tenant, number, contact_key(recipient))
+    key = f"process_{uuid4().hex}"
+    for _ in range(_DECISIONS):
+        book = await services.database.read(services.books.load, tenant)
+        read = await asyncio.to_thread(book.having_read, [body.message])
+        try:
+            verdict: Verdict = await services.database.write(
+                _process, party, key, heard, read, options_of(services.settings), body
+            )
+            break
+        except OutdatedError:
+            continue
+    else:
+        raise ConflictError("the tenant's rules change faster than they can be read: try again")
+    services.dispatcher.soon(verdict.raised)
+    queued = await _deliver(services, principal, verdict) if body.deliver else []
+    return _result(verdict, queued, explain=body.explain)
+
+
+def _process(
+    session: Session,
+    party: Party,
+    key: str,
+    heard: Heard,
+    book: RuleBook,
+    policy: Policy,
+    body: ProcessBody,
+) -> Verdict:
+    """Decide; without ``deliver`` nothing of it stays."""
+    first, silence = history(session, party, heard.at)
+    if body.is_first_message is not None:
+        first = body.is_first_message
+    trial = session.begin_nested()
+    if body.deliver:
+        conversation = lock(session, party)
+    else:
+        known = find(session, party) or Conversation(
+            phone_number_id=party.phone_number_id,
+            contact_key=party.contact_key,
+            tenant_id=party.tenant_id,
+            tags=[],
+        )
+        conversation = Conversation.model_validate(known.model_dump())
+    verdict = conversations.respond(
+        session,
+        conversation,
+        party,
+        key,
+        [heard],
+        book,
+        policy,
+        heard.at,
+        first=first,
+        silence=silence,
+        explain=body.explain,
+    )
+    if body.deliver:
+        session.add(verdict.reply)
+        trial.commit()
+    else:
+        verdict.raised = []
+        trial.rollback()
+    return verdict
+
+
+async def _deliver(
+    services: Services, principal: Principal, verdict: Verdict
+) -> list[MessageInput]:
+    """Queue the answer's messages; if one cannot be, the answer counts as not given."""
+    reply = verdict.reply
+    messages = []
+    try:
+        for index, (kind, content) in enumerate(reply.messages):
+            send = SendBody.model_validate(
+                {
+                    "to": reply.recipient,
+                    "message_type": MessageType(kind),
+                    "content": content,
+                    "priority": Priority.HIGH,
+                    "phone_number_id": reply.phone_number_id,
+                    "tenant_id": reply.tenant_id,
+                    "metadata": {"rule_id": reply.rule_id or ""},
+                    "scheduled_for": sending.after(reply.delay_seconds),
+                    # The caller says that the contact just wrote: the window is open.
+                    "check_window": False,
+                }
+            )
+            message = await sending.prepare(services, principal, send)
+            message.message_id = reply_message_id(reply.tenant_id, reply.key, index)
+            messages.append(message)
+    except InvalidRequestError:
+        await services.database.write(drop, reply.key, "it could not be sent")
+        raise
+    for message in messages:
+        await sending.start(services, message)
+    await sending.announce(services, messages)
+    return messages
+
+
+def _result(verdict: Verdict, queued: list[MessageInput], *, explain: bool) -> ProcessResult:
+    reply, choice = verdict.reply, verdict.choice
+    rule = choice.rule if choice else None
+    ids: list[str | None] = [message.message_id for message in queued]
+    ids += [None] * (len(reply.messages) - len(ids))
+    reasons = choice.reasons if choice else []
+    return ProcessResult(
+        matched=rule is not None,
+        rule=MatchedRule(id=rule.id, name=rule.name) if rule else None,
+        action=choice.response.model_dump(mode="json", exclude_none=True)
+        if choice and choice.response
+        else None,
+        messages=[
+            ReplyMessage(message_type=kind, content=content, message_id=message_id)
+            for (kind, content), message_id in zip(reply.messages, ids, strict=True)
+        ],
+        delay_seconds=reply.delay_seconds,
+        delivered=bool(queued),
+        reason=reply.reason,
+        explain=[RuleReason(rule_id=r.rule_id, matched=r.matched, reason=r.reason) for r in reasons]
+        if explain
+        else None,
+    )
+
+
+def _hours_view(
+    tenant_id: str, phone_number_id: str, hours: BusinessHours, *, configured: bool
+) -> HoursView:
+    at = now()
+    values: dict[str, Any] = hours.model_dump()
+    return HoursView(
+        **values,
+        tenant_id=tenant_id,
+        phone_number_id=phone_number_id or None,
+        configured=configured,
+        open_now=hours.is_open(at),
+        opens_at=hours.next_opening(at),
+        holiday_today=hours.holiday(at.astimezone(hours.zone).date()),
+    )
+
+
+def _view(tenant_id: str, rule: Rule, problems: Mapping[str, str] = _NO_PROBLEMS) -> RuleView:
+    own = {"tenant_id": tenant_id, "problem": problems.get(rule.id)}
+    return RuleView.model_validate({**rule.model_dump(), **own})
+
+
+def _found(
+    tenant_id: str, rule_id: str, rule: Rule | None, problems: Mapping[str, str] = _NO_PROBLEMS
+) -> RuleView:
+    if rule is None:
+        raise _unknown(rule_id)
+    return _view(tenant_id, rule, problems)
+
+
+def _unknown(rule_id: str) -> NotFoundError:
+    return NotFoundError(f"no rule {rule_id[:64]!r}")

@@ -1,0 +1,226 @@
+"""The dashboard: everything a team looks at first."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+from fastapi import APIRouter
+from sqlmodel import Session
+
+from api.conversations.rules import NumberQuery
+from api.dependencies import PrincipalDep, Services, ServicesDep
+from api.errors import documented
+from api.insights import views as metrics
+from api.insights.schemas import AlertItem, Comparison, Dashboard, DataAge, Overview
+from api.language import LanguageDep
+from pytake.clock import now
+from pytake.insights import counts as figures
+from pytake.insights import store as snapshots
+from pytake.insights.counts import Scope
+from pytake.insights.health import score
+from pytake.numbers import store as numbers
+from pytake.numbers.tables import PhoneNumber
+from pytake.problems import InvalidRequestError, NotFoundError, UnauthorizedError, UnavailableError
+from pytake.temporal.attributes import NUMBER, TENANT
+from pytake.texts import Language, say
+from pytake.whatsapp.number_health import NumberHealth
+
+router = APIRouter(prefix="/api/v1/whatsapp", tags=["whatsapp metrics"])
+
+_NEAR_LIMIT = 0.8
+_SEVERITIES = ("critical", "warning")
+
+
+@router.get(
+    "/dashboard",
+    responses=documented(UnauthorizedError, NotFoundError, InvalidRequestError, UnavailableError),
+)
+async def dashboard(
+    services: ServicesDep,
+    principal: PrincipalDep,
+    language: LanguageDep,
+    phone_number_id: NumberQuery = None,
+) -> Dashboard:
+    """Numbers at a glance, today against the same weekday before, alerts, recommendations."""
+    main = await metrics.pick_number(services, principal, phone_number_id)
+    rows = [main]
+    if phone_number_id is None:
+        rows = await metrics.read_or_503(services, numbers.visible, principal.scope)
+    await _catch_up(services, main)
+    pending = await asyncio.gather(*(_in_flight(services, row.id, principal.scope) for row in rows))
+    scope = metrics.scope_of(principal, main if phone_number_id else None)
+    snapshot = await metrics.read_or_503(services, snapshots.get, main.id)
+    age = metrics.age_of(services, snapshot, language)
+    result: Dashboard = await metrics.read_or_503(
+        services,
+        _dashboard,
+        rows,
+        dict(zip((r.id for r in rows), pending, strict=True)),
+        scope,
+        age,
+        language,
+    )
+    return result
+
+
+async def _catch_up(services: Services, number: PhoneNumber) -> None:
+    """Ask Meta where nothing is known yet; the dashboard is there without it too."""
+    snapshot = await metrics.read_or_503(services, snapshots.get, number.id)
+    if snapshot is None:
+        await metrics.ask(services, number.id)
+
+
+async def _in_flight(services: Services, number: str, tenant_id: str | None) -> int:
+    query = (
+        "WorkflowType IN ('MessageWorkflow', 'ScheduledMessageWorkflow') "
+        f"AND ExecutionStatus = 'Running' AND {NUMBER.name} = '{number}'"
+    )
+    if tenant_id is not None:
+        query += f" AND {TENANT.name} = '{tenant_id}'"
+    return (await services.client.count_workflows(query)).count
+
+
+def _dashboard(
+    session: Session,
+    rows: list[PhoneNumber],
+    pending: dict[str, int],
+    scope: Scope,
+    age: DataAge,
+    language: Language,
+) -> Dashboard:
+    at = now()
+    week = figures.total(session, scope, at - metrics.WEEK, at)
+    overview = [_overview(session, row, scope, pending[row.id], at) for row in rows]
+    alerts = _alerts(session, rows, scope, age, at, language)
+    advice = [alert.advice for alert in alerts]
+    for row in rows:
+        of_number = Scope(scope.tenant_id, row.id)
+        factors = metrics.risk_factors(session, row, of_number, at, language)
+        advice += [factor.advice for factor in factors]
+    return Dashboard(
+        overview=overview,
+        comparison=_comparison(session, scope, at),
+        last_7_days=metrics.own(week),
+        rates=metrics.rates(week),
+        alerts=alerts,
+        recommendations=list(dict.fromkeys(filter(None, advice))),
+        data=age,
+    )
+
+
+def _overview(
+    session: Session, row: PhoneNumber, scope: Scope, pending: int, at: datetime
+) -> Overview:
+    snapshot = snapshots.get(session, row.id)
+    fields = NumberHealth.model_validate(snapshot.body) if snapshot and snapshot.body else None
+    used, _ = figures.window_frees(session, row, at, scope.tenant_id)
+    limit = numbers.daily_limit(row)
+    return Overview(
+        phone_number_id=row.id,
+        display_phone_number=fields.display_phone_number if fields else None,
+        verified_name=fields.verified_name if fields else None,
+        health_score=score(fields)[0] if fields else None,
+        quality_rating=fields.quality_rating if fields else "UNKNOWN",
+        status=fields.status if fields else "UNKNOWN",
+        state=row.state,
+        tier=row.reported_tier or row.tier,
+        used_24h=used,
+        remaining_24h=max(0, limit - used) if limit is not None else None,
+        messages_per_second=0.0 if row.state in numbers.STOPPED else row.current_rate,
+        pending=pending,
+    )
+
+
+def _comparison(session: Session, scope: Scope, at: datetime) -> Comparison:
+    """Today (UTC) so far, and the same hours a week earlier."""
+    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    today = figures.total(session, scope, midnight, at)
+    week = timedelta(days=7)
+    before = figures.total(session, scope, midnight - week, at - week)
+    return Comparison(
+        date=midnight.date(),
+        today=metrics.own(today),
+        before=metrics.own(before),
+        change={
+            name: _change(getattr(today, name), getattr(before, name))
+            for name in ("sent", "delivered", "read", "failed", "received")
+        },
+    )
+
+
+def _change(today: int, before: int) -> float | None:
+    return round((today - before) / before, 4) if before else None
+
+
+def _alerts(
+    session: Session,
+    rows: list[PhoneNumber],
+    scope: Scope,
+    age: DataAge,
+    at: datetime,
+    language: Language,
+) -> list[AlertItem]:
+    """Stored alerts, and those that the numbers' own state calls for; the worst first."""
+    mine = {row.id for row in rows}
+    found = [
+        metrics.alert_item(alert, language)
+        for alert in numbers.open_alerts(session, scope.tenant_id)
+        if alert.phone_number_id is None or alert.phone_number_id in mine
+    ]
+    for row in rows:
+        found += _state_alerts(session, row, scope, at, language)
+    if age.problem is not None and age.age_seconds is not None:
+        minutes = age.age_seconds / 60
+        title = say("stale", language, minutes=minutes, problem=age.problem.title)
+        found.append(
+            AlertItem(
+                kind="stale",
+                severity="warning",
+                phone_number_id=None,
+                title=title,
+                advice=age.problem.advice or say("stale.advice", language),
+                since=age.fetched_at,
+            )
+        )
+    return sorted(found, key=lambda alert: _SEVERITIES.index(alert.severity))
+
+
+def _state_alerts(
+    session: Session, row: PhoneNumber, scope: Scope, at: datetime, language: Language
+) -> list[AlertItem]:
+    found = []
+    used, _ = figures.window_frees(session, row, at, scope.tenant_id)
+    limit = numbers.daily_limit(row)
+    if limit is not None and used >= _NEAR_LIMIT * limit:
+        found.append(
+            AlertItem(
+                kind="limit_near",
+                severity="warning",
+                phone_number_id=row.id,
+                title=say("limit_near", language, used=used, limit=limit),
+                advice=say("limit_near.advice", language),
+                since=None,
+            )
+        )
+    if row.state == "throttled":
+        found.append(
+            AlertItem(
+                kind="throttled",
+                severity="warning",
+                phone_number_id=row.id,
+                title=say("throttled", language, rate=row.current_rate, allowed=row.base_rate),
+                advice=say("throttled.advice", language),
+                since=row.state_since,
+            )
+        )
+    if row.state == "paused":
+        found.append(
+            AlertItem(
+                kind="number_paused",
+                severity="warning",
+                phone_number_id=row.id,
+                title=say("number_paused", language),
+                advice=say("number_paused.advice", language, number=row.id),
+                since=row.state_since,
+            )
+        )
+    return found

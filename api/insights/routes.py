@@ -1,0 +1,411 @@
+"""WhatsApp metrics: health, analytics, quality, limits, dashboard."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Query
+from sqlmodel import Session
+
+from api.conversations.rules import NumberQuery
+from api.dependencies import PrincipalDep, ServicesDep
+from api.errors import documented
+from api.insights import views as metrics
+from api.insights.schemas import (
+    Analytics,
+    CategoryCount,
+    DataAge,
+    Difference,
+    FailureCount,
+    HealthView,
+    Limits,
+    MetaCounts,
+    NextTier,
+    Period,
+    Quality,
+    QualityChange,
+    ScorePart,
+    TemplateCount,
+    Throttling,
+    Timing,
+)
+from api.language import LanguageDep
+from pytake.clock import now
+from pytake.insights import counts as figures
+from pytake.insights import store as snapshots
+from pytake.insights.counts import Counts, Scope
+from pytake.insights.health import Deduction, score
+from pytake.insights.tables import MetaDay, NumberSnapshot
+from pytake.numbers import store as numbers
+from pytake.numbers.tables import PhoneNumber
+from pytake.problems import InvalidRequestError, NotFoundError, UnauthorizedError, UnavailableError
+from pytake.texts import Language, say
+from pytake.whatsapp.errors import hold_rule, rule_for
+from pytake.whatsapp.errors_pt import advice_in
+from pytake.whatsapp.limits import Tier, next_tier, parse_tier
+from pytake.whatsapp.number_health import NumberHealth
+
+router = APIRouter(prefix="/api/v1/whatsapp", tags=["whatsapp metrics"])
+
+_COMMON = documented(UnauthorizedError, NotFoundError, InvalidRequestError, UnavailableError)
+_MAX_DAYS: Final = 90
+_FIRST_DAY: Final = date(2020, 1, 1)
+_ASK_DAYS: Final = 366
+"""Days of counts that Meta is asked for at most."""
+_COUNTS_VALID: Final = timedelta(hours=6, minutes=30)
+"""Meta's counts are fetched every six hours; older ones are asked for with the request."""
+_MAX_HOURS: Final = 14 * 24
+
+
+@router.get("/health", responses=_COMMON)
+async def health(
+    services: ServicesDep,
+    principal: PrincipalDep,
+    language: LanguageDep,
+    phone_number_id: NumberQuery = None,
+    refresh: Annotated[bool, Query(description="Ask Meta now")] = False,
+) -> HealthView:
+    """What Meta says of a number, and its health score; the last known, with its age, if Meta is away."""
+    number = await metrics.pick_number(services, principal, phone_number_id)
+    fields, age = await metrics.known_health(services, number, language, refresh=refresh)
+    points, lost = score(fields)
+    values = fields.model_dump(exclude={"platform_type"})
+    parts = [_score_part(item, language) for item in lost]
+    return HealthView(
+        phone_number_id=number.id, **values, health_score=points, score_parts=parts, data=age
+    )
+
+
+def _score_part(item: Deduction, language: Language) -> ScorePart:
+    key = f"quality_{item.value.lower()}" if item.key == "quality" else item.key
+    return ScorePart(
+        **item.model_dump(),
+        title=say(key, language, value=item.value),
+        advice=say(f"{key}.advice", language, value=item.value),
+    )
+
+
+@router.get("/analytics", responses=_COMMON)
+async def analytics(
+    services: ServicesDep,
+    principal: PrincipalDep,
+    language: LanguageDep,
+    days: Annotated[int, Query(ge=1, le=_MAX_DAYS)] = 7,
+    start: Annotated[date | None, Query(description="First day (UTC), instead of days")] = None,
+    end: Annotated[date | None, Query(description="Last day (UTC); today if left out")] = None,
+    granularity: Literal["day", "hour"] = "day",
+    phone_number_id: NumberQuery = None,
+    refresh: Annotated[bool, Query(description="Ask Meta now")] = False,
+) -> Analytics:
+    """What was sent and what came of it: PyTake's counts, Meta's, and the difference."""
+    at = now()
+    first, last = _days(days, start, end, at)
+    if granularity == "hour" and (last - first).days * 24 >= _MAX_HOURS:
+        raise InvalidRequestError.of("granularity", "hours are given for at most 14 days")
+    number = await metrics.pick_number(services, principal, phone_number_id)
+    scope = metrics.scope_of(principal, number)
+    snapshot = await metrics.read_or_503(services, snapshots.get, number.id)
+    if refresh or snapshot is None or _old(snapshot, at):
+        await metrics.ask(services, number.id, days=min((at.date() - first).days + 1, _ASK_DAYS))
+        snapshot = await metrics.read_or_503(services, snapshots.get, number.id)
+    age = metrics.age_of(services, snapshot, language, of_days=True)
+    wanted = _Wanted(
+        first, last, timedelta(hours=1) if granularity == "hour" else timedelta(days=1)
+    )
+    result: Analytics = await metrics.read_or_503(
+        services, _analytics, number, scope, wanted, language, age
+    )
+    return result
+
+
+def _old(snapshot: NumberSnapshot, at: datetime) -> bool:
+    """Whether Meta's counts are worth asking for again."""
+    fetched = snapshot.days_fetched_at
+    return fetched is None or at - fetched > _COUNTS_VALID
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    first: date
+    last: date
+    step: timedelta
+
+    @property
+    def start(self) -> datetime:
+        return datetime.combine(self.first, time(), UTC)
+
+    @property
+    def end(self) -> datetime:
+        return datetime.combine(self.last + timedelta(days=1), time(), UTC)
+
+
+def _days(days: int, start: date | None, end: date | None, at: datetime) -> tuple[date, date]:
+    last = end or at.date()
+    if last < _FIRST_DAY:
+        raise InvalidRequestError.of("end", f"is before {_FIRST_DAY}: there was no Cloud API")
+    first = start or last - timedelta(days=days - 1)
+    if first > last:
+        raise InvalidRequestError.of("start", "must not be after end")
+    if last > at.date() + timedelta(days=1):
+        raise InvalidRequestError.of("end", "is in the future")
+    if (last - first).days >= _MAX_DAYS:
+        raise InvalidRequestError.of("start", f"at most {_MAX_DAYS} days at a time")
+    return first, last
+
+
+def _analytics(
+    session: Session,
+    number: PhoneNumber,
+    scope: Scope,
+    wanted: _Wanted,
+    language: Language,
+    age: DataAge,
+) -> Analytics:
+    start, end = wanted.start, wanted.end
+    edges = figures.edges_of(start, end, wanted.step)
+    periods = figures.counts(session, scope, edges)
+    total = figures.total(session, scope, start, end)
+    rows = snapshots.days_of(session, number.id, wanted.first, wanted.last)
+    whole = metrics.owns(session, scope, number)
+    by_day = {row.day: row for row in rows if whole and metrics.since_owned(scope, number, row.day)}
+    daily = wanted.step == timedelta(days=1)
+    meta_total = _meta(list(by_day.values())) if by_day else None
+    timing = {
+        name: figures.durations(session, scope, start, end, name)
+        for name in ("delivered_at", "read_at")
+    }
+    return Analytics(
+        phone_number_id=number.id,
+        start=start,
+        end=end,
+        granularity="day" if daily else "hour",
+        total=metrics.own(total),
+        meta_total=meta_total,
+        difference=_difference(total, meta_total),
+        rates=metrics.rates(total),
+        periods=[
+            _period(a, b, counted, by_day.get(a.date()) if daily else None)
+            for a, b, counted in zip(edges, edges[1:], periods, strict=False)
+        ],
+        categories=_categories(
+            figures.by_category(session, scope, start, end), list(by_day.values())
+        ),
+        templates=_templates(session, number, scope, wanted),
+        failures=[
+            FailureCount(
+                code=code,
+                title=title,
+                count=count,
+                advice=advice_in(rule_for(code if code is not None else -1), language),
+            )
+            for code, title, count in figures.failures(session, scope, start, end)
+        ],
+        time_to_delivery=Timing(
+            median_seconds=timing["delivered_at"].median, p95_seconds=timing["delivered_at"].p95
+        ),
+        time_to_read=Timing(
+            median_seconds=timing["read_at"].median, p95_seconds=timing["read_at"].p95
+        ),
+        data=age,
+    )
+
+
+def _meta(rows: list[MetaDay]) -> MetaCounts:
+    return MetaCounts(
+        sent=sum(row.sent for row in rows), delivered=sum(row.delivered for row in rows)
+    )
+
+
+def _difference(counts: Counts, meta: MetaCounts | None) -> Difference | None:
+    if meta is None:
+        return None
+    return Difference(sent=counts.sent - meta.sent, delivered=counts.delivered - meta.delivered)
+
+
+def _period(start: datetime, end: datetime, counts: Counts, row: MetaDay | None) -> Period:
+    meta = _meta([row]) if row else None
+    return Period(
+        start=start,
+        end=end,
+        own=metrics.own(counts),
+        meta=meta,
+        difference=_difference(counts, meta),
+    )
+
+
+def _categories(ours: dict[str, int], rows: list[MetaDay]) -> list[CategoryCount]:
+    theirs: dict[str, tuple[int, float]] = {}
+    for row in rows:
+        for category, (volume, cost) in row.categories.items():
+            before = theirs.get(category, (0, 0.0))
+            theirs[category] = (before[0] + volume, before[1] + cost)
+    counts = []
+    for category in sorted({*ours, *theirs}):
+        volume, cost = theirs.get(category, (0, 0.0)) if rows else (None, None)
+        delivered = ours.get(category, 0)
+        counts.append(
+            CategoryCount(
+                category=category,
+                own_delivered=delivered,
+                meta_volume=volume,
+                meta_cost=round(cost, 4) if cost is not None else None,
+                difference=delivered - volume if volume is not None else None,
+            )
+        )
+    return counts
+
+
+def _templates(
+    session: Session, number: PhoneNumber, scope: Scope, wanted: _Wanted
+) -> list[TemplateCount]:
+    ids = {t.name: t.template_id for t in snapshots.templates_of(session, number.portfolio_id)}
+    theirs = snapshots.template_days(session, number.portfolio_id, wanted.first, wanted.last)
+    theirs = theirs if metrics.owns_account(session, scope, number) else {}
+    return [
+        TemplateCount(name=name, own=metrics.own(counts), meta=theirs.get(ids.get(name, "")))
+        for name, counts in figures.by_template(session, scope, wanted.start, wanted.end)
+    ]
+
+
+@router.get("/quality", responses=_COMMON)
+async def quality(
+    services: ServicesDep,
+    principal: PrincipalDep,
+    language: LanguageDep,
+    phone_number_id: NumberQuery = None,
+) -> Quality:
+    """The rating, its history, and what in the data of the last seven days endangers it."""
+    number = await metrics.pick_number(services, principal, phone_number_id)
+    fields, age = await metrics.known_health(services, number, language)
+    scope = metrics.scope_of(principal, number)
+    result: Quality = await metrics.read_or_503(
+        services, _quality, number, scope, fields, language, age
+    )
+    return result
+
+
+def _quality(
+    session: Session,
+    number: PhoneNumber,
+    scope: Scope,
+    fields: NumberHealth,
+    language: Language,
+    age: DataAge,
+) -> Quality:
+    changes = [
+        change
+        for change in snapshots.changes(session, number.id)
+        if metrics.since_owned(scope, number, change.at.date())
+    ]
+    rated = [change for change in changes if change.field == "quality_rating"]
+    factors = metrics.risk_factors(session, number, scope, now(), language)
+    advice = [factor.advice for factor in factors]
+    if fields.quality_rating != "GREEN":
+        advice.insert(0, say(f"quality_{fields.quality_rating.lower()}.advice", language))
+    return Quality(
+        phone_number_id=number.id,
+        quality_rating=fields.quality_rating,
+        since=rated[0].at if rated else None,
+        history=[
+            QualityChange(at=c.at, field=c.field, before=c.before, after=c.after) for c in changes
+        ],
+        risk_factors=factors,
+        recommendations=list(dict.fromkeys(advice)),
+        data=age,
+    )
+
+
+@router.get("/limits", responses=_COMMON)
+async def limits(
+    services: ServicesDep,
+    principal: PrincipalDep,
+    language: LanguageDep,
+    phone_number_id: NumberQuery = None,
+) -> Limits:
+    """What a number may send, what it has used, and what raises the limit."""
+    number = await metrics.pick_number(services, principal, phone_number_id)
+    snapshot = await metrics.read_or_503(services, snapshots.get, number.id)
+    fields = NumberHealth.model_validate(snapshot.body) if snapshot and snapshot.body else None
+    result: Limits = await metrics.read_or_503(
+        services, _limits, number, metrics.scope_of(principal, number), fields, language
+    )
+    return result
+
+
+def _limits(
+    session: Session,
+    number: PhoneNumber,
+    scope: Scope,
+    fields: NumberHealth | None,
+    language: Language,
+) -> Limits:
+    at = now()
+    tier = parse_tier(number.reported_tier or number.tier)
+    used, frees = figures.window_frees(session, number, at, scope.tenant_id)
+    limit = tier.daily_limit
+    stopped = number.state in numbers.STOPPED
+    return Limits(
+        phone_number_id=number.id,
+        tier=tier.name,
+        tier_source="meta" if number.reported_tier else "configured",
+        daily_limit=limit,
+        used=used,
+        remaining=max(0, limit - used) if limit is not None else None,
+        next_frees_at=frees,
+        messages_per_second_allowed=number.base_rate,
+        messages_per_second_current=0.0 if stopped else number.current_rate,
+        messages_per_second_used=figures.last_minute(session, scope, at),
+        throttling=_throttling(number, language),
+        next_tier=_next_tier(session, tier, scope, fields, at, language),
+    )
+
+
+def _throttling(number: PhoneNumber, language: Language) -> Throttling | None:
+    if number.state == "active":
+        return None
+    if number.state == "throttled":
+        title = say("throttled", language, rate=number.current_rate, allowed=number.base_rate)
+        advice = say("throttled.advice", language)
+    elif number.state == "paused":
+        title = say("number_paused", language)
+        advice = say("number_paused.advice", language, number=number.id)
+    else:
+        title = say("number_held", language, value=number.reason)
+        advice = advice_in(hold_rule(number.reason_code or 0), language)
+    values: dict[str, Any] = {"state": number.state, "since": number.state_since}
+    return Throttling(**values, title=title, advice=advice, next_probe_at=number.next_probe_at)
+
+
+def _next_tier(
+    session: Session,
+    tier: Tier,
+    scope: Scope,
+    fields: NumberHealth | None,
+    at: datetime,
+    language: Language,
+) -> NextTier | None:
+    """Meta raises a limit of which at least half was used within 7 days, while the quality allows."""
+    higher = next_tier(tier)
+    if higher is None or tier.daily_limit is None:
+        return None
+    needed = tier.daily_limit // 2
+    reached = figures.reached_people(session, scope, at - metrics.WEEK)
+    eligible = fields is None or (
+        fields.quality_rating != "RED" and fields.status in ("CONNECTED", "UNKNOWN")
+    )
+    if not eligible and fields is not None:
+        text = say(
+            "next_tier_blocked", language, quality=fields.quality_rating, status=fields.status
+        )
+    elif higher.daily_limit is None:
+        text = say("next_tier_unlimited", language, needed=needed, reached=reached)
+    else:
+        text = say("next_tier", language, limit=higher.daily_limit, needed=needed, reached=reached)
+    return NextTier(
+        tier=higher.name,
+        daily_limit=higher.daily_limit,
+        needed=needed,
+        reached=reached,
+        eligible=eligible,
+        text=text,
+    )

@@ -1,0 +1,270 @@
+"""Response bodies of the WhatsApp metrics."""
+
+from datetime import date, datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from pytake.insights.health import Deduction
+from pytake.whatsapp.number_health import Entity
+
+
+class Problem(BaseModel):
+    """Why Meta could not be asked the last time."""
+
+    code: int | None = None
+    title: str
+    advice: str
+    detail: str = ""
+
+
+class DataAge(BaseModel):
+    """Where the data is from, and how old it is."""
+
+    source: Literal["meta"] = "meta"
+    fetched_at: datetime | None
+    age_seconds: float | None
+    stale: bool = Field(description="Snapshots were missed: see `problem`")
+    problem: Problem | None = None
+
+
+class ScorePart(Deduction):
+    """What the score lost points for, in words."""
+
+    title: str
+    advice: str
+
+
+class HealthView(BaseModel):
+    """A number's health as Meta tells it."""
+
+    phone_number_id: str
+    display_phone_number: str | None
+    verified_name: str | None
+    status: str
+    quality_rating: str
+    throughput_level: str | None
+    name_status: str | None
+    code_verification_status: str | None
+    messaging_limit: str | None
+    can_send_message: str
+    entities: list[Entity]
+    health_score: int = Field(ge=0, le=100)
+    score_parts: list[ScorePart] = Field(description="What the score lost points for")
+    data: DataAge
+
+
+class OwnCounts(BaseModel):
+    """PyTake's own counts; each stage includes the later ones."""
+
+    sent: int
+    delivered: int
+    read: int
+    failed: int
+    received: int
+
+
+class MetaCounts(BaseModel):
+    """Meta's counts; it counts no reads here."""
+
+    sent: int
+    delivered: int
+
+
+class Difference(BaseModel):
+    """Own less Meta's."""
+
+    sent: int
+    delivered: int
+
+
+class Rates(BaseModel):
+    """Shares of 0 to 1; ``null`` without messages. Failure is of all that were tried."""
+
+    delivery: float | None
+    read: float | None
+    failure: float | None
+
+
+class Period(BaseModel):
+    """One day (or hour) of the counts."""
+
+    start: datetime
+    end: datetime
+    own: OwnCounts
+    meta: MetaCounts | None = Field(description="null where no snapshot covers the period")
+    difference: Difference | None
+
+
+class CategoryCount(BaseModel):
+    """One category of Meta's pricing."""
+
+    category: str
+    own_delivered: int = Field(description="By the receipts of PyTake's messages")
+    meta_volume: int | None
+    meta_cost: float | None = Field(description="In the account's currency")
+    difference: int | None
+
+
+class TemplateCount(BaseModel):
+    """A template, by PyTake's counts and (where a snapshot has them) Meta's."""
+
+    name: str
+    own: OwnCounts
+    meta: dict[str, int] | None
+
+
+class FailureCount(BaseModel):
+    """Failures with one code."""
+
+    code: int | None
+    title: str
+    count: int
+    advice: str
+
+
+class Timing(BaseModel):
+    """Seconds from Meta's acceptance."""
+
+    median_seconds: float | None
+    p95_seconds: float | None
+
+
+class Analytics(BaseModel):
+    """What was sent and what came of it, PyTake's counts beside Meta's.
+
+    A message counts on the day Meta accepted it; days are UTC, as Meta's.
+    """
+
+    phone_number_id: str | None
+    start: datetime
+    end: datetime
+    granularity: Literal["day", "hour"]
+    total: OwnCounts
+    meta_total: MetaCounts | None
+    difference: Difference | None
+    rates: Rates
+    periods: list[Period]
+    categories: list[CategoryCount]
+    templates: list[TemplateCount]
+    failures: list[FailureCount]
+    time_to_delivery: Timing
+    time_to_read: Timing
+    data: DataAge
+
+
+class Factor(BaseModel):
+    """A risk that the data shows, and what to do about it."""
+
+    kind: str
+    severity: Literal["info", "warning", "critical"]
+    title: str
+    advice: str
+
+
+class QualityChange(BaseModel):
+    """A change that a snapshot found."""
+
+    at: datetime
+    field: str
+    before: str | None
+    after: str | None
+
+
+class Quality(BaseModel):
+    """The rating, how it came about, and what endangers it."""
+
+    phone_number_id: str
+    quality_rating: str
+    since: datetime | None
+    history: list[QualityChange]
+    risk_factors: list[Factor]
+    recommendations: list[str]
+    data: DataAge
+
+
+class NextTier(BaseModel):
+    """The next messaging limit."""
+
+    tier: str
+    daily_limit: int | None
+    needed: int = Field(description="Different people to message within 7 days")
+    reached: int
+    eligible: bool = Field(description="Quality and status allow it")
+    text: str
+
+
+class Throttling(BaseModel):
+    """Why a number is slower than it may be."""
+
+    state: Literal["throttled", "held", "paused"]
+    since: datetime | None
+    title: str
+    advice: str
+    next_probe_at: datetime | None
+
+
+class Limits(BaseModel):
+    """What a number may send, and what it has used."""
+
+    phone_number_id: str
+    tier: str
+    tier_source: Literal["meta", "configured"]
+    daily_limit: int | None = Field(description="Unique recipients a rolling 24 h; null: unlimited")
+    used: int
+    remaining: int | None
+    next_frees_at: datetime | None = Field(description="When the first recipient leaves the window")
+    messages_per_second_allowed: float
+    messages_per_second_current: float = Field(description="What PyTake allows it right now")
+    messages_per_second_used: float = Field(description="Accepted by Meta over the last minute")
+    throttling: Throttling | None
+    next_tier: NextTier | None
+
+
+class AlertItem(BaseModel):
+    """Something that needs a person."""
+
+    kind: str
+    severity: Literal["warning", "critical"]
+    phone_number_id: str | None
+    title: str
+    advice: str
+    since: datetime | None
+
+
+class Comparison(BaseModel):
+    """Today so far against the same hours of the same weekday before."""
+
+    date: date
+    today: OwnCounts
+    before: OwnCounts
+    change: dict[str, float | None] = Field(description="Relative; null where there was nothing")
+
+
+class Overview(BaseModel):
+    """A number at a glance."""
+
+    phone_number_id: str
+    display_phone_number: str | None
+    verified_name: str | None
+    health_score: int | None
+    quality_rating: str
+    status: str
+    state: str = Field(description="What PyTake does with it: active, throttled, held, paused")
+    tier: str
+    used_24h: int
+    remaining_24h: int | None
+    messages_per_second: float
+    pending: int = Field(description="Messages in flight")
+
+
+class Dashboard(BaseModel):
+    """Everything a team looks at first."""
+
+    overview: list[Overview]
+    comparison: Comparison
+    last_7_days: OwnCounts
+    rates: Rates
+    alerts: list[AlertItem]
+    recommendations: list[str]
+    data: DataAge

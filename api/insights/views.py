@@ -1,0 +1,309 @@
+"""What the metrics endpoints share: snapshots with their age, rates, risk factors, alerts."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+
+from sqlmodel import Session
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.service import RPCError
+
+from api.dependencies import Principal, Services
+from api.insights.schemas import AlertItem, DataAge, Factor, OwnCounts, Problem, Rates
+from pytake.clock import now
+from pytake.database.engine import UNAVAILABLE
+from pytake.insights import counts as figures
+from pytake.insights import store as snapshots
+from pytake.insights.contracts import SnapshotInput
+from pytake.insights.counts import Counts, Scope
+from pytake.insights.tables import NumberSnapshot
+from pytake.numbers import owners as number_owners
+from pytake.numbers import store as numbers
+from pytake.numbers.tables import Alert, PhoneNumber
+from pytake.problems import NotFoundError, UnavailableError
+from pytake.temporal.queues import WORKFLOW_QUEUE
+from pytake.texts import Language, say
+from pytake.whatsapp.errors import hold_rule, rule_for
+from pytake.whatsapp.errors_pt import advice_in
+from pytake.whatsapp.number_health import NumberHealth
+
+WEEK: Final = timedelta(days=7)
+BLOCK_CODES: Final = (131048, 131049, 131050, 368, 130403)
+"""Codes that say recipients (or Meta for them) do not want the messages."""
+_ASK_SECONDS: Final = 8.0
+_FAILURE_SHARE: Final = 0.05
+_READ_DROP: Final = 0.2
+_FEW: Final = 20
+"""Fewer messages than this say nothing of a rate."""
+_OPT_OUTS_PER_THOUSAND: Final = 5.0
+_TEMPLATES: Final = 250
+"""Templates of an account that others use too, of which a tenant is told what is wrong with them."""
+_BAD_TEMPLATES: Final = ("PAUSED", "DISABLED", "REJECTED", "FLAGGED")
+
+
+async def pick_number(
+    services: Services, principal: Principal, phone_number_id: str | None
+) -> PhoneNumber:
+    """The number a request is about: the named one, else the configured one.
+
+    Raises:
+        NotFoundError: there is none of this id that the asker may see.
+    """
+    rows = await services.database.read(numbers.visible, principal.scope)
+    if phone_number_id is None:
+        found = main_number(rows, principal.scope, services.settings.phone_number_id)
+    else:
+        found = next((row for row in rows if row.id == phone_number_id), None)
+    if found is None:
+        wanted = f"number {phone_number_id[:64]!r}" if phone_number_id else "number of this tenant"
+        raise NotFoundError(f"no {wanted}")
+    return found
+
+
+def main_number(
+    rows: Sequence[PhoneNumber], tenant_id: str | None, configured: str
+) -> PhoneNumber | None:
+    """The number that a tenant (``None``: everybody) is shown first: its own before a shared one, the
+    configured one before others.
+    """
+
+    def rank(row: PhoneNumber) -> tuple[bool, bool, str]:
+        return tenant_id not in (None, row.tenant_id), row.id != configured, row.id
+
+    return min(rows, key=rank, default=None)
+
+
+def scope_of(principal: Principal, number: PhoneNumber | None) -> Scope:
+    """Whose messages are counted."""
+    return Scope(principal.scope, number.id if number else None)
+
+
+def owns(session: Session, scope: Scope, number: PhoneNumber) -> bool:
+    """Whether what Meta counts of the number is the asker's: of a shared one it is everybody's."""
+    return scope.tenant_id is None or number_owners.only_user(
+        session, scope.tenant_id, PhoneNumber.id, number.id
+    )
+
+
+def owns_account(session: Session, scope: Scope, number: PhoneNumber) -> bool:
+    """The same of the number's whole account: of its templates."""
+    return scope.tenant_id is None or number_owners.only_user(
+        session, scope.tenant_id, PhoneNumber.portfolio_id, number.portfolio_id
+    )
+
+
+def since_owned(scope: Scope, number: PhoneNumber, day: date) -> bool:
+    """Whether what Meta said on a day (UTC) is for the asker: not what it said to an owner before."""
+    moved = number.owned_since
+    return scope.tenant_id is None or moved is None or day > moved.date()
+
+
+async def known_health(
+    services: Services, number: PhoneNumber, language: Language, *, refresh: bool = False
+) -> tuple[NumberHealth, DataAge]:
+    """What Meta last told of a number; asks now if it never did, or the schedule fell behind.
+
+    Raises:
+        UnavailableError: nothing is known, with the reason.
+    """
+    snapshot: NumberSnapshot | None = await services.database.read(snapshots.get, number.id)
+    answered = True
+    if refresh or _outdated(services, snapshot):
+        answered = await ask(services, number.id)
+        snapshot = await services.database.read(snapshots.get, number.id)
+    age = age_of(services, snapshot, language, answered=answered)
+    if snapshot is None or snapshot.body is None:
+        problem = age.problem
+        raise UnavailableError(
+            f"{problem.title}: {problem.advice}"
+            if problem
+            else "Meta was not asked yet: try again",
+            code=problem.code if problem else None,
+        )
+    return NumberHealth.model_validate(snapshot.body), age
+
+
+async def ask(services: Services, phone_number_id: str, days: int = 0) -> bool:
+    """Have a worker take a snapshot now; whether it did, in time."""
+    try:
+        async with asyncio.timeout(_ASK_SECONDS):
+            await services.client.execute_workflow(
+                "SnapshotWorkflow",
+                SnapshotInput(phone_number_ids=[phone_number_id], days=days),
+                id=f"snapshot-{'days' if days else 'health'}-{phone_number_id}",
+                task_queue=WORKFLOW_QUEUE,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                execution_timeout=timedelta(minutes=5),
+            )
+    except (TimeoutError, RPCError):
+        return False
+    return True
+
+
+def _outdated(services: Services, snapshot: NumberSnapshot | None) -> bool:
+    if snapshot is None or snapshot.body is None:
+        return True
+    interval = timedelta(seconds=services.settings.snapshot_seconds or 300)
+    return now() - snapshot.attempted_at > snapshots.stale_after(interval)
+
+
+def age_of(
+    services: Services,
+    snapshot: NumberSnapshot | None,
+    language: Language,
+    *,
+    answered: bool = True,
+    of_days: bool = False,
+) -> DataAge:
+    """How old the data is, and what keeps it from being newer."""
+    fetched = (snapshot.days_fetched_at if of_days else snapshot.fetched_at) if snapshot else None
+    age = (now() - fetched).total_seconds() if fetched else None
+    interval = timedelta(seconds=services.settings.snapshot_seconds or 300)
+    limit = timedelta(days=2) if of_days else snapshots.stale_after(interval)
+    problem = _problem(snapshot.problem if snapshot else None, language)
+    if problem is None and not answered:
+        problem = Problem(
+            title=say("problem.workers", language), advice=say("problem.workers.advice", language)
+        )
+    stale = fetched is None or problem is not None or (age or 0) > limit.total_seconds()
+    return DataAge(
+        fetched_at=fetched,
+        age_seconds=round(age, 1) if age is not None else None,
+        stale=stale,
+        problem=problem,
+    )
+
+
+def _problem(stored: dict[str, Any] | None, language: Language) -> Problem | None:
+    if stored is None:
+        return None
+    kind, code = stored.get("kind"), stored.get("code")
+    return Problem(
+        code=code,
+        title=say(
+            f"problem.{kind}", language, value=rule_for(code).title if code is not None else ""
+        ),
+        advice=say(f"problem.{kind}.advice", language),
+        detail=str(stored.get("detail") or ""),
+    )
+
+
+def own(counts: Counts) -> OwnCounts:
+    """The counts as a response has them."""
+    return OwnCounts(
+        sent=counts.sent,
+        delivered=counts.delivered,
+        read=counts.read,
+        failed=counts.failed,
+        received=counts.received,
+    )
+
+
+def rates(counts: Counts) -> Rates:
+    """Delivered of sent, read of delivered, failed of all that were tried."""
+    return Rates(
+        delivery=_share(counts.delivered, counts.sent),
+        read=_share(counts.read, counts.delivered),
+        failure=_share(counts.failed, counts.tried),
+    )
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
+def risk_factors(
+    session: Session, number: PhoneNumber, scope: Scope, at: datetime, language: Language
+) -> list[Factor]:
+    """What the data of the last seven days says about the number's quality."""
+    week = figures.total(session, scope, at - WEEK, at)
+    before = figures.total(session, scope, at - 2 * WEEK, at - WEEK)
+    failed = figures.failures(session, scope, at - WEEK, at)
+    factors: list[Factor] = []
+
+    def found(kind: str, severity: str, advice: dict[str, object], **values: object) -> None:
+        factors.append(
+            Factor.model_validate(
+                {
+                    "kind": kind,
+                    "severity": severity,
+                    "title": say(f"risk.{kind}", language, **values),
+                    "advice": say(f"risk.{kind}.advice", language, **advice),
+                }
+            )
+        )
+
+    share = rates(week).failure or 0.0
+    if week.failed and share >= _FAILURE_SHARE:
+        code, title, _ = failed[0]
+        rule = rule_for(code if code is not None else -1)
+        found(
+            "failures",
+            "critical" if share >= 4 * _FAILURE_SHARE else "warning",
+            {"code": code, "title": title, "advice": advice_in(rule, language)},
+            count=week.failed,
+            total=week.tried,
+            rate=share,
+        )
+    blocked = [(code, count) for code, _, count in failed if code in BLOCK_CODES]
+    if blocked:
+        codes = ", ".join(str(code) for code, _ in blocked)
+        found("blocks", "critical", {}, count=sum(count for _, count in blocked), codes=codes)
+    left = figures.opt_outs(session, scope.tenant_id or number.tenant_id, at - WEEK)
+    if left:
+        per_thousand = 1000 * left / week.delivered if week.delivered else 1000.0
+        severity = "warning" if per_thousand >= _OPT_OUTS_PER_THOUSAND else "info"
+        found("opt_outs", severity, {}, count=left, per_thousand=per_thousand)
+    reading, earlier = rates(week).read, rates(before).read
+    enough = week.delivered >= _FEW and before.delivered >= _FEW
+    if enough and reading is not None and earlier and reading <= earlier * (1 - _READ_DROP):
+        found("read_rate", "warning", {}, rate=reading, before=earlier)
+    if scope.tenant_id not in (None, number.tenant_id):
+        return factors
+    used = None
+    if not owns_account(session, scope, number):
+        used = {name for name, _ in figures.by_template(session, scope, at - WEEK, at, _TEMPLATES)}
+    for template in snapshots.templates_of(session, number.portfolio_id):
+        if used is not None and template.name not in used:
+            continue
+        named = {"name": template.name, "language": template.language}
+        if template.status in _BAD_TEMPLATES:
+            found("template", "warning", {}, status=template.status, **named)
+        elif template.quality in ("YELLOW", "RED", "LOW", "MEDIUM"):
+            found("template_quality", "warning", {}, quality=template.quality, **named)
+    return factors
+
+
+def alert_item(alert: Alert, language: Language) -> AlertItem:
+    """A stored alert in the caller's language."""
+    if alert.kind == "number_held":
+        rule = hold_rule(alert.code or 0)
+        title = say("number_held", language, value=alert.title)
+        advice = advice_in(rule, language)
+    else:
+        title = say(alert.kind, language, value=alert.detail)
+        advice = say(f"{alert.kind}.advice", language, value=alert.detail)
+    return AlertItem.model_validate(
+        {
+            "kind": alert.kind,
+            "severity": alert.severity,
+            "phone_number_id": alert.phone_number_id,
+            "title": title,
+            "advice": advice,
+            "since": alert.since,
+        }
+    )
+
+
+async def read_or_503(services: Services, call: Any, *args: Any) -> Any:
+    """Read figures.
+
+    Raises:
+        UnavailableError: the database is away.
+    """
+    try:
+        return await services.database.read(call, *args)
+    except UNAVAILABLE as error:
+        raise UnavailableError("the database could not be read: try again") from error

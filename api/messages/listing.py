@@ -1,0 +1,170 @@
+"""Lists of messages: in flight from Temporal's visibility, finished from the database.
+
+A page costs one query of visibility and one look into the database, however many messages it has;
+``describe()``, which knows of a running activity, is for a single message.
+
+A list is read in that order, so that a message which finishes between two pages is met in the second
+part: none is missed.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from temporalio.client import WorkflowExecution
+from temporalio.service import RPCError, RPCStatusCode
+
+from api import paging as cursors
+from api.dependencies import Principal, Services
+from api.messages import live as live_view
+from api.messages import view as message_view
+from api.schemas import MessagePage, MessageView
+from pytake.contacts.identities import InvalidRecipientError, contact_key, normalise
+from pytake.database.engine import UNAVAILABLE
+from pytake.messages import in_flight
+from pytake.messages import store as messages
+from pytake.messages.contracts import MessageMemo
+from pytake.messages.in_flight import Known
+from pytake.messages.status import PUBLIC, Status
+from pytake.messages.store import MessageFilter
+from pytake.problems import InvalidRequestError
+from pytake.temporal.attributes import CONTACT, MEMO_MESSAGE, PRIORITY, TENANT
+from pytake.temporal.priority import Priority
+
+IN_FLIGHT: Final = frozenset(
+    {Status.PENDING, Status.SCHEDULED, Status.PROCESSING, Status.RETRYING, Status.HELD}
+)
+_FINISHED: Final[cursors.Position] = {"before": None}
+"""Where the finished ones begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a list asks for."""
+
+    status: Status | None
+    recipient: str | None
+    priority: Priority | None
+    since: datetime | None
+    until: datetime | None
+
+
+async def page(
+    services: Services, principal: Principal, wanted: Wanted, limit: int, cursor: str | None
+) -> MessagePage:
+    """One page; ``next_cursor`` is ``None`` after the last.
+
+    Raises:
+        InvalidRequestError: the cursor or the recipient is not valid.
+    """
+    position = cursors.decode(cursor) if cursor else {}
+    before = position.get("before")
+    after = cursors.row_of(before) if before is not None else None
+    page_token = None
+    if "live" in position:
+        page_token = cursors.token_of(await services.hash_key(), position)
+    contact = None
+    if wanted.recipient:
+        try:
+            contact = contact_key(normalise(wanted.recipient, services.settings.default_region))
+        except InvalidRecipientError as error:
+            raise InvalidRequestError.of("recipient", str(error)) from None
+    found: list[MessageView] = []
+    if "before" not in position and (wanted.status is None or wanted.status in IN_FLIGHT):
+        found, following = await _live(services, principal, wanted, contact, limit, page_token)
+        if following:
+            cursor = cursors.live(await services.hash_key(), following)
+            return MessagePage(messages=found, next_cursor=cursor)
+    if wanted.status in IN_FLIGHT or len(found) >= limit:
+        more = wanted.status not in IN_FLIGHT
+        return MessagePage(messages=found, next_cursor=cursors.encode(_FINISHED) if more else None)
+    rest = limit - len(found)
+    finished, last = await _finished(services, principal, wanted, contact, rest, after)
+    return MessagePage(
+        messages=found + finished, next_cursor=cursors.encode({"before": last}) if last else None
+    )
+
+
+async def _live(
+    services: Services,
+    principal: Principal,
+    wanted: Wanted,
+    contact: str | None,
+    limit: int,
+    token: bytes | None,
+) -> tuple[list[MessageView], bytes | None]:
+    query = await _query(services, principal, wanted, contact)
+    try:
+        listed = services.client.list_workflows(query, page_size=limit, next_page_token=token)
+        await listed.fetch_next_page()
+    except RPCError as error:
+        if error.status is RPCStatusCode.INVALID_ARGUMENT:
+            raise InvalidRequestError.of("cursor", "is not one that this API gave out") from None
+        raise
+    views = await _views(services, principal, listed.current_page or [])
+    wanted_views = [view for view in views if wanted.status in (None, view.status)]
+    return wanted_views, listed.next_page_token
+
+
+async def _views(
+    services: Services, principal: Principal, page: Sequence[WorkflowExecution]
+) -> list[MessageView]:
+    """The messages of a page as visibility and one look into the database tell of them."""
+    known = Known()
+    with suppress(*UNAVAILABLE):  # what is queued is listed without it
+        known = await services.database.read(in_flight.known, [item.id for item in page])
+    views = []
+    for execution in page:
+        memo = MessageMemo.model_validate((await execution.memo())[MEMO_MESSAGE])
+        if principal.sees(memo.tenant_id) and execution.id not in known.finished:
+            views.append(live_view.listed(services, execution, memo, known))
+    return views
+
+
+async def _query(
+    services: Services, principal: Principal, wanted: Wanted, contact: str | None
+) -> str:
+    """Visibility's query; every value in it is of our own making or checked."""
+    kinds = " OR ".join(f"WorkflowType = '{kind}'" for kind in message_view.MESSAGE_WORKFLOWS)
+    if wanted.status is Status.SCHEDULED:
+        kinds = f"WorkflowType = '{message_view.SCHEDULED_WORKFLOW}'"
+    elif wanted.status is not None:
+        kinds = "WorkflowType = 'MessageWorkflow'"
+    parts = [f"({kinds})", "ExecutionStatus = 'Running'"]
+    if principal.scope is not None:
+        parts.append(f"{TENANT.name} = '{principal.scope}'")
+    if wanted.priority:
+        parts.append(f"{PRIORITY.name} = '{wanted.priority.value}'")
+    if contact:
+        parts.append(f"{CONTACT.name} = '{await services.contact_hash(contact)}'")
+    if wanted.since:
+        parts.append(f"StartTime >= '{wanted.since.isoformat()}'")
+    if wanted.until:
+        parts.append(f"StartTime < '{wanted.until.isoformat()}'")
+    return " AND ".join(parts)
+
+
+async def _finished(
+    services: Services,
+    principal: Principal,
+    wanted: Wanted,
+    contact: str | None,
+    limit: int,
+    after: tuple[datetime, str] | None,
+) -> tuple[list[MessageView], list[str] | None]:
+    statuses = tuple(o for o, public in PUBLIC.items() if public is wanted.status)
+    wanted_rows = MessageFilter(
+        statuses,
+        contact,
+        wanted.priority.value if wanted.priority else None,
+        wanted.since,
+        wanted.until,
+    )
+    rows = await services.database.read(
+        messages.list_finished, principal.scope, wanted_rows, limit + 1, after
+    )
+    views = [message_view.finished(services, row, []) for row in rows[:limit]]
+    last = rows[limit - 1] if len(rows) > limit else None
+    return views, [last.created_at.isoformat(), last.id] if last else None

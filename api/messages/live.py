@@ -1,0 +1,132 @@
+"""A message in flight: what its views have in common, and its view in a list."""
+
+from datetime import datetime
+
+from temporalio.client import WorkflowExecution
+
+from api.dependencies import Services
+from api.schemas import MessageError, MessageView, TimelineEntry
+from pytake.messages.contracts import MessageMemo, Wait
+from pytake.messages.in_flight import Known
+from pytake.messages.start import SCHEDULED_WORKFLOW
+from pytake.messages.status import Status
+from pytake.messages.tables import SendAttempt
+from pytake.numbers.tables import PhoneNumber
+from pytake.temporal.attributes import ATTEMPTS, EXPIRES_AT, HOLD, HOLD_UNTIL, SCHEDULED_FOR
+from pytake.whatsapp.errors import rule_for
+
+
+def listed(
+    services: Services, execution: WorkflowExecution, memo: MessageMemo, known: Known
+) -> MessageView:
+    """The view of a message in flight as a list has it: without what only ``describe()`` tells, an
+    attempt after the first that is under way right now (``retrying`` here, ``processing`` there).
+    """
+    attempts = known.attempts.get(execution.id, [])
+    view = queued(services, execution, memo, attempts)
+    failed = [attempt for attempt in attempts if attempt.generation == memo.generation]
+    if failed:
+        failed_before(view, failed[-1])
+    reason = execution.typed_search_attributes.get(HOLD)
+    number = known.stopped.get(view.phone_number_id)
+    if execution.workflow_type == SCHEDULED_WORKFLOW:
+        view.status = Status.SCHEDULED
+    elif reason is not None:
+        waits(view, reason, execution.typed_search_attributes.get(HOLD_UNTIL))
+    elif not failed and execution.id in known.begun:
+        view.status, view.attempts = Status.PROCESSING, max(view.attempts, 1)
+    elif number is not None:
+        stopped(view, number)
+    return view
+
+
+def queued(
+    services: Services, execution: WorkflowExecution, memo: MessageMemo, attempts: list[SendAttempt]
+) -> MessageView:
+    """What is known of it without its attempts: ``pending``."""
+    known = execution.typed_search_attributes
+    memo = memo.model_copy(
+        update={
+            "scheduled_for": known.get(SCHEDULED_FOR, memo.scheduled_for),
+            "expires_at": known.get(EXPIRES_AT, memo.expires_at),
+        }
+    )
+    return MessageView(
+        message_id=execution.id,
+        tenant_id=memo.tenant_id,
+        status=Status.PENDING,
+        to=memo.recipient,
+        message_type=memo.message_type,
+        priority=memo.priority,
+        phone_number_id=memo.phone_number_id,
+        attempts=known.get(ATTEMPTS, 0),
+        max_attempts=memo.max_attempts,
+        created_at=memo.created_at,
+        scheduled_for=memo.scheduled_for,
+        expires_at=memo.expires_at,
+        reply_to=memo.reply_to,
+        metadata=memo.metadata,
+        timeline=timeline(memo, attempts, []),
+        links=link(services, execution.id),
+    )
+
+
+def waits(view: MessageView, reason: str, until: datetime | None) -> None:
+    """It waits for a time of its own."""
+    view.status, view.next_retry_at = Status.HELD, until
+    view.error = MessageError(error_class="waiting", title=reason)
+
+
+def stopped(view: MessageView, number: PhoneNumber) -> None:
+    """Its number is on hold, or paused."""
+    view.status = Status.HELD
+    view.error = MessageError(
+        code=number.reason_code,
+        error_class="halt",
+        title=number.reason or number.state,
+        advice=number.advice or "",
+    )
+
+
+def failed_before(view: MessageView, last: SendAttempt) -> None:
+    """The last attempt failed, and another one is due."""
+    view.status = Status.RETRYING
+    view.attempts, view.last_attempt_at = max(view.attempts, last.attempt), last.at
+    view.next_retry_at = last.next_retry_at
+    view.error = MessageError(
+        code=last.error_code,
+        error_class=last.error_class,
+        title=last.error_title,
+        detail=last.error_detail,
+        advice=rule_for(last.error_code).advice if last.error_code is not None else "",
+    )
+
+
+def link(services: Services, message_id: str) -> dict[str, str]:
+    """Where the Web UI shows its workflow."""
+    base = services.settings.temporal_ui_url
+    namespace = services.client.namespace
+    return {"temporal_ui": f"{base}/namespaces/{namespace}/workflows/{message_id}"}
+
+
+def timeline(
+    memo: MessageMemo, attempts: list[SendAttempt], waits: list[Wait]
+) -> list[TimelineEntry]:
+    """What happened to it so far, in order."""
+    entries = [TimelineEntry(at=memo.created_at, event="queued")]
+    if memo.scheduled_for:
+        entries.append(
+            TimelineEntry(
+                at=memo.created_at, event="scheduled", detail=memo.scheduled_for.isoformat()
+            )
+        )
+    for attempt in attempts:
+        code = f"({attempt.error_code}) " if attempt.error_code is not None else ""
+        retry = f", next at {attempt.next_retry_at.isoformat()}" if attempt.next_retry_at else ""
+        detail = f"attempt {attempt.attempt}: {code}{attempt.error_title}{retry}"
+        entries.append(TimelineEntry(at=attempt.at, event="attempt_failed", detail=detail))
+    for wait in waits:
+        until = f" until {wait.until.isoformat()}" if wait.until else ""
+        entries.append(TimelineEntry(at=wait.at, event="waiting", detail=f"{wait.reason}{until}"))
+    entries.sort(key=lambda entry: entry.at)
+    return entries

@@ -1,0 +1,103 @@
+"""Putting messages into the queue, one or many."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header
+from fastapi.responses import JSONResponse
+from pydantic import StringConstraints, ValidationError
+from temporalio.service import RPCError
+
+from api.dependencies import Principal, PrincipalDep, Services, ServicesDep
+from api.errors import documented
+from api.messages import sending
+from api.schemas import Accepted, BatchBody, BatchItem, BatchResult, SendBody
+from pytake.problems import (
+    ForbiddenError,
+    InvalidRequestError,
+    ProblemError,
+    TooLargeError,
+    UnauthorizedError,
+    UnavailableError,
+)
+
+router = APIRouter(prefix="/api/v1/queue", tags=["queue"])
+
+_CONCURRENT_STARTS: Final = 4
+_MESSAGES_OF_A_REQUEST: Final = 10
+"""How many messages of a batch count as one request of the key's rate."""
+
+IdempotencyKey = Annotated[
+    Annotated[str, StringConstraints(min_length=1, max_length=255)] | None,
+    Header(
+        description="The same key with the same body is the same message, however often it comes"
+    ),
+]
+
+
+@router.post(
+    "/send",
+    response_model=Accepted,
+    status_code=HTTPStatus.ACCEPTED,
+    responses=documented(
+        UnauthorizedError, ForbiddenError, TooLargeError, InvalidRequestError, UnavailableError
+    ),
+)
+async def send(
+    body: SendBody,
+    services: ServicesDep,
+    principal: PrincipalDep,
+    idempotency_key: IdempotencyKey = None,
+) -> JSONResponse:
+    """Queue a message. 202: it is durable, and ends as sent, dead letter or cancelled."""
+    message = await sending.prepare(services, principal, body, idempotency_key)
+    status = await sending.start(services, message)
+    await sending.announce(services, [message])
+    accepted = Accepted.model_validate({"message_id": message.message_id, "status": status})
+    # Made here: FastAPI would validate and serialise it once more.
+    return JSONResponse(
+        accepted.model_dump(mode="json"),
+        HTTPStatus.ACCEPTED,
+        {"Location": f"/api/v1/queue/message/{message.message_id}"},
+    )
+
+
+@router.post(
+    "/send/batch",
+    status_code=HTTPStatus.ACCEPTED,
+    responses=documented(UnauthorizedError, TooLargeError, InvalidRequestError, UnavailableError),
+)
+async def send_batch(
+    body: BatchBody, services: ServicesDep, principal: PrincipalDep
+) -> BatchResult:
+    """Queue up to 500 messages; a bad item does not sink the others."""
+    services.authenticator.charge(principal, max(1, len(body.messages) / _MESSAGES_OF_A_REQUEST))
+    slots = asyncio.Semaphore(_CONCURRENT_STARTS)
+
+    async def one(index: int, item: Any) -> BatchItem:
+        async with slots:
+            return await _batch_item(services, principal, index, item)
+
+    results = await asyncio.gather(*(one(i, item) for i, item in enumerate(body.messages)))
+    accepted = sum(result.success for result in results)
+    return BatchResult(accepted=accepted, rejected=len(results) - accepted, results=results)
+
+
+async def _batch_item(services: Services, principal: Principal, index: int, item: Any) -> BatchItem:
+    try:
+        message = await sending.prepare(services, principal, SendBody.model_validate(item))
+        status = await sending.start(services, message)
+        await sending.announce(services, [message])
+    except ValidationError as error:
+        problem: ProblemError = InvalidRequestError.from_pydantic(error.errors())
+    except ProblemError as error:
+        problem = error
+    except RPCError:
+        problem = UnavailableError("Temporal could not be reached: send this item again")
+    else:
+        return BatchItem.model_validate(
+            {"index": index, "success": True, "message_id": message.message_id, "status": status}
+        )
+    details = problem.problem().model_dump(exclude_none=True)
+    return BatchItem(index=index, success=False, error=details)

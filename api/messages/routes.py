@@ -1,0 +1,318 @@
+"""Messages in the queue and out of it: look, list, cancel, reschedule, retry."""
+
+import asyncio
+import math
+import time
+from contextlib import suppress
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Response
+from temporalio.client import (
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+    WorkflowUpdateStage,
+)
+from temporalio.exceptions import CancelledError
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.dependencies import Principal, PrincipalDep, Services, ServicesDep
+from api.errors import documented
+from api.messages import listing, sending
+from api.messages import view as message_view
+from api.schemas import (
+    Accepted,
+    CancelResult,
+    IsoDatetime,
+    MessagePage,
+    MessageView,
+    RescheduleBody,
+)
+from pytake.clock import now
+from pytake.messages import store as messages
+from pytake.messages.contracts import MessageInput, MessageResult, RescheduleRequest
+from pytake.messages.status import DEAD_LETTERS, PUBLIC, Observation, Status
+from pytake.messages.tables import Message
+from pytake.problems import (
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    UnauthorizedError,
+    UnavailableError,
+)
+from pytake.reconciliation.messages import EndedMessages
+from pytake.temporal.priority import Priority
+from pytake.whatsapp.limits import send_window
+from workflows.message import MessageWorkflow
+from workflows.scheduled_message import ScheduledMessageWorkflow
+
+router = APIRouter(prefix="/api/v1/queue", tags=["queue"])
+
+_CONFIRM_SECONDS: Final = 10.0
+"""How long a cancel or reschedule waits for a worker to carry it out."""
+_WAKE_SECONDS: Final = 3.0
+
+_COMMON = documented(UnauthorizedError, InvalidRequestError, UnavailableError)
+_ONE = _COMMON | documented(NotFoundError)
+_CHANGE = _ONE | documented(ConflictError)
+
+
+@router.get("/message/{message_id}", responses=_ONE)
+async def get_message(
+    message_id: str, services: ServicesDep, principal: PrincipalDep
+) -> MessageView:
+    """Everything known of a message; works with every worker down."""
+    return await message_view.load(services, principal, message_id)
+
+
+@router.get("/messages", responses=_COMMON)
+async def list_messages(
+    services: ServicesDep,
+    principal: PrincipalDep,
+    status: Status | None = None,
+    recipient: Annotated[str | None, Query(max_length=128)] = None,
+    priority: Priority | None = None,
+    since: IsoDatetime | None = None,
+    until: IsoDatetime | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    cursor: Annotated[str | None, Query(max_length=4096)] = None,
+) -> MessagePage:
+    """Messages in flight first, then finished ones, newest first; times are of creation.
+
+    The status of one in flight is what Temporal's visibility and the database know of it, so that a page
+    costs the same however full it is: `processing` is a first attempt that was begun, `retrying` one that
+    failed before, until it is over (a further attempt under way is `processing` in `GET
+    /queue/message/{id}` alone), `held` one that waits for a time of its own or for its number.
+    """
+    wanted = listing.Wanted(status, recipient, priority, since, until)
+    return await listing.page(services, principal, wanted, limit, cursor)
+
+
+@router.get("/dead-letter", responses=_COMMON)
+async def dead_letters(
+    services: ServicesDep,
+    principal: PrincipalDep,
+    recipient: Annotated[str | None, Query(max_length=128)] = None,
+    since: IsoDatetime | None = None,
+    until: IsoDatetime | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    cursor: Annotated[str | None, Query(max_length=4096)] = None,
+) -> MessagePage:
+    """Messages that were given up, or that Meta reported failed, newest first."""
+    wanted = listing.Wanted(Status.FAILED, recipient, None, since, until)
+    return await listing.page(services, principal, wanted, limit, cursor)
+
+
+@router.post(
+    "/message/{message_id}/cancel",
+    responses=_CHANGE
+    | {202: {"model": CancelResult, "description": "No worker is up to do it yet"}},
+)
+async def cancel(
+    message_id: str, response: Response, services: ServicesDep, principal: PrincipalDep
+) -> CancelResult:
+    """Cancel a message. It wins exactly when the call to Meta has not started; 409 says what was."""
+    view = await message_view.load(services, principal, message_id)
+    if view.status is Status.CANCELLED:
+        return CancelResult(message_id=message_id, status="cancelled")
+    _refuse_finished(view)
+    handle = services.client.get_workflow_handle(message_id, result_type=MessageResult)
+    try:
+        await handle.signal(MessageWorkflow.cancel)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+    if view.status is Status.SCHEDULED:
+        await _wake(handle)
+    outcome = await _outcome(handle)
+    if outcome is None:
+        response.status_code = HTTPStatus.ACCEPTED
+        return CancelResult(message_id=message_id, status="cancelling")
+    if outcome is not Observation.CANCELLED:
+        view = await message_view.load(services, principal, message_id)
+        _refuse_finished(view)
+        raise ConflictError(f"too late to cancel: the message is {PUBLIC[outcome]}")
+    return CancelResult(message_id=message_id, status="cancelled")
+
+
+_ACCEPTED: Final = (
+    Status.HELD_FOR_QUALITY_ASSESSMENT,
+    Status.PAUSED,
+    Status.SENT,
+    Status.DELIVERED,
+    Status.READ,
+)
+
+
+def _refuse_finished(view: MessageView) -> None:
+    if view.status in _ACCEPTED:
+        raise ConflictError(f"too late to cancel: Meta accepted the message, it is {view.status}")
+    if view.status is Status.FAILED:
+        raise ConflictError("nothing to cancel: the message failed and is a dead letter")
+    if view.status is Status.CANCELLED:
+        raise ConflictError("the message is cancelled already")
+
+
+async def _wake(handle: WorkflowHandle[Any, Any]) -> datetime | None:
+    """Have a scheduled message whose first task was delayed read its signals now. If no worker is up
+    to do that, it reads them at its first task; when that is, is returned.
+    """
+    begins = None
+    with suppress(
+        RPCError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError
+    ):
+        async with asyncio.timeout(_WAKE_SECONDS):
+            begins = (await handle.describe()).execution_time
+            if begins is not None and begins > now():
+                await handle.start_update(
+                    ScheduledMessageWorkflow.wake, wait_for_stage=WorkflowUpdateStage.ACCEPTED
+                )
+            return None
+    return begins
+
+
+async def _outcome(handle: WorkflowHandle[MessageWorkflow, MessageResult]) -> Observation | None:
+    try:
+        async with asyncio.timeout(_CONFIRM_SECONDS):
+            return (await handle.result()).status
+    except TimeoutError:
+        return None
+    except WorkflowFailureError as error:
+        cancelled = isinstance(error.cause, CancelledError)
+        return Observation.CANCELLED if cancelled else Observation.DEAD
+
+
+@router.patch(
+    "/message/{message_id}",
+    responses=_CHANGE
+    | {202: {"model": MessageView, "description": "No worker is up to do it yet"}},
+)
+async def reschedule(
+    message_id: str,
+    body: RescheduleBody,
+    response: Response,
+    services: ServicesDep,
+    principal: PrincipalDep,
+) -> MessageView:
+    """Give a scheduled message another time."""
+    view = await message_view.load(services, principal, message_id)
+    _refuse_unscheduled(view)
+    expires_at = body.expires_at
+    sending.check_times(body.scheduled_for, expires_at, now())
+    if (
+        expires_at is None
+        and view.expires_at
+        and view.expires_at <= body.scheduled_for + timedelta(hours=1)
+    ):
+        expires_at = body.scheduled_for + sending.VALIDITY
+    request = RescheduleRequest(scheduled_for=body.scheduled_for, expires_at=expires_at)
+    handle = services.client.get_workflow_handle(message_id)
+    try:
+        await handle.signal(ScheduledMessageWorkflow.reschedule, request)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+    begins = await _wake(handle)
+    if begins is not None and body.scheduled_for < begins:
+        raise UnavailableError(
+            "no worker is up to bring the message forward, and it may be sent at its old time: ask again",
+            headers={"Retry-After": "10"},
+        )
+    return await _confirm_reschedule(services, principal, response, message_id, body.scheduled_for)
+
+
+def _refuse_unscheduled(view: MessageView) -> None:
+    if view.status is not Status.SCHEDULED:
+        raise ConflictError(
+            f"only a scheduled message can be rescheduled: this one is {view.status}"
+        )
+
+
+async def _confirm_reschedule(
+    services: Services, principal: Principal, response: Response, message_id: str, wanted: datetime
+) -> MessageView:
+    deadline = time.monotonic() + _CONFIRM_SECONDS
+    while True:
+        view = await message_view.load(services, principal, message_id)
+        _refuse_unscheduled(view)
+        if view.scheduled_for == wanted:
+            return view
+        if time.monotonic() > deadline:
+            response.status_code = HTTPStatus.ACCEPTED
+            return view
+        await asyncio.sleep(0.1)
+
+
+@router.post("/message/{message_id}/retry", status_code=HTTPStatus.ACCEPTED, responses=_CHANGE)
+async def retry(
+    message_id: str, response: Response, services: ServicesDep, principal: PrincipalDep
+) -> Accepted:
+    """Send a dead letter again: a new run of its workflow, with all its attempts."""
+    row = await services.database.read(messages.get, message_id)
+    if row is None or not row.recorded or not principal.sees(row.tenant_id) or not row.status:
+        await message_view.load(services, principal, message_id)  # 404
+        row = await _settled(services, message_id)
+    if row is None or not row.recorded or not row.status:
+        raise ConflictError("only a dead letter can be retried: this message is in flight")
+    if Observation(row.status) not in DEAD_LETTERS:
+        status = PUBLIC[Observation(row.status)]
+        raise ConflictError(f"only a dead letter can be retried: this message is {status}")
+    await services.number_for(principal, row.tenant_id, row.phone_number_id)
+    await sending.redrive(services, await redriven(services, row, now()))
+    response.headers["Location"] = f"/api/v1/queue/message/{message_id}"
+    return Accepted(message_id=message_id, status="queued")
+
+
+async def _settled(services: Services, message_id: str) -> Message | None:
+    """The row of a message; if its workflow was ended from outside, that is recorded now."""
+    settings = services.settings
+    window = send_window(settings.whatsapp_timeout_seconds, settings.receipt_wait_seconds)
+    ended = EndedMessages(services.client, services.database, services.dispatcher, window)
+    closed = await ended.settle(message_id, at := now())
+    if closed.later is not None:
+        wait = math.ceil((closed.later - at).total_seconds())
+        raise ConflictError(
+            "its workflow was ended from outside during an attempt, which may reach Meta yet: "
+            f"whether it was sent is known in {wait} seconds",
+            headers={"Retry-After": str(wait)},
+        )
+    return await services.database.read(messages.get, message_id)
+
+
+async def redriven(
+    services: Services, row: Message, at: datetime, delay: timedelta = timedelta(0)
+) -> MessageInput:
+    """The input of a dead letter's next run, at its number's rate of today; receipts of its earlier
+    wamids count no more.
+    """
+    settings = services.settings
+    rate = await services.rate_of(row.phone_number_id)
+    earlier = row.superseded_wamids.split()
+    superseded = [*earlier, row.wamid] if row.wamid else earlier
+    return MessageInput.model_validate(
+        {
+            "message_id": row.id,
+            "tenant_id": row.tenant_id,
+            "phone_number_id": row.phone_number_id,
+            "recipient": row.recipient,
+            "message_type": row.message_type,
+            "content": row.content,
+            "priority": row.priority,
+            "max_attempts": row.max_attempts,
+            "created_at": row.created_at,
+            "expires_at": at + delay + sending.VALIDITY,
+            "scheduled_for": at + delay if delay else None,
+            "reply_to": row.reply_to,
+            "metadata": row.labels or {},
+            "check_window": row.check_window,
+            "messages_per_second": rate,
+            "send_timeout_seconds": settings.whatsapp_timeout_seconds,
+            "receipt_wait_seconds": settings.receipt_wait_seconds,
+            "fingerprint": row.fingerprint,
+            "generation": row.generation + 1,
+            "superseded_wamids": superseded,
+        }
+    )

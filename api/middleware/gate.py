@@ -1,0 +1,62 @@
+"""The door of the API: the key is checked before anything reads a body."""
+
+import re
+from typing import Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.access import Authenticator
+from api.errors import database_unavailable, problem_response
+from api.middleware.body_limit import WEBHOOK_PATH
+from api.ops.codec import PREFIX as CODEC_PREFIX
+from pytake.database.engine import UNAVAILABLE
+from pytake.problems import ForbiddenError, ProblemError
+from pytake.settings import Settings
+
+_PUBLIC: Final = re.compile(r"/|/docs|/openapi\.json|/swagger/[\w.-]+|/health/(live|ready)")
+"""What shows nothing of anybody; whatever else there is or will be asks for a key."""
+_SIGNATURE: Final = re.compile(rb"sha256=[0-9a-fA-F]{64}")
+
+
+class Gate:
+    """Refuses requests without a valid key; leaves who is asking in ``request.state.principal``."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._admit(scope)
+        except (ProblemError, *UNAVAILABLE) as error:
+            problem = error if isinstance(error, ProblemError) else database_unavailable(error)
+            await problem_response(scope["path"], problem)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _admit(self, scope: Scope) -> None:
+        path, headers = scope["path"], scope["headers"]
+        authenticator: Authenticator = scope["app"].state.services.authenticator
+        if path == WEBHOOK_PATH:
+            self._admit_callback(authenticator, scope)
+        elif not _PUBLIC.fullmatch(path):
+            client = scope["client"][0] if scope["client"] else ""
+            codec = path.startswith(CODEC_PREFIX)
+            scope.setdefault("state", {})["principal"] = await authenticator.principal(
+                headers, client, codec=codec
+            )
+
+    def _admit_callback(self, authenticator: Authenticator, scope: Scope) -> None:
+        """Meta has no key: its signature is over the body, and is checked once that is read."""
+        if scope["method"] != "POST":
+            return
+        if self._settings.app_secret is None:
+            authenticator.check_local(scope["headers"])
+            return
+        signatures = [v for name, v in scope["headers"] if name == b"x-hub-signature-256"]
+        if len(signatures) != 1 or not _SIGNATURE.fullmatch(signatures[0].strip()):
+            raise ForbiddenError("X-Hub-Signature-256 is missing or wrong")

@@ -1,0 +1,1 @@
+"""Numbers, alerts and Meta's updates over HTTP."""

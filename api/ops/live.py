@@ -1,0 +1,60 @@
+"""Whether the process lives, and whether it can do its work."""
+
+import asyncio
+from http import HTTPStatus
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+from temporalio.service import RPCError
+
+from api.dependencies import Services, ServicesDep
+from pytake.database.engine import UNAVAILABLE
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    status: str = "live"
+
+
+class Ready(BaseModel):
+    """``ready``, or the parts that are not and why."""
+
+    status: str
+    failing: dict[str, str]
+
+
+@router.get("/live")
+async def live() -> Live:
+    """200 as long as the process answers."""
+    return Live()
+
+
+@router.get("/ready", responses={503: {"model": Ready, "description": "A part is failing"}})
+async def ready(response: Response, services: ServicesDep) -> Ready:
+    """200 if messages can be taken; else 503 with the failing part named."""
+    database, temporal = await asyncio.gather(_database(services), _temporal(services))
+    failing = {
+        name: text for name, text in (("database", database), ("temporal", temporal)) if text
+    }
+    if failing:
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    return Ready(status="failing" if failing else "ready", failing=failing)
+
+
+async def _database(services: Services) -> str | None:
+    try:
+        return await asyncio.to_thread(services.database.pending_migration)
+    except UNAVAILABLE as error:
+        return f"not reachable ({type(error).__name__})"
+
+
+async def _temporal(services: Services) -> str | None:
+    try:
+        async with asyncio.timeout(3):
+            healthy = await services.client.service_client.check_health()
+    except (RPCError, RuntimeError, TimeoutError) as error:
+        return f"not reachable ({type(error).__name__})"
+    return None if healthy else "reports that it is not serving"

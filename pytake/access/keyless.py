@@ -1,0 +1,81 @@
+"""Whether the API may serve without a key: for `pytake up` on this machine, until the first key is made.
+
+A key that was revoked, and a file beside the data that says that keys existed, count as keys: a
+database that is empty, restored or the wrong one opens nothing.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from pytake.access import keys
+from pytake.database.engine import UNAVAILABLE, Database
+from pytake.settings import ConfigurationError, Settings
+
+MARKER: Final = "keys-exist"
+_TEXT: Final = (
+    "API keys exist, or existed, in this installation: while this file is here, the API serves nobody\n"
+    "without one. To serve this machine without keys again, delete this file and start with a database\n"
+    "that never had a key.\n"
+)
+
+
+def marked(data_dir: Path) -> bool:
+    """Whether keys are known to have existed here."""
+    return (data_dir / MARKER).exists()
+
+
+def mark(data_dir: Path) -> None:
+    """Remember outside the database that keys exist.
+
+    Raises:
+        OSError: the data directory cannot be written; nothing is ever keyless where none can be.
+    """
+    path = data_dir / MARKER
+    if not path.exists():
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_text(_TEXT)
+
+
+def check_keys(settings: Settings) -> bool:
+    """Whether the API may start without asking for keys; decided once, at its start.
+
+    Raises:
+        ConfigurationError: it may not, and there is no key to ask for; or the database cannot be read.
+    """
+    database = Database(settings.sqlalchemy_url, threads=1)
+    try:
+        census = database.read_now(keys.census)
+    except UNAVAILABLE as error:
+        raise ConfigurationError(
+            f"DATABASE_URL: the database cannot be read, run `pytake migrate` ({type(error).__name__})"
+        ) from None
+    finally:
+        database.close()
+    if census.ever:
+        remember(settings.data_dir)
+        return False
+    if marked(settings.data_dir):
+        raise ConfigurationError(
+            f"DATABASE_URL: this database has no API key, but there were keys here "
+            f"({settings.data_dir / MARKER}): is it the right database? If it is, create a key with "
+            "`pytake key create --admin`"
+        )
+    if not settings.keyless:
+        raise ConfigurationError(
+            "PYTAKE_KEYLESS: no API key exists: create one with `pytake key create --admin`, or, to serve "
+            "this machine only and without keys, set PYTAKE_KEYLESS=1"
+        )
+    if not settings.serves_loopback:
+        raise ConfigurationError(
+            f"PYTAKE_HOST: refusing to listen on {settings.host} without an API key: create one "
+            "with `pytake key create`, or listen on 127.0.0.1"
+        )
+    return True
+
+
+def remember(data_dir: Path) -> None:
+    """:func:`mark`, where there is a data directory that can be written."""
+    try:
+        mark(data_dir)
+    except OSError:
+        return  # a container of `pytake api`: without PYTAKE_KEYLESS it needs a key whatever happens

@@ -1,0 +1,1 @@
+"""Meta's callback: parsed, and made durable in one transaction."""

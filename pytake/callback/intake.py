@@ -1,0 +1,233 @@
+"""Making a request of Meta's callback durable: everything of it, in one transaction.
+
+If that fails for what one part says (and not because the database is away), what can be stored is
+stored, and the rest set aside: Meta would send all of it again for days, and it would fail again.
+"""
+
+from dataclasses import dataclass, field
+
+from sqlmodel import Session
+
+from pytake.callback import limits as tiers
+from pytake.callback import set_aside
+from pytake.callback import store as callbacks
+from pytake.callback.events import callback_events
+from pytake.callback.limits import LimitChange
+from pytake.callback.notices import tell_of_accounts
+from pytake.callback.owners import Owners, owners_of
+from pytake.callback.parse import Callback, OtherUpdate, StatusUpdate, UserMessage
+from pytake.callback.parts import Part, envelope, join, kind_of, split
+from pytake.callback.store import UNASSIGNED, Update
+from pytake.callback.updates import apply_updates
+from pytake.clock import now
+from pytake.conversations import inbox, wishes
+from pytake.conversations.inbox import Inbound, Waiting
+from pytake.conversations.rules.said import in_group, read_said, unanswerable
+from pytake.database.engine import is_outage
+from pytake.messages import receipts
+from pytake.messages.events import raise_for
+from pytake.messages.receipts import Receipt
+from pytake.numbers import alerts
+from pytake.numbers import store as numbers
+from pytake.settings import Settings
+from pytake.webhooks import events
+from pytake.webhooks.events import Dispatch
+
+
+@dataclass(slots=True)
+class Stored:
+    """What is to be done after the commit."""
+
+    changed: list[str] = field(default_factory=list)
+    """Ids of messages whose status changed."""
+    raised: list[Dispatch] = field(default_factory=list)
+    limits: list[LimitChange] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
+    """Messages that conversations are to be told of."""
+    set_aside: int = 0
+    refused: bool = False
+    """Whether something could neither be stored nor set aside: Meta is to keep it."""
+
+    def add(self, other: "Stored") -> None:
+        """Take what another transaction's part left to do as well."""
+        self.changed += other.changed
+        self.raised += other.raised
+        self.limits += other.limits
+        self.waiting += other.waiting
+
+
+def store(session: Session, callback: Callback, settings: Settings) -> Stored:
+    """Everything of a request; a repeat of it changes nothing."""
+    at = now()
+    owners = owners_of(session, callback, settings)
+    changed = receipts.apply(session, [_receipt(item, owners) for item in callback.statuses], at)
+    inbound = [_inbound(item, owners) for item in callback.messages]
+    answered = settings.auto_responder
+    waiting = inbox.store_inbound(session, inbound, at, answered=answered)
+    for number in sorted({m.phone_number_id for m in inbound if m.tenant_id == UNASSIGNED}):
+        alerts.raise_once(
+            session,
+            UNASSIGNED,
+            "number_unregistered",
+            at,
+            severity="warning",
+            phone_number_id=number,
+            detail=number,
+        )
+    updates = [(item, _update(item, owners)) for item in callback.others]
+    known = callbacks.store_updates(session, [update for _, update in updates], at)
+    # Without Meta's time, what was repeated and what happened again look the same: it happened.
+    fresh = [pair for pair in updates if pair[1].id in known or pair[1].time is None]
+    limits = _limits(session, [item for item, _ in fresh], owners)
+    raised = raise_for(session, changed, at) if changed else []
+    if not answered:
+        # Who leaves has left, also where no conversation is told of it.
+        said = {item.wamid: read_said(item.type, item.payload) for item in callback.messages}
+        raised += wishes.overhear(session, [(w.party, said[w.wamid]) for w in waiting], at)
+        waiting = []
+    told = callback_events(callback.messages, [update for _, update in fresh], limits, owners, at)
+    raised += events.emit(session, list(told), at)
+    raised += tell_of_accounts(session, [update for _, update in fresh], owners, at)
+    raised += apply_updates(session, [item for item, _ in fresh], owners, settings, at)
+    return Stored(changed, raised, limits, waiting)
+
+
+def store_apart(session: Session, callback: Callback, settings: Settings) -> Stored:
+    """The same of a request that failed as a whole: half by half, down to the parts that fail alone,
+    which are set aside.
+
+    Raises:
+        DBAPIError: the database is away; nothing is stored.
+    """
+    stored, failed = Stored(), list[tuple[Part, str]]()
+    _store_half(session, split(callback), settings, stored, failed)
+    if failed:
+        owners, at = owners_of(session, callback, settings), now()
+        aside = [_aside(part, reason, owners) for part, reason in failed]
+        try:
+            set_aside.add(session, aside, at)
+            stored.set_aside = len(aside)
+            alerts.raise_once(session, UNASSIGNED, "callback_set_aside", at)
+        except set_aside.FullError:
+            stored.refused = True
+            alerts.raise_once(session, UNASSIGNED, "callback_set_aside_full", at)
+    return stored
+
+
+def _store_half(
+    session: Session,
+    parts: list[Part],
+    settings: Settings,
+    stored: Stored,
+    failed: list[tuple[Part, str]],
+) -> None:
+    try:
+        with session.begin_nested():
+            half = store(session, join(parts), settings)
+    except Exception as error:
+        if is_outage(error):
+            raise
+        if len(parts) > 1:
+            middle = len(parts) // 2
+            _store_half(session, parts[:middle], settings, stored, failed)
+            _store_half(session, parts[middle:], settings, stored, failed)
+        elif parts:
+            failed.append((parts[0], reason_of(error)))
+    else:
+        stored.add(half)
+
+
+def reason_of(error: Exception) -> str:
+    """An error's type: its text may hold what a person wrote."""
+    return type(getattr(error, "orig", None) or error).__name__
+
+
+def _aside(part: Part, reason: str, owners: Owners) -> set_aside.Part:
+    tenant_id = (
+        owners.of(part) if isinstance(part, OtherUpdate) else owners.of_number(part.phone_number_id)
+    )
+    return set_aside.Part(
+        tenant_id=tenant_id or UNASSIGNED,
+        kind=kind_of(part),
+        envelope=envelope(part),
+        reason=reason,
+        account_id=part.origin.account,
+        phone_number_id=part.phone_number_id,
+    )
+
+
+def replay(session: Session, key: str, callback: Callback, settings: Settings) -> Stored:
+    """Store a part that was set aside, and forget it there."""
+    stored = store(session, callback, settings)
+    left = set_aside.remove(session, key)
+    ended = ["callback_set_aside_full"] if left < set_aside.MAX_ROWS else []
+    if left == 0:
+        ended.append("callback_set_aside")
+    alerts.end(session, tuple(ended), now())
+    return stored
+
+
+def _limits(session: Session, updates: list[OtherUpdate], owners: Owners) -> list[LimitChange]:
+    changes = []
+    for item, tier in tiers.reported(updates):
+        portfolio = owners.portfolio(item)
+        if portfolio is None:
+            continue
+        if before := numbers.report_tier(session, item.phone_number_id, portfolio, tier):
+            changes.append(LimitChange(item.phone_number_id, before, tier))
+    return changes
+
+
+def _inbound(item: UserMessage, owners: Owners) -> Inbound:
+    tenant_id = owners.of_number(item.phone_number_id)
+    ours = tenant_id is not None
+    return Inbound(
+        wamid=item.wamid,
+        tenant_id=tenant_id or UNASSIGNED,
+        phone_number_id=item.phone_number_id,
+        contact_key=item.contact_key,
+        wa_id=item.wa_id,
+        user_id=item.user_id,
+        name=item.name,
+        type=item.type,
+        payload=item.payload,
+        sent_at=item.at,
+        answerable=ours and unanswerable(item.type, item.payload) is None,
+        personal=ours and not in_group(item.payload),
+        group_id=item.group_id,
+    )
+
+
+def _update(item: OtherUpdate, owners: Owners) -> Update:
+    return Update(
+        owners.of(item),
+        item.field,
+        item.payload,
+        item.problem,
+        phone_number_id=item.phone_number_id,
+        account_id=item.origin.account,
+        time=item.origin.time,
+        sent_at=item.origin.sent_at,
+    )
+
+
+def _receipt(item: StatusUpdate, owners: Owners) -> Receipt:
+    ours = item.opaque is not None and item.opaque.startswith("msg_") and len(item.opaque) <= 80
+    rule = item.error
+    return Receipt(
+        wamid=item.wamid,
+        observation=item.observation,
+        at=item.at,
+        tenant_id=owners.of_number(item.phone_number_id) or UNASSIGNED,
+        phone_number_id=item.phone_number_id,
+        message_id=item.opaque if ours else None,
+        recipient=item.recipient,
+        pricing_category=item.pricing_category,
+        pricing_type=item.pricing_type,
+        billable=item.billable,
+        error_code=rule.code if rule else None,
+        error_class=rule.error_class.value if rule else None,
+        error_title=rule.title if rule else None,
+        error_detail=item.error_detail if rule else None,
+        error_advice=rule.advice if rule else None,
+    )

@@ -1,0 +1,76 @@
+"""Trouble of accounts and templates that Meta's callback tells: alerts and events, at once."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlmodel import Session
+
+from pytake.callback.account_notices import Notice, notice
+from pytake.callback.owners import Owners
+from pytake.callback.store import UNASSIGNED, Update
+from pytake.contacts import opt_outs
+from pytake.numbers import alerts
+from pytake.numbers import owners as number_owners
+from pytake.numbers.tables import PhoneNumber
+from pytake.tenants import DEFAULT_TENANT
+from pytake.webhooks.event_types import TemplateEvent
+from pytake.webhooks.events import Dispatch, NewEvent, emit
+
+
+def tell_of_accounts(
+    session: Session, updates: Iterable[Update], owners: Owners, at: datetime
+) -> list[Dispatch]:
+    """Raise what updates say of accounts and templates, for every tenant that sends with the account."""
+    events: list[NewEvent] = []
+    for update in updates:
+        if update.problem is not None:
+            continue
+        happened = min(update.sent_at or at, at)
+        told = notice(update.field, update.payload, update.account_id, happened)
+        if told is None:
+            continue
+        if isinstance(told.data, TemplateEvent):
+            opt_outs.follow_template(session, update.account_id, told.data, told.event)
+        tenants = _tenants(session, told, update, owners)
+        _alert(session, told, tenants or {UNASSIGNED}, happened, at)
+        data = told.data.model_dump(mode="json")
+        events += [
+            NewEvent(tenant_id, told.event.value, update.key(at), data, at)
+            for tenant_id in sorted(tenants)
+        ]
+    return emit(session, events, at)
+
+
+def _tenants(session: Session, told: Notice, update: Update, owners: Owners) -> set[str]:
+    """Whom it concerns: who sends from the number; else who sends from any of the account.
+
+    Every number sends with the configured account's token, so that what happens to it concerns all.
+    """
+    if told.phone_number_id is not None:
+        return number_owners.users(session, PhoneNumber.id, told.phone_number_id)
+    if update.account_id == owners.account:
+        return {DEFAULT_TENANT} | number_owners.users(session, PhoneNumber.id)
+    if update.account_id is None:
+        return set()
+    return number_owners.users(session, PhoneNumber.portfolio_id, update.account_id)
+
+
+def _alert(
+    session: Session, told: Notice, tenants: set[str], happened: datetime, at: datetime
+) -> None:
+    if told.ends:
+        alerts.end(
+            session, told.ends, at, subject=told.subject, tenants=tenants, not_after=happened
+        )
+    if told.alert is None:
+        return
+    for tenant_id in sorted(tenants):
+        alerts.raise_once(
+            session,
+            tenant_id,
+            told.alert,
+            happened,
+            severity=told.severity,
+            phone_number_id=told.phone_number_id,
+            detail=told.detail,
+        )

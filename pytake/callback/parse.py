@@ -1,0 +1,327 @@
+"""Meta's callback: signature and parsing.
+
+The parser never fails on a batch: what it cannot read is set aside with the reason, the rest is
+used. Unknown fields are kept, never an error.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from pytake.contacts.identities import contact_key, is_phone_number_id, is_user_id
+from pytake.conversations.rules.said import in_group
+from pytake.messages.status import META_STATUSES, Observation
+from pytake.whatsapp.errors import ErrorRule, rule_for
+
+MAX_BYTES: Final = 3 * 1024 * 1024
+"""The largest request that Meta sends."""
+
+
+_REPLACED: Final = "\ufffd"
+"""What stands for characters that cannot be stored (``callback_json``): two ids with it may be equal."""
+_CONTACT: Final = 128
+"""Characters of a contact's id: what the schema keeps. A business-scoped user id has up to 131."""
+_EARLIEST: Final = datetime(2009, 1, 1, tzinfo=UTC)
+"""Nothing of WhatsApp's is older: it was founded in 2009."""
+_NOTES: Final = ("deleted", "warning")
+"""Statuses that tell something of a message and nothing of its delivery."""
+_PAYMENTS: Final = ("captured", "pending")
+"""Statuses of a payment that was asked for in a message; those of ``type`` ``payment`` are it, too."""
+
+
+class MalformedError(ValueError):
+    """A part of the callback is not what Meta documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which change of which entry a part came in: what tells two equal values apart."""
+
+    account: str | None = None
+    """The WhatsApp Business account (``entry.id``)."""
+    time: str | None = None
+    """``entry.time`` as Meta wrote it: a repeat of the request has the same."""
+    sent_at: datetime | None = None
+    """The same as a time, if it is one."""
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusUpdate:
+    """One entry of ``statuses``, as Meta sent it in ``payload``."""
+
+    origin: Origin
+    phone_number_id: str
+    wamid: str
+    observation: Observation
+    at: datetime
+    recipient: str | None
+    opaque: str | None
+    pricing_category: str | None
+    pricing_type: str | None
+    billable: bool | None
+    error: ErrorRule | None
+    error_detail: str
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage:
+    """One entry of ``messages``, as Meta sent it in ``payload``."""
+
+    origin: Origin
+    phone_number_id: str
+    wamid: str
+    contact_key: str
+    wa_id: str | None
+    user_id: str | None
+    name: str | None
+    type: str
+    at: datetime
+    group_id: str | None
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherUpdate:
+    """Any other field, a status that is not one of delivery, or (with ``problem``) something that
+    could not be read.
+    """
+
+    origin: Origin
+    phone_number_id: str | None
+    field: str
+    payload: Any
+    problem: str | None = None
+
+
+@dataclass(slots=True)
+class Callback:
+    """Everything one request brought."""
+
+    statuses: list[StatusUpdate] = field(default_factory=list)
+    messages: list[UserMessage] = field(default_factory=list)
+    others: list[OtherUpdate] = field(default_factory=list)
+
+
+def signature_matches(app_secret: str, body: bytes, header: str | None) -> bool:
+    """Check ``X-Hub-Signature-256`` (``sha256=`` and the digest) over the raw bytes, in constant time."""
+    expected = "sha256=" + hmac.new(app_secret.encode(), body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(expected.encode(), (header or "").encode("utf-8", "replace"))
+
+
+def parse(body: Any, now: datetime) -> Callback:
+    """Read one request, cleaned; parts that are malformed become ``others`` with a problem.
+
+    ``now`` bounds what Meta's timestamps may say.
+    """
+    callback = Callback()
+    if not isinstance(body, dict) or not isinstance(body.get("entry"), list):
+        problem = "entry is not a list"
+        callback.others.append(OtherUpdate(Origin(), None, "envelope", body, problem))
+        return callback
+    for entry in body["entry"]:
+        changes = entry.get("changes") if isinstance(entry, dict) else None
+        if not isinstance(changes, list):
+            problem = "changes is not a list"
+            callback.others.append(OtherUpdate(_origin(entry), None, "entry", entry, problem))
+            continue
+        for change in changes:
+            if isinstance(change, dict) and isinstance(change.get("value"), dict):
+                _read_change(callback, _origin(entry, change), change["value"], now)
+            else:
+                problem = "value is not an object"
+                callback.others.append(OtherUpdate(_origin(entry), None, "change", change, problem))
+    return callback
+
+
+def _origin(entry: Any, change: dict[str, Any] | None = None) -> Origin:
+    entry = entry if isinstance(entry, dict) else {}
+    account, time = _scalar(entry.get("id")), _scalar(entry.get("time"))
+    return Origin(
+        account=account,
+        time=time,
+        sent_at=entry_time(time),
+        field=str(change.get("field")) if change else "",
+    )
+
+
+def _scalar(value: Any) -> str | None:
+    known = isinstance(value, str | int) and not isinstance(value, bool)
+    return str(value)[:64] if known and value != "" else None
+
+
+def entry_time(text: str | None) -> datetime | None:
+    """``entry.time`` as a time: Meta gives seconds, and milliseconds in some products."""
+    try:
+        seconds = int(text or "")
+        at = datetime.fromtimestamp(seconds / 1000 if seconds > 10**11 else seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return at if at >= _EARLIEST else None
+
+
+def _read_change(callback: Callback, origin: Origin, value: dict[str, Any], now: datetime) -> None:
+    metadata = value.get("metadata")
+    given = metadata.get("phone_number_id") if isinstance(metadata, dict) else None
+    number = given if isinstance(given, str) and is_phone_number_id(given) else None
+    if origin.field != "messages":
+        callback.others.append(OtherUpdate(origin, number, origin.field, value))
+        return
+    names = dict(_contact_names(value.get("contacts")))
+    known = False
+    for item in _items(value, "statuses"):
+        known = True
+        try:
+            if note := _note(item):
+                callback.others.append(OtherUpdate(origin, number, note, item))
+            else:
+                callback.statuses.append(_status(origin, number, item, now))
+        except MalformedError as error:
+            callback.others.append(OtherUpdate(origin, number, "statuses", item, str(error)))
+    for item in _items(value, "messages"):
+        known = True
+        try:
+            callback.messages.append(_message(origin, number, item, names, now))
+        except MalformedError as error:
+            callback.others.append(OtherUpdate(origin, number, "messages", item, str(error)))
+    if not known or value.get("errors"):
+        callback.others.append(OtherUpdate(origin, number, origin.field, value))
+
+
+def _note(item: Any) -> Literal["message_status", "payment_status"] | None:
+    """What a status is that says nothing of a message's delivery, whatever its name."""
+    if not isinstance(item, dict):
+        return None
+    if item.get("type") == "payment" or item.get("status") in _PAYMENTS:
+        return "payment_status"
+    return "message_status" if item.get("status") in _NOTES else None
+
+
+def _items(value: dict[str, Any], name: str) -> list[Any]:
+    items = value.get(name, [])
+    return items if isinstance(items, list) else [items]
+
+
+def _status(origin: Origin, number: str | None, item: Any, now: datetime) -> StatusUpdate:
+    number = _require_number(number)
+    item = _object(item)
+    name = item.get("status")
+    observation = META_STATUSES.get(name) if isinstance(name, str) else None
+    if observation is None:
+        raise MalformedError("status is not one of sent, delivered, read, played, failed")
+    pricing = item.get("pricing")
+    pricing = pricing if isinstance(pricing, dict) else {}
+    billable = pricing.get("billable")
+    rule, detail = (
+        _status_error(item.get("errors")) if observation is Observation.FAILED else (None, "")
+    )
+    at = _time(item)
+    return StatusUpdate(
+        origin=origin,
+        phone_number_id=number,
+        wamid=_text(item, "id", 512),
+        observation=observation,
+        at=at if _EARLIEST <= at <= now else now,  # the earliest time of a status is what stays
+        recipient=_optional(item, "recipient_id") or _optional(item, "recipient_user_id"),
+        opaque=_optional(item, "biz_opaque_callback_data"),
+        pricing_category=_optional(pricing, "category"),
+        pricing_type=_optional(pricing, "type") or _optional(pricing, "pricing_model"),
+        billable=billable if isinstance(billable, bool) else None,
+        error=rule,
+        error_detail=detail,
+        payload=item,
+    )
+
+
+def _status_error(errors: Any) -> tuple[ErrorRule, str]:
+    first = errors[0] if isinstance(errors, list) and errors else None
+    first = first if isinstance(first, dict) else {}
+    code = first.get("code")
+    subcode, transient = first.get("error_subcode"), first.get("is_transient")
+    rule = rule_for(
+        code if isinstance(code, int) and abs(code) < 2**31 else -1,
+        subcode=subcode if isinstance(subcode, int) else None,
+        is_transient=transient if isinstance(transient, bool) else None,
+    )
+    data = first.get("error_data")
+    detail = data.get("details") if isinstance(data, dict) else None
+    return rule, str(detail or first.get("message") or first.get("title") or "")[:500]
+
+
+def _message(
+    origin: Origin, number: str | None, item: Any, names: dict[str, str], now: datetime
+) -> UserMessage:
+    number = _require_number(number)
+    item = _object(item)
+    sender = _optional(item, "from")
+    user_id = _optional(item, "from_user_id")
+    if sender is None and user_id is None:
+        raise MalformedError("neither from nor from_user_id is there")
+    address = (sender or user_id or "").lstrip("+")
+    if not 0 < len(address) <= _CONTACT:
+        raise MalformedError(f"from is not an id of 1 to {_CONTACT} characters")
+    return UserMessage(
+        origin=origin,
+        phone_number_id=number,
+        wamid=_text(item, "id", 512),
+        contact_key=contact_key(address),
+        wa_id=address if sender and not is_user_id(address) else None,
+        user_id=user_id,
+        name=names.get(address) or (names.get(user_id) if user_id else None),
+        type=_text(item, "type", 40),
+        at=max(_EARLIEST, min(_time(item), now)),
+        group_id=_group(item),
+        payload=item,
+    )
+
+
+def _group(item: dict[str, Any]) -> str | None:
+    return str(item["group_id"])[:_CONTACT] if in_group(item) else None
+
+
+def _contact_names(contacts: Any) -> Iterator[tuple[str, str]]:
+    for contact in contacts if isinstance(contacts, list) else []:
+        profile = contact.get("profile") if isinstance(contact, dict) else None
+        name = profile.get("name") if isinstance(profile, dict) else None
+        if isinstance(name, str):
+            for key in ("wa_id", "user_id"):
+                if isinstance(contact.get(key), str):
+                    yield contact[key], name[:200]
+
+
+def _require_number(number: str | None) -> str:
+    if number is None:
+        raise MalformedError("metadata.phone_number_id is missing, or not 1 to 32 digits")
+    return number
+
+
+def _object(item: Any) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        raise MalformedError("not an object")
+    return item
+
+
+def _text(item: dict[str, Any], name: str, maximum: int) -> str:
+    value = item.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= maximum:
+        raise MalformedError(f"{name} is not a text of 1 to {maximum} characters")
+    if _REPLACED in value:
+        raise MalformedError(f"{name} contains a character that cannot be stored")
+    return value
+
+
+def _optional(item: dict[str, Any], name: str) -> str | None:
+    value = item.get(name)
+    fits = isinstance(value, str) and 0 < len(value) <= 512 and _REPLACED not in value
+    return value if fits else None
+
+
+def _time(item: dict[str, Any]) -> datetime:
+    try:
+        return datetime.fromtimestamp(int(item["timestamp"]), UTC)
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        raise MalformedError("timestamp is not in unix seconds") from None

@@ -1,0 +1,102 @@
+"""What other updates of Meta's callback change: marketing preferences, and people who answered."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlmodel import Session
+
+from pytake.callback.owners import Owners
+from pytake.callback.parse import OtherUpdate
+from pytake.contacts import opt_outs
+from pytake.contacts.identities import contact_key
+from pytake.conversations import state as conversation_state
+from pytake.conversations.rules.said import in_group
+from pytake.conversations.state import Party
+from pytake.settings import Settings
+from pytake.webhooks.events import Dispatch
+
+
+def apply_updates(
+    session: Session,
+    updates: Iterable[OtherUpdate],
+    owners: Owners,
+    settings: Settings,
+    at: datetime,
+) -> list[Dispatch]:
+    """Record opt-outs made in WhatsApp, and hand conversations over to people who answered."""
+    raised: list[Dispatch] = []
+    for update in updates:
+        number, tenant_id = update.phone_number_id, owners.of_number(update.phone_number_id)
+        if number is None or tenant_id is None or update.problem is not None:
+            continue
+        if update.field == "user_preferences":
+            raised += _preferences(session, update, number, tenant_id, at)
+        elif update.field == "smb_message_echoes":
+            silence = timedelta(seconds=settings.handover_silence_seconds)
+            raised += _echoes(session, update, number, tenant_id, silence, at)
+    return raised
+
+
+def _preferences(
+    session: Session, update: OtherUpdate, number: str, tenant_id: str, at: datetime
+) -> Iterator[Dispatch]:
+    """Contacts who told WhatsApp what they want of marketing messages."""
+    for item in _items(update, "user_preferences"):
+        contact, value = item.get("wa_id") or item.get("user_id"), item.get("value")
+        if (
+            not isinstance(contact, str)
+            or item.get("category", "marketing_messages") != "marketing_messages"
+        ):
+            continue
+        key, detail = contact_key(contact.lstrip("+"))[:128], str(item.get("detail") or "")[:200]
+        if value == "stop":
+            yield from (
+                opt_outs.leave(
+                    session,
+                    tenant_id,
+                    key,
+                    at,
+                    phone_number_id=number,
+                    source="whatsapp",
+                    detail=detail,
+                )
+                or ()
+            )
+        elif value == "resume":
+            yield from (
+                opt_outs.come_back(
+                    session, tenant_id, key, at, phone_number_id=number, detail=detail
+                )
+                or ()
+            )
+
+
+def _echoes(
+    session: Session,
+    update: OtherUpdate,
+    number: str,
+    tenant_id: str,
+    silence: timedelta,
+    at: datetime,
+) -> Iterator[Dispatch]:
+    """A person answered from the WhatsApp Business app: the bot steps back."""
+    for item in _items(update, "message_echoes"):
+        contact = item.get("to") or item.get("to_user_id")
+        if not isinstance(contact, str) or in_group(item) or at - _time(item, at) > silence:
+            continue
+        party = Party(tenant_id, number, contact_key(contact.lstrip("+"))[:128])
+        conversation = conversation_state.lock(session, party)
+        yield from conversation_state.hand_over(session, conversation, at, "phone")
+
+
+def _items(update: OtherUpdate, name: str) -> list[dict[str, Any]]:
+    items = update.payload.get(name) if isinstance(update.payload, dict) else None
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _time(item: dict[str, Any], at: datetime) -> datetime:
+    try:
+        return datetime.fromtimestamp(int(item["timestamp"]), UTC)
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return at

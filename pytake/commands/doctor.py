@@ -1,0 +1,114 @@
+"""``pytake doctor``: checks what a user gets wrong, and says how to put it right."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from pytake.database.engine import UNAVAILABLE, Database
+from pytake.settings import Settings
+from pytake.temporal import client as temporal
+from pytake.whatsapp.client import CloudApi, RefusedError, SendError
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: what was looked at, whether it is well, and what to do if not."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Run every check; none of them raises."""
+    checks: list[tuple[str, Callable[[Settings], Awaitable[str]]]] = [
+        ("database", _database),
+        ("Temporal", _temporal),
+        ("WhatsApp token", _token),
+        ("callback secret", _callback),
+    ]
+    findings = []
+    for name, check in checks:
+        try:
+            findings.append(Finding(name, True, await check(settings)))
+        except _UnwellError as error:
+            findings.append(Finding(name, False, str(error)))
+    return findings
+
+
+class _UnwellError(Exception):
+    pass
+
+
+async def _database(settings: Settings) -> str:
+    return await asyncio.to_thread(_examine_database, settings)
+
+
+def _examine_database(settings: Settings) -> str:
+    parsed = make_url(settings.sqlalchemy_url)
+    url = parsed.render_as_string(hide_password=True)
+    if parsed.drivername == "sqlite" and not Path(parsed.database or "").exists():
+        raise _UnwellError(f"{url} does not exist yet: run `pytake migrate`")
+    database = Database(settings.sqlalchemy_url, threads=1)
+    try:
+        problem = database.pending_migration()
+    except UNAVAILABLE as error:
+        raise _UnwellError(
+            f"{url} cannot be reached ({type(error).__name__}): check DATABASE_URL"
+        ) from None
+    finally:
+        database.close()
+    if problem:
+        raise _UnwellError(f"{url}: {problem}")
+    return f"{url} is reachable and migrated"
+
+
+async def _temporal(settings: Settings) -> str:
+    try:
+        client: Client = await temporal.connect()
+        missing = await temporal.missing_search_attributes(client)
+    except (RuntimeError, RPCError):
+        raise _UnwellError(
+            "not reachable: start it, or set TEMPORAL_ADDRESS (and TEMPORAL_NAMESPACE)"
+        ) from None
+    if missing:
+        raise _UnwellError(
+            f"search attributes are missing ({', '.join(missing)}): run `pytake migrate`"
+        )
+    return f"reachable, namespace {client.namespace!r} has its search attributes"
+
+
+async def _token(settings: Settings) -> str:
+    if settings.whatsapp_access_token is None and not settings.sandbox:
+        return "none configured: `pytake up` uses the sandbox"
+    base, version = settings.whatsapp_api_base_url, settings.whatsapp_api_version
+    async with CloudApi(base, version, settings.access_token, timeout=10) as api:
+        try:
+            fields = "display_phone_number,verified_name"
+            number = await api.get(settings.phone_number_id, fields=fields)
+        except RefusedError as error:
+            raise _UnwellError(f"refused: {error}. {error.rule.advice}") from None
+        except SendError as error:
+            raise _UnwellError(f"{base} cannot be reached: {error}") from None
+    return f"accepted for {number.get('display_phone_number')} ({number.get('verified_name')})"
+
+
+async def _callback(settings: Settings) -> str:
+    if settings.sandbox or settings.whatsapp_access_token is None:
+        return "not needed for the sandbox on this machine"
+    missing = [
+        name
+        for name, value in (
+            ("WHATSAPP_APP_SECRET", settings.whatsapp_app_secret),
+            ("WHATSAPP_WEBHOOK_VERIFY_TOKEN", settings.whatsapp_webhook_verify_token),
+        )
+        if value is None
+    ]
+    if missing:
+        raise _UnwellError(f"set {' and '.join(missing)}: without them no status ever arrives")
+    return "set: statuses are verified and taken"

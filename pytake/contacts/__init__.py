@@ -1,0 +1,1 @@
+"""People that tenants write to: identities, opt-outs."""

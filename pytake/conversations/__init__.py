@@ -1,0 +1,1 @@
+"""Conversations and the auto-responder: rules, decisions, state."""

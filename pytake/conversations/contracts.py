@@ -1,0 +1,66 @@
+"""What the workflow and activities of a conversation take and return, and ids."""
+
+import hashlib
+
+from pydantic import Field
+from ulid import ULID
+
+from pytake.temporal.contract import Contract
+
+
+class ConversationInput(Contract):
+    """Input of ConversationWorkflow: one contact of one number."""
+
+    tenant_id: str
+    phone_number_id: str
+    contact_key: str
+    debounce_seconds: float
+    pending: list[str] = Field(default_factory=list)
+    """Wamids that are not answered yet (carried across continue-as-new)."""
+
+
+class InboundSignal(Contract):
+    """Signal ``inbound``: messages of the contact, by wamid; their content is in the database."""
+
+    wamids: list[str]
+
+
+class DecideRequest(Contract):
+    """Input of activity ``decide_reply``: messages that came within a short time."""
+
+    tenant_id: str
+    phone_number_id: str
+    contact_key: str
+    wamids: list[str]
+
+    @property
+    def key(self) -> str:
+        """What makes the decision one, however often the activity is tried."""
+        return self.wamids[-1]
+
+
+class Decision(Contract):
+    """Result of ``decide_reply``: how many messages to send, and after which delay."""
+
+    key: str
+    messages: int = 0
+    delay_seconds: float = 0
+    reason: str = ""
+
+
+class ReplyRequest(Contract):
+    """Input of ``send_reply`` and ``mark_read``: one message of an answer."""
+
+    key: str
+    index: int = 0
+
+
+def reply_message_id(tenant_id: str, key: str, index: int) -> str:
+    """The id of one message of an answer: the same however often it is started."""
+    digest = hashlib.sha256(f"{tenant_id}\0reply\0{key}\0{index}".encode()).digest()
+    return f"msg_{ULID.from_bytes(digest[:16])}"
+
+
+def conversation_workflow_id(phone_number_id: str, contact_hash: str) -> str:
+    """The id of a conversation's workflow; the contact is hashed, ids hold no personal data."""
+    return f"conversation-{phone_number_id}-{contact_hash}"

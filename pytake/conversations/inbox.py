@@ -1,0 +1,159 @@
+"""Messages of contacts in the database, and which of them conversations were told of."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import case, func, select, update
+from sqlmodel import Session, col
+
+from pytake.contacts.tables import Contact
+from pytake.conversations.state import Party
+from pytake.conversations.tables import InboundMessage
+from pytake.database.upsert import insert_into
+
+_UNSIGNALLED_AFTER: Final = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """One message of a contact."""
+
+    wamid: str
+    tenant_id: str
+    phone_number_id: str
+    contact_key: str
+    wa_id: str | None
+    user_id: str | None
+    name: str | None
+    type: str
+    payload: dict[str, Any]
+    sent_at: datetime
+    answerable: bool = False
+    """Whether it is of a kind that the auto-responder may answer."""
+    personal: bool = True
+    """Whether it was said to one of our numbers alone: only then it opens the contact's window."""
+    group_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message that a conversation's workflow is still to be told of."""
+
+    party: Party
+    wamid: str
+
+
+def store_inbound(
+    session: Session, messages: list[Inbound], now: datetime, *, answered: bool = True
+) -> list[Waiting]:
+    """Keep inbound messages once, and open their contacts' customer service windows.
+
+    Returns:
+        The new ones that are answerable, in order: conversations are to be told of them, unless
+        ``answered`` says that the auto-responder is off.
+    """
+    if not messages:
+        return []
+    rows = {
+        m.wamid: {
+            "wamid": m.wamid,
+            "tenant_id": m.tenant_id,
+            "phone_number_id": m.phone_number_id,
+            "contact_key": m.contact_key,
+            "type": m.type,
+            "payload": m.payload,
+            "sent_at": m.sent_at,
+            "received_at": now,
+            "signalled_at": None if m.answerable and answered else now,
+            "group_id": m.group_id,
+        }
+        for m in messages
+    }
+    inserted = session.execute(
+        insert_into(session, InboundMessage)
+        .on_conflict_do_nothing()
+        .returning(InboundMessage.wamid),
+        [rows[k] for k in sorted(rows)],
+    )
+    new_wamids = set(inserted.scalars())
+    _open_windows(session, [m for m in messages if m.personal])
+    return [
+        Waiting(Party(m.tenant_id, m.phone_number_id, m.contact_key), m.wamid)
+        for m in sorted(messages, key=lambda message: message.sent_at)
+        if m.answerable and m.wamid in new_wamids
+    ]
+
+
+def _open_windows(session: Session, messages: list[Inbound]) -> None:
+    """Note when the contacts last wrote, and what is known of them."""
+    if not messages:
+        return
+    contacts: dict[tuple[str, str], dict[str, Any]] = {}
+    for m in sorted(messages, key=lambda message: message.sent_at):
+        key = (m.phone_number_id, m.contact_key)
+        earlier = contacts.get(key, {})
+        contacts[key] = {
+            "phone_number_id": m.phone_number_id,
+            "contact_key": m.contact_key,
+            "tenant_id": m.tenant_id,
+            "wa_id": m.wa_id or earlier.get("wa_id"),
+            "user_id": m.user_id or earlier.get("user_id"),
+            "name": m.name or earlier.get("name"),
+            "first_inbound_at": earlier.get("first_inbound_at", m.sent_at),
+            "last_inbound_at": m.sent_at,
+        }
+    statement = insert_into(session, Contact)
+    new = statement.excluded
+    # Of a number that was moved: its new owner learns nothing of before.
+    moved = new.tenant_id != Contact.tenant_id
+    statement = statement.on_conflict_do_update(
+        index_elements=["phone_number_id", "contact_key"],
+        set_={
+            "tenant_id": new.tenant_id,
+            "first_inbound_at": case((moved, new.first_inbound_at), else_=Contact.first_inbound_at),
+            "last_inbound_at": case(
+                (moved, new.last_inbound_at),
+                (new.last_inbound_at > Contact.last_inbound_at, new.last_inbound_at),
+                else_=Contact.last_inbound_at,
+            ),
+            "wa_id": func.coalesce(new.wa_id, Contact.wa_id),
+            "user_id": func.coalesce(new.user_id, Contact.user_id),
+            "name": case((moved, new.name), else_=func.coalesce(new.name, Contact.name)),
+        },
+    )
+    session.execute(statement, [contacts[key] for key in sorted(contacts)])
+
+
+def unsignalled(session: Session, now: datetime, limit: int = 500) -> list[Waiting]:
+    """Messages that a crash left between their commit and the signal."""
+    rows = session.scalars(
+        select(InboundMessage)
+        .where(
+            col(InboundMessage.signalled_at).is_(None),
+            col(InboundMessage.received_at) < now - _UNSIGNALLED_AFTER,
+        )
+        .order_by(col(InboundMessage.sent_at))
+        .limit(limit)
+    )
+    return [
+        Waiting(Party(row.tenant_id, row.phone_number_id, row.contact_key), row.wamid)
+        for row in rows
+    ]
+
+
+def signalled(session: Session, wamids: list[str], now: datetime) -> None:
+    """Note that conversations were told."""
+    session.execute(
+        update(InboundMessage).where(col(InboundMessage.wamid).in_(wamids)).values(signalled_at=now)
+    )
+
+
+def last_inbound_at(
+    session: Session, phone_number_id: str, contact_key: str, tenant_id: str | None
+) -> datetime | None:
+    """When the contact last wrote to the number, as far as it wrote to the tenant (``None``: to any)."""
+    contact = session.get(Contact, (phone_number_id, contact_key))
+    if contact is None or tenant_id not in (None, contact.tenant_id):
+        return None
+    return contact.last_inbound_at

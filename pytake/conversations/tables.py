@@ -1,0 +1,124 @@
+"""Tables of conversations: what contacts wrote, rules, answers."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Index,
+)
+from sqlmodel import Field, SQLModel
+
+from pytake.database.types import json_column, json_type, time_column
+
+
+class InboundMessage(SQLModel, table=True):
+    """A message a contact sent; kept once however often Meta delivers it."""
+
+    __tablename__ = "inbound_message"
+    __table_args__ = (
+        Index("ix_inbound_contact", "phone_number_id", "contact_key", "sent_at"),
+        Index("ix_inbound_unsignalled", "signalled_at", "received_at"),
+    )
+
+    wamid: str = Field(primary_key=True, max_length=512)
+    tenant_id: str = Field(index=True)
+    phone_number_id: str
+    contact_key: str
+    type: str
+    payload: dict[str, Any] = Field(sa_column=Column(json_type(), nullable=False))
+    sent_at: datetime = time_column(nullable=False)
+    received_at: datetime = time_column(nullable=False)
+    signalled_at: datetime | None = time_column()
+    """When its conversation's workflow was told; ``None`` while it is still to be."""
+    handled_by: str | None = None
+    """The key of the decision (``AutoReply``) it was part of."""
+    group_id: str | None = None
+    """The group it was written in: said to all of them, and answered to nobody."""
+
+
+class Responder(SQLModel, table=True):
+    """A tenant's auto-responder: ``revision`` counts the changes of its rules."""
+
+    tenant_id: str = Field(primary_key=True, max_length=64)
+    revision: int = 1
+    installed_at: datetime = time_column(nullable=False)
+    """When the starting set was installed: once, whatever becomes of its rules."""
+
+
+class ResponderRule(SQLModel, table=True):
+    """A rule, as ``RuleFields`` in ``body``."""
+
+    __tablename__ = "responder_rule"
+
+    tenant_id: str = Field(primary_key=True, max_length=64)
+    id: str = Field(primary_key=True, max_length=64)
+    body: dict[str, Any] = Field(sa_column=json_column(nullable=False))
+    created_at: datetime = time_column(nullable=False)
+    updated_at: datetime = time_column(nullable=False)
+    words: int | None = None
+    """What it weighs (``domain.autoresponder.budget``); ``None`` until it is counted."""
+    word_bytes: int | None = None
+    pattern_size: int | None = None
+    body_bytes: int | None = None
+
+
+class BusinessHoursRow(SQLModel, table=True):
+    """Business hours of a number, or (number ``""``) of all of a tenant's numbers."""
+
+    __tablename__ = "business_hours"
+
+    tenant_id: str = Field(primary_key=True, max_length=64)
+    phone_number_id: str = Field(primary_key=True, max_length=64)
+    body: dict[str, Any] = Field(sa_column=json_column(nullable=False))
+    updated_at: datetime = time_column(nullable=False)
+
+
+class Conversation(SQLModel, table=True):
+    """Where the bot and a contact stand."""
+
+    tenant_id: str = Field(primary_key=True, max_length=64)
+    phone_number_id: str = Field(primary_key=True, max_length=64)
+    contact_key: str = Field(primary_key=True, max_length=128)
+    menu_rule_id: str | None = None
+    menu_path: list[str] | None = Field(default=None, sa_column=json_column())
+    menu_at: datetime | None = time_column()
+    """When the contact was offered a choice, and which: what a typed number means."""
+    handover_at: datetime | None = time_column()
+    """Since when a person has the conversation; ``None`` while the bot has it."""
+    handover_active_at: datetime | None = time_column()
+    """The last sign of life during the hand-over, of the contact or of the person."""
+    handover_by: str | None = None
+    """``rule:<id>``, ``api`` or ``phone`` (a person answered from the WhatsApp Business app)."""
+    department: str | None = None
+    muted_until: datetime | None = time_column()
+    """Until when the loop breaker keeps silent."""
+    tags: list[str] = Field(default_factory=list, sa_column=json_column(nullable=False))
+    uses_since: datetime | None = time_column()
+    """Uses before a reset count no more."""
+
+
+class AutoReply(SQLModel, table=True):
+    """What was decided about a burst of messages: once, whatever is retried."""
+
+    __tablename__ = "auto_reply"
+    __table_args__ = (
+        Index("ix_auto_reply_uses", "tenant_id", "contact_key", "rule_id", "at"),
+        Index("ix_auto_reply_conversation", "tenant_id", "phone_number_id", "contact_key", "at"),
+    )
+
+    key: str = Field(primary_key=True, max_length=512)
+    """The wamid of the last message of the burst, or an id of ``POST /process``."""
+    tenant_id: str
+    phone_number_id: str
+    contact_key: str
+    recipient: str
+    rule_id: str | None = None
+    status: str
+    """``silent`` (no answer, see ``reason``), ``answered``, or ``dropped`` before it went out."""
+    reason: str = ""
+    messages: list[Any] = Field(default_factory=list, sa_column=json_column(nullable=False))
+    """``[message_type, content]`` of each message of the answer."""
+    reply_to: str | None = None
+    delay_seconds: float = 0
+    at: datetime = time_column(nullable=False)

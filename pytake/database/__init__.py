@@ -1,0 +1,1 @@
+"""The database: engine, column types, upserts, encryption at rest, migrations."""

@@ -1,1 +1,0 @@
-"""Pure functions and types: no I/O, no clock, no Temporal."""

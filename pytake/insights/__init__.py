@@ -1,0 +1,1 @@
+"""Figures of Meta's and of our own: health, counts, advice."""

@@ -1,0 +1,21 @@
+"""What the workflow and activities of snapshots take and return."""
+
+from pydantic import Field
+
+from pytake.temporal.contract import Contract
+
+
+class SnapshotInput(Contract):
+    """Input of SnapshotWorkflow and its activities."""
+
+    phone_number_ids: list[str] = Field(default_factory=list)
+    """Empty for all numbers."""
+    days: int = 0
+    """How many days of counts to fetch; 0: the numbers' fields instead."""
+
+
+class SnapshotResult(Contract):
+    """Result of SnapshotWorkflow."""
+
+    taken: int = 0
+    problems: list[str] = Field(default_factory=list)

@@ -1,0 +1,1 @@
+"""Messages: content, acceptance, the gate, claims, receipts, records."""

@@ -1,0 +1,52 @@
+"""Claims: the first attempt at a message is made once, whatever Temporal says.
+
+A workflow task that sends may run again at any time, and a Temporal that was restored to an earlier
+state knows nothing of what was sent since. The database does.
+"""
+
+import json
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import delete, select, text
+from sqlmodel import Session, col
+
+from pytake.database.types import iso
+from pytake.messages.tables import SendClaim
+
+# ruff: noqa: S608 - built from constants of this module only
+_REST: Final = (
+    "WHERE NOT EXISTS (SELECT 1 FROM message WHERE id = value ->> 0 AND recorded) "
+    "ON CONFLICT DO NOTHING RETURNING message_id"
+)
+_CLAIM_SQLITE: Final = text(
+    "INSERT INTO send_claim (message_id, tenant_id, claimed_at) "
+    "SELECT value ->> 0, value ->> 1, :now FROM json_each(:claims) " + _REST
+)
+_CLAIM_POSTGRES: Final = text(
+    "INSERT INTO send_claim (message_id, tenant_id, claimed_at) "
+    "SELECT value ->> 0, value ->> 1, CAST(:now AS timestamptz) "
+    "FROM jsonb_array_elements(CAST(:claims AS jsonb)) " + _REST
+)
+
+
+def claim(session: Session, claims: list[tuple[str, str]], now: datetime) -> dict[str, datetime]:
+    """Claim messages, given as (id, tenant); those that cannot be, with the time they were claimed
+    before (``now`` for those whose outcome is recorded: their claim is gone).
+    """
+    if not claims:
+        return {}
+    postgres = session.get_bind().dialect.name == "postgresql"
+    statement = _CLAIM_POSTGRES if postgres else _CLAIM_SQLITE
+    made = session.scalars(statement, {"claims": json.dumps(sorted(claims)), "now": iso(now)}).all()
+    missed = {message_id for message_id, _ in claims} - set(made)
+    if not missed:
+        return {}
+    rows = session.scalars(select(SendClaim).where(col(SendClaim.message_id).in_(missed)))
+    return dict.fromkeys(missed, now) | {row.message_id: row.claimed_at for row in rows}
+
+
+def release(session: Session, message_ids: list[str]) -> None:
+    """Remove the claims of messages whose outcome is recorded."""
+    if message_ids:
+        session.execute(delete(SendClaim).where(col(SendClaim.message_id).in_(message_ids)))

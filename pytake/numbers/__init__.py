@@ -1,0 +1,1 @@
+"""Phone numbers: state, rate, limits."""

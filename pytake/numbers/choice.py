@@ -1,0 +1,85 @@
+"""Which number a request's messages go out from."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from pytake.database.engine import UNAVAILABLE, Database
+from pytake.numbers import owners as number_owners
+from pytake.numbers.senders import Sender, SenderError, Senders
+from pytake.problems import InvalidRequestError
+
+_KEPT_SECONDS: Final = 30.0
+"""How long a change of numbers may take to be known here: no message reads the database for them."""
+_RETRY_SECONDS: Final = 3.0
+"""When to read again after the database was away; what was known is used meanwhile."""
+
+
+class NumberChoice:
+    """The numbers of the installation as they were at most 30 seconds ago."""
+
+    def __init__(self, database: Database, configured: str, rate: float) -> None:
+        self._database = database
+        self._configured = configured
+        self._rate = rate
+        self._known: Senders | None = None
+        self._until = 0.0
+
+    async def default(self, tenant_id: str, *, unshared: bool) -> Sender:
+        """The number of a message that names none.
+
+        Raises:
+            InvalidRequestError: the tenant has several, or none.
+        """
+        return await self._pick(lambda senders: senders.default(tenant_id, unshared=unshared))
+
+    async def named(self, tenant_id: str, phone_number_id: str, *, any_owner: bool) -> Sender:
+        """The number that a message names.
+
+        Raises:
+            InvalidRequestError: the tenant may not use it.
+        """
+        return await self._pick(
+            lambda senders: senders.named(tenant_id, phone_number_id, any_owner=any_owner)
+        )
+
+    async def owner_of(self, phone_number_id: str) -> str | None:
+        """The tenant whose number it is; ``None`` if it is not registered."""
+        try:
+            sender = await self.named("", phone_number_id, any_owner=True)
+        except InvalidRequestError:
+            return None
+        return sender.tenant_id
+
+    async def rate_of(self, phone_number_id: str) -> float:
+        """Messages a second of a number; of one that is not registered, the configured one's."""
+        try:
+            sender = await self.named("", phone_number_id, any_owner=True)
+        except InvalidRequestError:
+            return self._rate
+        return sender.messages_per_second
+
+    async def _pick(self, pick: Callable[[Senders], Sender]) -> Sender:
+        known = self._known
+        if known is not None and time.monotonic() < self._until:
+            try:
+                return pick(known)
+            except SenderError:
+                pass  # it may be new
+        try:
+            return pick(await self._read())
+        except SenderError as error:
+            raise InvalidRequestError.of("phone_number_id", str(error)) from None
+
+    async def _read(self) -> Senders:
+        before, self._until = self._known, time.monotonic() + _RETRY_SECONDS
+        try:
+            self._known = await self._database.read(
+                number_owners.senders, self._configured, self._rate
+            )
+        except UNAVAILABLE:
+            if before is None:
+                raise
+            return before
+        self._until = time.monotonic() + _KEPT_SECONDS
+        return self._known

@@ -1,0 +1,21 @@
+"""What the workflow and activity of a number take and return."""
+
+from pytake.temporal.contract import Contract
+
+
+def number_workflow_id(phone_number_id: str) -> str:
+    """The id of the workflow that steers a number's rate."""
+    return f"number-{phone_number_id}"
+
+
+class NumberInput(Contract):
+    """Input of the workflow that steers one number."""
+
+    phone_number_id: str
+
+
+class NumberStep(Contract):
+    """What the number's workflow does next: look again after ``wait_seconds``, or end at 0."""
+
+    wait_seconds: float = 0
+    note: str = ""

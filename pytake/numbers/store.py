@@ -1,0 +1,381 @@
+"""Numbers: who owns them, and how fast each may go right now.
+
+The row is the truth about a number's rate; Temporal's weight override follows it
+(``activities.numbers``). Every change is a read and a write of one locked row.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import func, literal, select, update
+from sqlmodel import Session, col
+
+from pytake import clock
+from pytake.database.upsert import insert_into
+from pytake.numbers import alerts
+from pytake.numbers.senders import INSTALLATION
+from pytake.numbers.tables import Alert, NumberShare, PhoneNumber, WindowEntry
+from pytake.webhooks.event_types import EventType, NumberEvent
+from pytake.webhooks.events import NewEvent, emit
+from pytake.whatsapp.errors import ErrorRule, rule_for
+from pytake.whatsapp.limits import (
+    dispatch_rate,
+    parse_tier,
+    probe_wait,
+    recovered_rate,
+    throttled_rate,
+)
+
+HELD_WEIGHT: Final = 0.2
+"""Dispatches a second of a number on hold: the trickle that keeps its queue alive.
+
+Less would delay the release: Temporal waits for the token it has reserved."""
+THROTTLE_ONCE_IN: Final = timedelta(seconds=2)
+"""Calls in flight when a number is throttled all come back with 130429: they count once."""
+RECOVER_EVERY: Final = timedelta(seconds=10)
+"""Time without a further 130429 before each step back up."""
+_STEP_OVERDUE: Final = 3 * RECOVER_EVERY
+STOPPED: Final = ("held", "paused")
+CONFIGURED_OWNER: Final = "default"
+"""The tenant that the configured number belongs to unless it is moved."""
+_RATE_HIT: Final = rule_for(130429)
+
+
+def weight(number: PhoneNumber) -> float:
+    """The fairness weight that the number's queue should have: dispatches a second."""
+    return HELD_WEIGHT if number.state in STOPPED else dispatch_rate(number.current_rate)
+
+
+def lock(session: Session, phone_number_id: str) -> PhoneNumber | None:
+    """The number's row, locked until the transaction ends (SQLite has locked everything by then)."""
+    return session.get(PhoneNumber, phone_number_id, with_for_update=True)
+
+
+def register(
+    session: Session,
+    phone_number_id: str,
+    *,
+    tenant_id: str,
+    portfolio_id: str,
+    rate: float,
+    tier: str,
+    shared: bool = False,
+) -> PhoneNumber:
+    """The number's row, made if it is new; its owner stays, its rate and tier follow the call."""
+    session.execute(
+        insert_into(session, PhoneNumber)
+        .values(
+            id=phone_number_id,
+            tenant_id=tenant_id,
+            portfolio_id=portfolio_id,
+            shared=shared,
+            state="active",
+            base_rate=rate,
+            current_rate=rate,
+            tier=tier,
+            probes=0,
+        )
+        .on_conflict_do_nothing()
+    )
+    number = lock(session, phone_number_id)
+    assert number is not None  # noqa: S101 - inserted above in this transaction
+    set_rate(number, rate)
+    number.tier, number.portfolio_id = tier, portfolio_id
+    session.add(number)
+    no_longer_unknown(session, phone_number_id)
+    return number
+
+
+def no_longer_unknown(session: Session, phone_number_id: str) -> None:
+    """End the alert of messages that came for the number before it was registered."""
+    alerts.end(session, ("number_unregistered",), clock.now(), phone_number_id=phone_number_id)
+
+
+def register_configured(
+    session: Session, phone_number_id: str, *, portfolio_id: str, rate: float, tier: str
+) -> PhoneNumber:
+    """Register the installation's number: from now on it, and no other, is the shared one."""
+    number = register(
+        session,
+        phone_number_id,
+        tenant_id=CONFIGURED_OWNER,
+        portfolio_id=portfolio_id,
+        rate=rate,
+        tier=tier,
+        shared=True,
+    )
+    number.shared = True
+    session.execute(
+        update(PhoneNumber)
+        .where(col(PhoneNumber.shared).is_(True), col(PhoneNumber.id) != phone_number_id)
+        .values(shared=False)
+    )
+    return number
+
+
+def set_rate(number: PhoneNumber, rate: float) -> None:
+    """Change the number's throughput; one that is throttled stays as slow as it is."""
+    if number.base_rate != rate:
+        if number.state != "throttled" or number.current_rate > rate:
+            number.current_rate = rate
+        number.base_rate = rate
+
+
+def visible(session: Session, tenant_id: str | None) -> list[PhoneNumber]:
+    """The numbers a tenant may use (``None``: all), in order of id."""
+    statement = select(PhoneNumber).order_by(col(PhoneNumber.id))
+    if tenant_id is not None:
+        shares = select(col(NumberShare.phone_number_id)).where(
+            col(NumberShare.tenant_id) == tenant_id
+        )
+        statement = statement.where(
+            (col(PhoneNumber.tenant_id) == tenant_id)
+            | col(PhoneNumber.id).in_(shares)
+            | (col(PhoneNumber.shared).is_(True) & literal(INSTALLATION).in_(shares))
+        )
+    return list(session.scalars(statement))
+
+
+def throttle(
+    session: Session, phone_number_id: str, now: datetime, rule: ErrorRule = _RATE_HIT
+) -> PhoneNumber | None:
+    """Halve the number's rate; once for all calls that were in flight together. A probe of a held
+    number that is answered so is over, and the next one waits its time.
+    """
+    number = lock(session, phone_number_id)
+    if number is None:
+        return None
+    if number.state in STOPPED:
+        _back_off(number, now)
+        return number
+    if number.rate_changed_at and now - number.rate_changed_at < THROTTLE_ONCE_IN:
+        return number
+    if number.state != "throttled":
+        number.state, number.state_since = "throttled", now
+    number.current_rate = throttled_rate(number.current_rate, number.base_rate)
+    number.rate_changed_at = now
+    number.reason_code, number.reason, number.advice = rule.code, rule.title, rule.advice
+    session.add(number)
+    return number
+
+
+def recover(session: Session, phone_number_id: str, now: datetime) -> PhoneNumber | None:
+    """One step back up, if the last change is long enough ago."""
+    number = lock(session, phone_number_id)
+    if number is None or number.state != "throttled":
+        return number
+    if number.rate_changed_at and now - number.rate_changed_at < RECOVER_EVERY:
+        return number
+    number.current_rate = recovered_rate(number.current_rate, number.base_rate)
+    number.rate_changed_at = now
+    if number.current_rate >= number.base_rate:
+        _activate(number, now)
+    session.add(number)
+    return number
+
+
+def unsteered(
+    session: Session, now: datetime, since: datetime
+) -> tuple[list[PhoneNumber], list[PhoneNumber]]:
+    """Numbers that are throttled and were given no step back up when it was due; and the others whose
+    state or rate changed ``since`` then.
+    """
+    changed = session.scalars(
+        select(PhoneNumber).where(
+            (col(PhoneNumber.state) == "throttled")
+            | (col(PhoneNumber.state_since) > since)
+            | (col(PhoneNumber.rate_changed_at) > since)
+        )
+    ).all()
+    overdue = [
+        number
+        for number in changed
+        if number.state == "throttled" and (number.rate_changed_at or since) < now - _STEP_OVERDUE
+    ]
+    return overdue, [number for number in changed if number not in overdue]
+
+
+def hold(
+    session: Session, phone_number_id: str, rule: ErrorRule, now: datetime
+) -> PhoneNumber | None:
+    """Stop the number for an account-level failure; a further failure backs the probes off.
+
+    The first probe waits for ``rule.wait_seconds`` where Meta names a time.
+    """
+    number = lock(session, phone_number_id)
+    if number is None or number.state == "paused":
+        return number
+    if number.state != "held":
+        number.state, number.state_since, number.probes = "held", now, 0
+        _raise_alert(session, number, "number_held", rule.code, rule.title, rule.advice, now)
+        _emit(session, number, EventType.NUMBER_HELD, now, rule.code, rule.title, rule.advice)
+    elif number.probe_lease_until is not None:
+        number.probes += 1
+    number.reason_code, number.reason, number.advice = rule.code, rule.title, rule.advice
+    number.probe_lease_until = None
+    wait = max(probe_wait(number.probes), timedelta(seconds=rule.wait_seconds))
+    number.next_probe_at = now + wait
+    session.add(number)
+    return number
+
+
+def pause(session: Session, phone_number_id: str, now: datetime, reason: str) -> PhoneNumber | None:
+    """Stop the number by hand: no probes, only :func:`resume` lets it go."""
+    number = lock(session, phone_number_id)
+    if number is None:
+        return None
+    if number.state != "paused":
+        number.state, number.state_since = "paused", now
+        _emit(session, number, EventType.NUMBER_HELD, now, None, reason, "Resume it when ready.")
+    number.reason_code, number.reason, number.advice = None, reason, "Resume the number when ready."
+    number.next_probe_at = number.probe_lease_until = None
+    session.add(number)
+    return number
+
+
+def resume(session: Session, phone_number_id: str, now: datetime) -> PhoneNumber | None:
+    """Let a held or paused number go, and end its alerts."""
+    number = lock(session, phone_number_id)
+    if number is None:
+        return None
+    if number.state in STOPPED:
+        _activate(number, now)
+        if number.current_rate < number.base_rate:
+            number.state = "throttled"
+            number.rate_changed_at = now
+        _emit(session, number, EventType.NUMBER_RESUMED, now)
+        for alert in session.scalars(
+            select(Alert).where(
+                col(Alert.phone_number_id) == phone_number_id,
+                col(Alert.kind) == "number_held",
+                col(Alert.ended_at).is_(None),
+            )
+        ):
+            alert.ended_at = now
+            session.add(alert)
+    session.add(number)
+    return number
+
+
+def end_probe(session: Session, phone_number_id: str, now: datetime, *, again: bool) -> None:
+    """A probe told nothing about the hold. ``again``: another message may probe at once, for this
+    one's own fault was in the way; else (Meta was down) the next one waits its time.
+    """
+    number = lock(session, phone_number_id)
+    if number is None or number.state != "held":
+        return
+    if again:
+        number.probe_lease_until, number.next_probe_at = None, now
+        session.add(number)
+    else:
+        _back_off(number, now)
+
+
+def report_tier(
+    session: Session, phone_number_id: str | None, portfolio_id: str, tier: str
+) -> str | None:
+    """Take over the messaging limit that Meta reported, for every number of the portfolio.
+
+    Returns:
+        The limit before, if the report changed it.
+    """
+    number = session.get(PhoneNumber, phone_number_id) if phone_number_id else None
+    portfolio = number.portfolio_id if number else portfolio_id
+    name = parse_tier(tier).name
+    before: str | None = None
+    for row in session.scalars(
+        select(PhoneNumber)
+        .where(col(PhoneNumber.portfolio_id) == portfolio)
+        .order_by(col(PhoneNumber.id))
+        .with_for_update()
+    ):
+        if row.reported_tier != name:
+            known = row.reported_tier or row.tier
+            if parse_tier(known).daily_limit != parse_tier(name).daily_limit:
+                before = known
+            row.reported_tier = name
+            session.add(row)
+    return before
+
+
+def daily_limit(number: PhoneNumber) -> int | None:
+    """Unique recipients a rolling 24 hours; ``None`` is unlimited."""
+    return parse_tier(number.reported_tier or number.tier).daily_limit
+
+
+def window_used(session: Session, portfolio_id: str, since: datetime) -> int:
+    """Unique recipients counted after ``since``."""
+    statement = select(func.count()).where(
+        col(WindowEntry.portfolio_id) == portfolio_id, col(WindowEntry.last_at) > since
+    )
+    return session.scalars(statement).one()
+
+
+def open_alerts(session: Session, tenant_id: str | None) -> list[Alert]:
+    """Alerts that have not ended, newest first."""
+    statement = select(Alert).where(col(Alert.ended_at).is_(None)).order_by(col(Alert.since).desc())
+    if tenant_id is not None:
+        statement = statement.where(col(Alert.tenant_id) == tenant_id)
+    return list(session.scalars(statement))
+
+
+def _emit(
+    session: Session,
+    number: PhoneNumber,
+    kind: EventType,
+    now: datetime,
+    code: int | None = None,
+    reason: str | None = None,
+    advice: str | None = None,
+) -> None:
+    """Raise the event; the sweep of the workers starts its deliveries."""
+    data = NumberEvent(
+        phone_number_id=number.id,
+        at=now,
+        state=number.state,
+        code=code,
+        reason=reason,
+        advice=advice,
+    )
+    key = f"{number.id}:{now.isoformat()}"
+    event = NewEvent(number.tenant_id, kind.value, key, data.model_dump(mode="json"), now)
+    emit(session, [event], now)
+
+
+def _back_off(number: PhoneNumber, now: datetime) -> None:
+    """A probe under way is over without having helped: the next one waits longer."""
+    if number.state != "held" or number.probe_lease_until is None:
+        return
+    number.probes += 1
+    number.probe_lease_until = None
+    number.next_probe_at = now + probe_wait(number.probes)
+
+
+def _activate(number: PhoneNumber, now: datetime) -> None:
+    number.state, number.state_since = "active", now
+    number.reason_code = number.reason = number.advice = None
+    number.probes = 0
+    number.next_probe_at = number.probe_lease_until = None
+
+
+def _raise_alert(
+    session: Session,
+    number: PhoneNumber,
+    kind: str,
+    code: int,
+    title: str,
+    advice: str,
+    now: datetime,
+) -> None:
+    session.add(
+        Alert(
+            tenant_id=number.tenant_id,
+            phone_number_id=number.id,
+            kind=kind,
+            severity="critical",
+            code=code,
+            title=title,
+            advice=advice,
+            since=now,
+        )
+    )

@@ -1,0 +1,1 @@
+"""What every process has: logs, telemetry, heartbeat, event loop; and their supervisor."""

@@ -1,0 +1,193 @@
+"""What PyTake tells of itself: Prometheus metrics, and traces where a collector is configured.
+
+Counters and histograms live in each process; figures of the queue and of the numbers are read when
+the API is scraped (``api.ops.telemetry``). The Temporal SDK's own metrics are part of the answer.
+No label holds a contact, a message id or a tenant.
+"""
+
+import socket
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+from temporalio.client import Interceptor
+from temporalio.contrib.opentelemetry import TracingInterceptor
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+
+from pytake.settings import Settings
+
+_log = structlog.get_logger()
+
+_FAST: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
+
+OUTCOMES: Final = Counter(
+    "pytake_message_outcomes", "Runs of messages that ended, by how", ["status", "priority"]
+)
+SEND_SECONDS: Final = Histogram(
+    "pytake_send_seconds", "Calls that send a message to Meta", ["result"], buckets=_FAST
+)
+ATTEMPTS: Final = Counter(
+    "pytake_send_attempts", "Attempts to send a message, by what came of them", ["result"]
+)
+DEFERRALS: Final = Counter(
+    "pytake_deferrals", "Messages that had to wait, by why; waits are not attempts", ["reason"]
+)
+DELIVERIES: Final = Counter(
+    "pytake_webhook_deliveries", "Attempts to deliver an event to a tenant's endpoint", ["result"]
+)
+DELIVERY_DEFERRALS: Final = Counter(
+    "pytake_webhook_deferrals",
+    "Deliveries that had to wait for their endpoint, by why; waits are not attempts",
+    ["reason"],
+)
+DELIVERY_SECONDS: Final = Histogram(
+    "pytake_webhook_delivery_seconds", "Attempts to deliver an event", buckets=_FAST
+)
+CALLBACK_SECONDS: Final = Histogram(
+    "pytake_callback_seconds",
+    "Requests of Meta's until they were acknowledged",
+    ["status"],
+    buckets=_FAST,
+)
+CALLBACK_UPDATES: Final = Counter(
+    "pytake_callback_updates", "What Meta's requests brought", ["kind"]
+)
+RECONCILED: Final = Counter(
+    "pytake_reconciled",
+    "Workflows that ended without a record of ours, by what they were and what was done",
+    ["kind", "result"],
+)
+REPLIES: Final = Counter("pytake_replies", "What the auto-responder decided", ["result"])
+
+QUEUE_DEPTH: Final = Gauge(
+    "pytake_queue_depth", "Messages that wait for their turn, by priority", ["priority"]
+)
+MESSAGES: Final = Gauge("pytake_messages", "Messages, by their status now", ["status"])
+NUMBER_RATE: Final = Gauge(
+    "pytake_number_rate", "Messages a second a number may send right now", ["phone_number_id"]
+)
+NUMBER_RATE_ALLOWED: Final = Gauge(
+    "pytake_number_rate_allowed",
+    "Messages a second a number may send at full speed",
+    ["phone_number_id"],
+)
+WINDOW_USED: Final = Gauge(
+    "pytake_window_used", "Recipients counted in the rolling 24 hours", ["phone_number_id"]
+)
+WINDOW_LIMIT: Final = Gauge(
+    "pytake_window_limit", "The messaging limit; -1 is unlimited", ["phone_number_id"]
+)
+HEALTH_SCORE: Final = Gauge(
+    "pytake_number_health_score", "The health score of a number, 0 to 100", ["phone_number_id"]
+)
+PART_UP: Final = Gauge(
+    "pytake_part_up", "Whether the figures of a part could be read at this scrape", ["part"]
+)
+
+
+@dataclass(slots=True)
+class Telemetry:
+    """What a process was set up with."""
+
+    runtime: Runtime | None = None
+    interceptors: Sequence[Interceptor] = ()
+    provider: TracerProvider | None = None
+    _collectors: list[Collector] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Send what is left of traces."""
+        for collector in self._collectors:
+            REGISTRY.unregister(collector)
+        if self.provider is not None:
+            self.provider.shutdown()
+
+
+def start(settings: Settings, service: str) -> Telemetry:
+    """Set a process up: the SDK's metrics into ours, and tracing if it is configured."""
+    address = f"127.0.0.1:{_free_port()}"
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=address)))
+    collector = SdkCollector(f"http://{address}/metrics")
+    REGISTRY.register(collector)
+    telemetry = tracing(settings, service)
+    telemetry.runtime = runtime
+    telemetry._collectors.append(collector)
+    return telemetry
+
+
+def tracing(settings: Settings, service: str) -> Telemetry:
+    """Traces to the collector at ``OTEL_EXPORTER_OTLP_ENDPOINT``; off without one."""
+    if settings.otel_endpoint is None:
+        return Telemetry()
+    provider = TracerProvider(resource=Resource.create({SERVICE_NAME: f"pytake-{service}"}))
+    exporter = OTLPSpanExporter(endpoint=f"{settings.otel_endpoint}/v1/traces")
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1000))
+    tracer = provider.get_tracer("pytake")
+    return Telemetry(interceptors=[TracingInterceptor(tracer)], provider=provider)
+
+
+def serve(settings: Settings) -> None:
+    """Serve ``/metrics`` of a worker, on this machine only unless told otherwise; a taken port is no
+    reason not to work.
+    """
+    if settings.metrics_port == 0:
+        return
+    try:
+        start_http_server(settings.metrics_port, settings.metrics_host)
+    except OSError as error:
+        _log.warning(
+            "no /metrics: set PYTAKE_METRICS_PORT or PYTAKE_METRICS_HOST",
+            port=settings.metrics_port,
+            host=settings.metrics_host,
+            error=str(error),
+        )
+
+
+class SdkCollector(Collector):
+    """The Temporal SDK's metrics, which it serves itself, on this machine only."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def collect(self) -> Iterator[Metric]:
+        """The SDK's metric families as they are now."""
+        try:
+            with urllib.request.urlopen(self._url, timeout=2) as answer:  # noqa: S310 - our own
+                text = answer.read().decode()
+        except OSError:
+            return
+        yield from text_string_to_metric_families(text)
+
+    def describe(self) -> list[Metric]:
+        """Nothing is known before the first scrape."""
+        return []
+
+
+def deferral(reason: str) -> str:
+    """A reason as a label: codes and kinds, no free text."""
+    if reason.startswith("("):
+        return f"code_{reason[1:].partition(')')[0]}"
+    return "number_stopped" if reason.startswith("number ") else reason
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def replace_series(gauge: Gauge, values: dict[str, Any]) -> None:
+    """Set a gauge's series of one label; those that are gone go."""
+    gauge.clear()
+    for label, value in values.items():
+        gauge.labels(label).set(value)

@@ -1,0 +1,10 @@
+"""What the workflow of reconciliation takes."""
+
+from pytake.temporal.contract import Contract
+
+
+class ReconcileInput(Contract):
+    """Input of ReconcileWorkflow and its activity."""
+
+    every_seconds: float = 60.0
+    """How often the schedule runs it."""

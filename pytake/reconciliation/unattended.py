@@ -1,0 +1,64 @@
+"""Rows that a workflow was to see through and that no workflow attends to any more.
+
+A number's workflow that is terminated leaves its number slow, and so does a rate that Temporal was not
+told of; a replay's leaves it running for ever. Their rows tell of that, however it came about.
+"""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError
+
+from pytake.database.engine import Database
+from pytake.numbers import store as numbers
+from pytake.numbers.follow import follow_number
+from pytake.process.telemetry import RECONCILED
+from pytake.reconciliation.messages import describe_latest
+from pytake.temporal.client import override_weights
+from pytake.temporal.queues import SEND_QUEUE
+from pytake.webhooks import deliveries
+
+_log = structlog.get_logger()
+
+_CHANGED_WITHIN: Final = timedelta(minutes=5)
+"""So far back the rates of numbers that changed are told to Temporal again."""
+_STARTED_BEFORE: Final = timedelta(minutes=1)
+"""A replay that is younger may not have its workflow yet."""
+
+
+class Unattended:
+    """Attends to them, at every look of the reconciler."""
+
+    def __init__(self, client: Client, database: Database) -> None:
+        self._client = client
+        self._database = database
+
+    async def settle(self, at: datetime) -> dict[str, int]:
+        """Steer and end what is to be; how many of what."""
+        found: Counter[str] = Counter()
+        try:
+            await self._steer(at, found)
+        except RPCError as error:
+            _log.warning("numbers are not steered yet", error=error.message)
+        for replay_id in await self._database.read(
+            deliveries.running_replays, at - _STARTED_BEFORE
+        ):
+            latest = await describe_latest(self._client, replay_id)
+            if latest is None or latest.status is not WorkflowExecutionStatus.RUNNING:
+                await self._database.write(deliveries.end_replay, replay_id, "cancelled", at)
+                RECONCILED.labels("replay", "cancelled").inc()
+                found["replays"] += 1
+        return dict(found)
+
+    async def _steer(self, at: datetime, found: Counter[str]) -> None:
+        overdue, changed = await self._database.read(numbers.unsteered, at, at - _CHANGED_WITHIN)
+        for number in overdue:
+            await follow_number(self._client, number)
+            RECONCILED.labels("number", "steered").inc()
+            found["numbers"] += 1
+        if changed:
+            weights = {number.id: numbers.weight(number) for number in changed}
+            await override_weights(self._client, SEND_QUEUE, weights)

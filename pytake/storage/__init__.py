@@ -1,1 +1,0 @@
-"""Tables, repositories, engine and migrations: what is finished, and what Meta reported."""

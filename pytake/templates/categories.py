@@ -1,0 +1,54 @@
+"""Whether a template is marketing, as Meta has it: asked for opted-out contacts only."""
+
+from datetime import timedelta
+from typing import Final
+
+from sqlmodel import Session
+
+from pytake.clock import now
+from pytake.database.engine import Database
+from pytake.numbers.tables import PhoneNumber
+from pytake.templates import store as templates
+from pytake.whatsapp import insights as metrics
+from pytake.whatsapp.client import CloudApi
+from pytake.whatsapp.counts import Template
+
+_FRESH: Final = timedelta(hours=24)
+"""Meta may put a template into another category; what it said is believed for this long."""
+
+
+class TemplateCategories:
+    """Categories, kept in the database."""
+
+    def __init__(self, api: CloudApi, database: Database, portfolio_id: str) -> None:
+        self._api = api
+        self._database = database
+        self._portfolio_id = portfolio_id
+
+    async def is_marketing(
+        self, tenant_id: str, phone_number_id: str, name: str, language: str
+    ) -> bool:
+        """Whether a template is marketing; one that Meta does not list counts as one.
+
+        Raises:
+            SendError: Meta could not be asked.
+        """
+        portfolio_id = await self._database.read(_portfolio, phone_number_id)
+        portfolio_id = portfolio_id or self._portfolio_id
+        known = await self._database.read(templates.category, portfolio_id, name, language)
+        if known is not None and now() - known.known_at <= _FRESH:
+            return known.category == templates.MARKETING
+        listed = await metrics.fetch_templates(self._api, portfolio_id, name)
+        template = next((t for t in listed if t.language == language), None)
+        template = template or next(iter(listed), None)
+        if template is None:
+            template = Template("", name, language, templates.MARKETING, "UNKNOWN")
+        await self._database.write(
+            templates.save_template, portfolio_id, tenant_id, template, now()
+        )
+        return template.category == templates.MARKETING
+
+
+def _portfolio(session: Session, phone_number_id: str) -> str | None:
+    number = session.get(PhoneNumber, phone_number_id)
+    return number.portfolio_id if number else None

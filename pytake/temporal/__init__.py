@@ -1,0 +1,1 @@
+"""Temporal: connection, queues, search attributes, payload encryption, the embedded server."""

@@ -1,0 +1,21 @@
+"""Task queues."""
+
+from typing import Final
+
+WORKFLOW_QUEUE: Final = "pytake"
+"""Workflow tasks, and activities that need no rate limit."""
+
+
+SEND_QUEUE: Final = "whatsapp-send"
+"""``send_message``; one fairness key per phone number, dispatched at that number's rate."""
+
+
+DELIVERY_QUEUE: Final = "webhook-delivery"
+"""``deliver_webhook``; one fairness key per endpoint, dispatched at that endpoint's rate."""
+
+
+RATE_LIMITED_QUEUES: Final = (SEND_QUEUE, DELIVERY_QUEUE)
+
+
+DEPLOYMENT: Final = "pytake"
+"""The worker deployment of workers with a build id (Temporal's worker versioning)."""

@@ -1,0 +1,6 @@
+"""Tenants: whose data and numbers they are."""
+
+from typing import Final
+
+DEFAULT_TENANT: Final = "default"
+"""The tenant of a single-tenant installation, and of the numbers that the environment configures."""

@@ -1,0 +1,213 @@
+"""Rules in the database: how much a tenant may have, and decisions while they change."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event, update
+from sqlmodel import col
+
+from pytake.conversations import decide as conversations
+from pytake.conversations import inbox
+from pytake.conversations import rule_store as rules
+from pytake.conversations.decide import OutdatedError, Policy
+from pytake.conversations.rule_store import TooMuchError
+from pytake.conversations.rules.etiquette import LoopBreaker
+from pytake.conversations.rules.matching import RuleBook
+from pytake.conversations.rules.rules import RuleFields
+from pytake.conversations.state import Party
+from pytake.conversations.tables import ResponderRule
+from pytake.database.engine import Database
+from tests.hooks import tenant
+from tests.messages.test_receipts import NOW
+from tests.stack import fresh_number
+
+
+@pytest.fixture(scope="module")
+def database(own_database_url: str) -> Iterator[Database]:
+    database = Database(own_database_url)
+    database.migrate()
+    yield database
+    database.close()
+
+
+POLICY = Policy(timedelta(hours=1), timedelta(hours=4), LoopBreaker(10, 120, 3600), False)
+
+
+def fields(words: list[str], **more: Any) -> RuleFields:
+    return RuleFields.model_validate(
+        {
+            "name": "r",
+            "trigger": {"type": "Keyword", "words": words, "match_type": "Contains"},
+            "response": {"action": "SendMessage", "text": "ok"},
+            **more,
+        }
+    )
+
+
+def heavy(seed: int) -> RuleFields:
+    """About a sixth of what a tenant's words may weigh."""
+    return fields([f"{seed} {number} ".ljust(200, "x") for number in range(200)])
+
+
+def make(database: Database, owner: str, rule_id: str, body: RuleFields, most: int = 50) -> Any:
+    return database.write_now(rules.create, owner, rule_id, body, NOW, most=most)
+
+
+def test_what_a_tenant_may_have_is_bounded_when_it_is_saved(database: Database) -> None:
+    owner = tenant()
+    database.write_now(rules.install, owner, NOW, defaults=True)
+    default = len(database.read_now(rules.list_all, owner))
+    for index in range(6):
+        make(database, owner, f"r{index}", heavy(index))
+    with pytest.raises(TooMuchError, match="262,144 bytes of words") as refused:
+        make(database, owner, "r6", heavy(6))
+    assert refused.value.field == "trigger.words"
+    assert database.read_now(rules.problems, owner) == {}
+    # Another tenant has its own; a lighter rule may come, and a heavy one may change.
+    make(database, tenant(), "r0", heavy(0))
+    make(database, owner, "light", fields(["oi"]))
+    database.write_now(rules.save, owner, "r0", heavy(99), NOW, most=50)
+    with pytest.raises(TooMuchError):
+        database.write_now(rules.save, owner, "light", heavy(98), NOW, most=50)
+    with pytest.raises(TooMuchError, match=f"at most {default} rules") as many:
+        make(database, owner, "one-more", fields(["x"]), most=default)
+    assert many.value.field is None
+
+
+def test_many_at_once_do_not_exceed_it_together(database: Database) -> None:
+    owner = tenant()
+    database.write_now(rules.install, owner, NOW, defaults=False)
+
+    def attempt(index: int) -> bool:
+        try:
+            return make(database, owner, f"r{index}", fields(["x"]), most=3) is not None
+        except TooMuchError:
+            return False
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(attempt, range(12))) == 3
+        make_same = threads.map(lambda _: make(database, owner, "r", fields(["x"])), range(8))
+        assert sum(made is not None for made in make_same) == 1
+
+
+def test_rules_that_were_there_before_the_bounds_are_counted_and_shown(database: Database) -> None:
+    owner = tenant()
+    database.write_now(rules.install, owner, NOW, defaults=False)
+    for index in range(9):
+        database.write_now(rules.save, owner, f"r{index}", heavy(index), NOW)
+    database.write_now(
+        lambda session: session.execute(
+            update(ResponderRule).where(col(ResponderRule.tenant_id) == owner).values(words=None)
+        )
+    )
+    beyond = database.read_now(rules.problems, owner)
+    assert 0 < len(beyond) < 9
+    book = database.read_now(rules.Books().load, owner)
+    assert set(book.left_out) == set(beyond)
+    with pytest.raises(TooMuchError):
+        make(database, owner, "r9", heavy(9))
+    database.write_now(rules.save, owner, "r8", fields(["oi"]), NOW, most=50)  # it gets less
+    for rule_id in beyond:
+        database.write_now(rules.delete, owner, rule_id)
+    assert database.read_now(rules.problems, owner) == {}
+
+
+def test_a_decision_is_made_by_the_rules_as_they_are(database: Database) -> None:
+    owner, number, contact = tenant(), fresh_number(), "5561994013828"
+    party, wamid = Party(owner, number, contact), f"wamid.{number}"
+    item = inbox.Inbound(
+        wamid,
+        owner,
+        number,
+        contact,
+        contact,
+        None,
+        None,
+        "text",
+        {"from": contact, "type": "text", "text": {"body": "oi"}},
+        NOW,
+        answerable=True,
+    )
+    database.write_now(inbox.store_inbound, [item], NOW)
+    database.write_now(rules.install, owner, NOW, defaults=False)
+    make(database, owner, "first", fields(["oi"]))
+    books = rules.Books()
+
+    def prepared() -> RuleBook:
+        found = database.read_now(conversations.prepare, books, party, [wamid], POLICY, NOW)
+        assert found is not None
+        book, texts = found
+        assert texts == ["oi"]
+        return book.having_read(texts)
+
+    before = prepared()
+    database.write_now(rules.delete, owner, "first")
+    make(database, owner, "second", fields(["oi"]))
+    arguments = (party, wamid, [wamid])
+    with pytest.raises(OutdatedError):
+        database.write_now(conversations.decide, *arguments, before, POLICY, NOW)
+    assert database.read_now(conversations.get_reply, wamid) is None
+    verdict = database.write_now(conversations.decide, *arguments, prepared(), POLICY, NOW)
+    assert verdict.reply.rule_id == "second"
+    # A repeat finds the decision, whatever the rules are by then.
+    again = database.write_now(conversations.decide, *arguments, before, POLICY, NOW)
+    assert again.reply.rule_id == "second"
+
+
+def test_however_many_rules_a_contact_used_up_a_decision_asks_little(database: Database) -> None:
+    owner, number, contact = tenant(), fresh_number(), "5561994013828"
+    party = Party(owner, number, contact)
+    database.write_now(rules.install, owner, NOW, defaults=False)
+    for index in range(40):
+        body = fields(["oi"], max_uses_per_contact=1, priority=index)
+        make(database, owner, f"r{index}", body)
+    books, asked = rules.Books(), []
+
+    @event.listens_for(database.engine, "before_cursor_execute")
+    def count(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    answered = []
+    for turn in range(20):
+        wamid, at = f"wamid.{number}.{turn}", NOW + timedelta(minutes=turn)
+        item = inbox.Inbound(
+            wamid,
+            owner,
+            number,
+            contact,
+            contact,
+            None,
+            None,
+            "text",
+            {"from": contact, "type": "text", "text": {"body": "oi"}},
+            at,
+            answerable=True,
+        )
+        database.write_now(inbox.store_inbound, [item], at)
+        book = database.read_now(books.load, owner).having_read(["oi"])
+        asked.clear()
+        verdict = database.write_now(conversations.decide, party, wamid, [wamid], book, POLICY, at)
+        answered.append(verdict.reply.rule_id)
+    assert answered == [f"r{index}" for index in range(39, 19, -1)]
+    event.remove(database.engine, "before_cursor_execute", count)
+    assert sum("count(" in statement for statement in asked) < 8  # not one for each of the 20
+
+
+def test_compiled_rules_of_many_tenants_keep_to_a_bound(database: Database) -> None:
+    owners = [tenant() for _ in range(6)]
+    for owner in owners:
+        database.write_now(rules.install, owner, NOW, defaults=False)
+        make(database, owner, "r", fields(["oi"]))
+    one = database.read_now(rules.Books().load, owners[0])
+    books = rules.Books(most_bytes=3 * one.size)
+    loaded = [database.read_now(books.load, owner) for owner in owners]
+    assert len(books._books) == 3
+    # Those that were used last are there, the others are read anew; a change is seen at once.
+    assert database.read_now(books.load, owners[-1]) is loaded[-1]
+    assert database.read_now(books.load, owners[0]) is not loaded[0]
+    make(database, owners[-1], "new", fields(["oi"]))
+    assert "new" in database.read_now(books.load, owners[-1]).rules
+    assert books._size == sum(book.size for book in books._books.values())

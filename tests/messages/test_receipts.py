@@ -1,0 +1,222 @@
+"""Statuses in the database: what the status machine says, in SQL, on both databases."""
+
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytake.database.engine import Database
+from pytake.messages import receipts
+from pytake.messages import store as messages
+from pytake.messages.content import MessageType
+from pytake.messages.contracts import (
+    MessageInput,
+    OutcomeRecord,
+    Problem,
+    SendRequest,
+    new_message_id,
+)
+from pytake.messages.receipts import Receipt
+from pytake.messages.status import META_STATUSES, RANK, Observation, advance
+from pytake.messages.tables import Message
+from pytake.temporal.priority import Priority
+from pytake.whatsapp.errors import ErrorClass
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+from_meta = st.sampled_from(list(META_STATUSES.values()))
+
+
+@pytest.fixture(scope="module")
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    database.migrate()
+    yield database
+    database.close()
+
+
+def message(
+    message_id: str, generation: int = 0, superseded: list[str] | None = None
+) -> MessageInput:
+    return MessageInput(
+        message_id=message_id,
+        tenant_id="t",
+        phone_number_id="1",
+        recipient="5561994013828",
+        message_type=MessageType.TEXT,
+        content={"body": "x"},
+        created_at=NOW,
+        expires_at=NOW + timedelta(days=1),
+        messages_per_second=80,
+        send_timeout_seconds=20,
+        receipt_wait_seconds=10,
+        generation=generation,
+        superseded_wamids=superseded or [],
+    )
+
+
+def receipt(
+    wamid: str, seen: Observation, message_id: str | None = None, seconds: int = 0
+) -> Receipt:
+    failed = seen is Observation.FAILED
+    return Receipt(
+        wamid=wamid,
+        observation=seen,
+        at=NOW + timedelta(seconds=seconds),
+        tenant_id="t",
+        phone_number_id="1",
+        message_id=message_id,
+        recipient="556194013828",
+        error_code=131026 if failed else None,
+        error_class="permanent" if failed else None,
+        error_title="no" if failed else None,
+    )
+
+
+def record(
+    message_id: str, wamid: str, seen: Observation = Observation.ACCEPTED, **more: object
+) -> OutcomeRecord:
+    problem = (
+        Problem(error_class=ErrorClass.PERMANENT, title="x") if seen is Observation.DEAD else None
+    )
+    return OutcomeRecord(
+        message=message(message_id, **more),  # type: ignore[arg-type]  # generation and superseded
+        observation=seen,
+        at=NOW,
+        wamid=wamid or None,
+        attempts=1,
+        problem=problem,
+    )
+
+
+def get(database: Database, message_id: str) -> Message:
+    row = database.read_now(messages.get, message_id)
+    assert row is not None
+    return row
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(st.lists(from_meta, min_size=1, max_size=5), max_size=6),
+    st.integers(0, 6),
+    st.booleans(),
+)
+def test_any_order_of_statuses_and_our_record_ends_as_the_machine_says(
+    database: Database, requests: list[list[Observation]], when: int, with_id: bool
+) -> None:
+    message_id, wamid = new_message_id(), new_message_id()
+    state: Observation | None = None
+    rank = 0
+    for index, request in enumerate([*requests, []]):
+        if index == min(when, len(requests)):
+            database.write_now(messages.record_outcome, record(message_id, wamid))
+            state = advance(state, Observation.ACCEPTED)
+        batch = [receipt(wamid, seen, message_id if with_id else None) for seen in request]
+        database.write_now(receipts.apply, batch, NOW)
+        for seen in request:
+            state = advance(state, seen)
+        row = database.read_now(messages.get, message_id) or database.read_now(
+            messages.get, messages.orphan_id(wamid)
+        )
+        if row is not None:
+            assert row.status_rank >= rank
+            rank = row.status_rank
+    row = get(database, message_id)
+    assert row.recorded
+    assert row.status == state
+    assert row.status_rank == RANK[Observation(row.status or "")]
+    seen_all = set(itertools.chain.from_iterable(requests))
+    assert (row.read_at is not None) == (Observation.READ in seen_all)
+    assert database.read_now(messages.get, messages.orphan_id(wamid)) is None
+
+
+def test_the_first_time_of_a_status_is_kept(database: Database) -> None:
+    message_id, wamid = new_message_id(), new_message_id()
+    database.write_now(messages.record_outcome, record(message_id, wamid))
+    for seconds in (5, 3, 9):
+        database.write_now(
+            receipts.apply, [receipt(wamid, Observation.SENT, message_id, seconds)], NOW
+        )
+    assert get(database, message_id).sent_at == NOW + timedelta(seconds=3)
+
+
+def test_a_repeat_changes_no_row(database: Database) -> None:
+    batch = [receipt(f"w{i}", Observation.READ, new_message_id()) for i in range(5)]
+    assert len(database.write_now(receipts.apply, batch, NOW)) == 5
+    assert database.write_now(receipts.apply, batch, NOW + timedelta(hours=1)) == []
+
+
+def test_receipts_of_an_earlier_run_say_nothing_about_a_redriven_message(
+    database: Database,
+) -> None:
+    message_id = new_message_id()
+    old, new = f"old{message_id}", f"new{message_id}"
+    database.write_now(messages.record_outcome, record(message_id, old))
+    database.write_now(receipts.apply, [receipt(old, Observation.FAILED, message_id)], NOW)
+    assert get(database, message_id).error_code == 131026
+    database.write_now(messages.begin_redrive, message_id, 1, [old], NOW)
+    row = get(database, message_id)
+    assert (row.status, row.wamid, row.error_code) == (None, None, None)
+    database.write_now(receipts.apply, [receipt(old, Observation.READ, message_id)], NOW)
+    assert get(database, message_id).status is None
+    database.write_now(receipts.apply, [receipt(new, Observation.SENT, message_id)], NOW)
+    database.write_now(
+        messages.record_outcome, record(message_id, new, generation=1, superseded=[old])
+    )
+    row = get(database, message_id)
+    assert (row.status, row.wamid, row.generation) == ("sent", new, 1)
+
+
+def test_a_late_receipt_brings_a_dead_letter_back(database: Database) -> None:
+    message_id, wamid = new_message_id(), new_message_id()
+    database.write_now(messages.record_outcome, record(message_id, "", Observation.DEAD))
+    assert get(database, message_id).status == "dead"
+    database.write_now(receipts.apply, [receipt(wamid, Observation.DELIVERED, message_id)], NOW)
+    row = get(database, message_id)
+    assert (row.status, row.wamid) == ("delivered", wamid)
+    database.write_now(messages.record_outcome, record(message_id, "", Observation.DEAD))
+    assert get(database, message_id).status == "delivered"
+
+
+def test_only_a_logged_harmless_failure_leaves_no_doubt(database: Database) -> None:
+    request = SendRequest(
+        message_id=new_message_id(),
+        tenant_id="t",
+        phone_number_id="1",
+        recipient="5561994013828",
+        message_type=MessageType.TEXT,
+        content={},
+        priority=Priority.NORMAL,
+        expires_at=NOW,
+        max_attempts=5,
+    )
+    lost = Problem(error_class=ErrorClass.AMBIGUOUS, title="lost")
+    harmless = Problem(error_class=ErrorClass.TRANSIENT, title="refused")
+
+    def doubt(attempt: int, seconds: int) -> datetime | None:
+        at = NOW + timedelta(seconds=seconds)
+        return database.write_now(messages.doubtful_since, request, attempt, at, lost)
+
+    database.write_now(messages.log_attempt, request, 1, NOW, harmless, None)
+    database.write_now(messages.log_attempt, request, 2, NOW, lost, None)
+    assert doubt(1, 5) is None
+    assert doubt(2, 5) == NOW
+    assert doubt(3, 5) == NOW + timedelta(seconds=5), "no log: its worker was killed"
+    assert doubt(3, 9) == NOW + timedelta(seconds=5)
+    logged = database.read_now(messages.attempts_of, request.message_id)
+    assert [row.error_title for row in logged] == ["refused", "lost", "lost"]
+
+
+def test_the_schema_is_what_the_migrations_make(database: Database) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+    from sqlmodel import SQLModel
+
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        assert compare_metadata(context, SQLModel.metadata) == []
+    assert database.pending_migration() is None

@@ -1,0 +1,114 @@
+"""What cannot be run without a Docker engine is checked against the code: paths, variables, commands."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import typer
+import yaml
+
+from pytake.cli import app
+from pytake.settings import Settings, is_loopback
+from pytake.temporal.embedded import DYNAMIC_CONFIG
+from pytake.temporal.queues import RATE_LIMITED_QUEUES
+
+ROOT = Path(__file__).parents[1]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+KNOWN = {
+    field.validation_alias if isinstance(field.validation_alias, str) else name.upper()
+    for name, field in Settings.model_fields.items()
+} | {"TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "TEMPORAL_API_KEY"}
+
+
+def test_every_service_of_the_issue_is_there() -> None:
+    assert {"postgres", "temporal", "temporal-ui", "migrate", "api", "worker"} <= set(SERVICES)
+
+
+def test_every_variable_of_ours_is_one_that_the_code_reads() -> None:
+    for name in ("migrate", "api", "worker"):
+        assert set(SERVICES[name]["environment"]) <= KNOWN, name
+
+
+def test_metrics_of_the_worker_leave_its_machine_only_where_that_is_said() -> None:
+    assert is_loopback(Settings(_env_file=None, host="0.0.0.0").metrics_host)
+    worker = SERVICES["worker"]["environment"]
+    assert not is_loopback(worker["PYTAKE_METRICS_HOST"]), "a container's loopback is nobody's"
+    assert "PYTAKE_HOST" not in worker, "a worker serves nothing else"
+
+
+def test_required_secrets_have_no_default() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    for name in (
+        "POSTGRES_PASSWORD",
+        "WHATSAPP_ACCESS_TOKEN",
+        "WHATSAPP_APP_SECRET",
+        "PYTAKE_ENCRYPTION_KEYS",
+        "WHATSAPP_WEBHOOK_VERIFY_TOKEN",
+    ):
+        used = re.findall(rf"\$\{{{name}([^}}]*)\}}", text)
+        assert used, name
+        assert all(rest.startswith(":?") for rest in used), name
+
+
+def test_commands_are_commands_of_pytake() -> None:
+    group = typer.main.get_command(app)
+    commands = set(group.commands)  # type: ignore[attr-defined]  # a click Group
+    for name in ("migrate", "api", "worker"):
+        assert SERVICES[name]["command"][0] in commands
+    assert SERVICES["worker"]["healthcheck"]["test"][2] in commands
+    assert re.search(r'ENTRYPOINT \["pytake"\]', DOCKERFILE)
+    assert re.search(r'CMD \["api"\]', DOCKERFILE)
+
+
+def test_images_are_pinned_and_long_running_services_are_checked() -> None:
+    for name, service in SERVICES.items():
+        assert re.search(r":\d+\.\d+", service["image"]), name
+        if service.get("restart") == "unless-stopped" and name != "temporal-ui":
+            assert "healthcheck" in service, name
+    assert all(
+        re.search(r":\d+\.\d+\.\d+", image)
+        for image in re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    )
+
+
+def test_every_path_that_is_mounted_or_copied_exists() -> None:
+    for source, _ in re.findall(
+        r"^\s+- (\./\S+?):(\S+):ro$", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE
+    ):
+        assert (ROOT / source).exists(), source
+    for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE):
+        for source in line.split()[:-1]:
+            assert (ROOT / source).exists(), source
+    mounted = SERVICES["temporal"]["environment"]["DYNAMIC_CONFIG_FILE_PATH"]
+    assert (ROOT / "ops/temporal" / Path(mounted).name).exists()
+
+
+def test_dependencies_are_services_and_started_in_order() -> None:
+    for name, service in SERVICES.items():
+        for other, condition in service.get("depends_on", {}).items():
+            assert other in SERVICES
+            if condition["condition"] == "service_healthy":
+                assert "healthcheck" in SERVICES[other], (name, other)
+
+
+def test_the_cluster_gets_the_dynamic_configuration_of_the_embedded_server() -> None:
+    config = yaml.safe_load((ROOT / "ops/temporal/dynamicconfig.yaml").read_text())
+    assert set(config) == set(DYNAMIC_CONFIG)
+    for key in ("matching.numTaskqueueReadPartitions", "matching.numTaskqueueWritePartitions"):
+        queues = {entry["constraints"]["taskQueueName"] for entry in config[key]}
+        assert queues == set(RATE_LIMITED_QUEUES)
+        assert {entry["value"] for entry in config[key]} == {1}
+
+
+def test_the_lock_pins_every_dependency_with_hashes_and_names_no_host() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in (*project["dependencies"], *project["optional-dependencies"]["dev"]):
+        name = re.split(r"\[", requirement)[0]
+        assert re.search(rf"^{name}==", lock, re.MULTILINE | re.IGNORECASE), name
+    assert "://" not in lock
+    entries = re.findall(r"^[a-zA-Z0-9._-]+==", lock, re.MULTILINE)
+    assert len(entries) <= lock.count("--hash=sha256:")

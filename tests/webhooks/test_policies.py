@@ -1,0 +1,149 @@
+"""Retries of deliveries, signatures, subscriptions and the vault."""
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks import Webhook
+
+from pytake.database.vault import Vault, open_vault
+from pytake.settings import ConfigurationError, Settings
+from pytake.webhooks.event_types import subscribes
+from pytake.webhooks.policies import (
+    EndpointRetryPolicy,
+    attempts_made,
+    parse_retry_after,
+    succeeded,
+)
+from pytake.webhooks.signing import new_secret, signature_headers, signing_key
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@given(st.integers(1, 60), st.floats(0, 0.999), st.floats(0, 10**7))
+def test_jitter_and_retry_after_only_lengthen_a_wait(
+    failed: int, chance: float, after: float
+) -> None:
+    plan = EndpointRetryPolicy(max_retries=9)
+    shortest = plan.delay(failed, 0.0)
+    assert shortest <= plan.delay(failed, chance) <= shortest * 1.2
+    assert plan.delay(failed, chance, after) >= max(shortest, min(after, 24 * 3600))
+    assert plan.delay(failed, chance, after) <= max(shortest * 1.2, 24 * 3600)
+
+
+def test_an_explicit_schedule_is_kept_and_its_last_wait_repeats() -> None:
+    plan = EndpointRetryPolicy(max_retries=5, schedule=(5, 300, 1800), jitter=0)
+    assert [plan.delay(n, 0.5) for n in (1, 2, 3, 4)] == [5, 300, 1800, 1800]
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120),
+        (" 3 ", 3),
+        ("Sun, 22 Nov 2026 12:01:00 GMT", 60),
+        ("Sun, 22 Nov 2026 11:00:00 GMT", 0),
+        ("soon", None),
+        ("-5", None),
+        ("", None),
+        (None, None),
+        ("99999999999", None),
+    ],
+)
+def test_retry_after_in_seconds_or_as_a_date(value: str | None, seconds: float | None) -> None:
+    assert parse_retry_after(value, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("activity_attempt", "refusals", "before", "made"),
+    [
+        (1, None, 0, 0),
+        (7, 6, 0, 0),  # refused six times
+        (4, 1, 0, 2),  # refused once, failed or lost twice
+        (2, 0, 3, 4),
+        (9, None, 2, 2),  # never begun, for whatever reason
+    ],
+)
+def test_what_found_no_slot_is_no_attempt_and_what_was_lost_is_one(
+    activity_attempt: int, refusals: int | None, before: int, made: int
+) -> None:
+    assert attempts_made(activity_attempt, refusals, before) == made
+
+
+def test_only_2xx_is_success() -> None:
+    assert [status for status in (199, 200, 204, 299, 300, 302, 400, 500) if succeeded(status)] == [
+        200,
+        204,
+        299,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "event", "covered"),
+    [
+        (["*"], "a.b", True),
+        (["message.*"], "message.sent", True),
+        (["message.*"], "messages.sent", False),
+        (["message.sent"], "message.sent", True),
+        (["message.sent"], "message.sent.x", False),
+        (["message.*"], "message", False),
+        ([], "a", False),
+    ],
+)
+def test_subscriptions(wanted: list[str], event: str, covered: bool) -> None:
+    assert subscribes(wanted, event) is covered
+
+
+@given(st.text(max_size=200))
+def test_the_oracle_verifies_what_we_sign(text: str) -> None:
+    secrets = [new_secret(), "seu-secret-seguro"]
+    keys = [signing_key(secret) for secret in secrets]
+    at = datetime.now(UTC)
+    body = json.dumps({"text": text})
+    headers = signature_headers(
+        event_id="evt_1", event_type="t", tenant_id="x", at=at, body=body, keys=keys
+    )
+    for key in keys:
+        assert Webhook(key).verify(body, headers) == {"text": text}
+
+
+def test_a_secret_that_is_not_of_the_standards_form_is_its_bytes() -> None:
+    assert signing_key("seu-secret-seguro") == b"seu-secret-seguro"
+    assert signing_key("whsec_" + base64.b64encode(b"k" * 24).decode()) == b"k" * 24
+    assert signing_key("whsec_not base64!") == b"whsec_not base64!"
+
+
+def test_the_vault_rotates() -> None:
+    old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+    sealed = Vault([old]).seal({"secret": "s"})
+    both = Vault([new, old])
+    assert both.open(sealed) == {"secret": "s"}
+    assert Vault([new]).open(both.seal({"a": 1})) == {"a": 1}
+    with pytest.raises(ConfigurationError, match="PYTAKE_ENCRYPTION_KEYS"):
+        Vault([new]).open(sealed)
+    with pytest.raises(ConfigurationError, match="PYTAKE_ENCRYPTION_KEYS"):
+        Vault(["short"])
+
+
+def test_a_key_is_made_for_sqlite_only(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, data_dir=tmp_path)
+    sealed = open_vault(settings).seal({"a": 1})
+    assert open_vault(settings).open(sealed) == {"a": 1}
+    assert (tmp_path / "encryption.key").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ConfigurationError, match="PYTAKE_ENCRYPTION_KEYS"):
+        open_vault(Settings(_env_file=None, data_dir=tmp_path, database_url="postgresql://h/d"))
+
+
+def test_times_of_a_give_up_are_both_needed() -> None:
+    from pytake.webhooks.policies import give_up
+
+    after = timedelta(hours=120)
+    assert give_up(NOW - timedelta(hours=121), 100, NOW, after, 100)
+    assert not give_up(NOW - timedelta(hours=119), 1000, NOW, after, 100)
+    assert not give_up(NOW - timedelta(hours=500), 99, NOW, after, 100)
+    assert not give_up(None, 0, NOW, timedelta(0), 0)

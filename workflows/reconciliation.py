@@ -1,0 +1,24 @@
+"""ReconcileWorkflow: finds what was ended from outside, by a schedule of every minute."""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.reconciliation import ReconcileActivities
+    from pytake.reconciliation.contracts import ReconcileInput
+    from workflows.policies import RECONCILE_HEARTBEAT, RECONCILE_TIMEOUT, STEER_RETRY
+
+
+@workflow.defn
+class ReconcileWorkflow:
+    """One look at everything that ended since the last one."""
+
+    @workflow.run
+    async def run(self, request: ReconcileInput) -> dict[str, int]:
+        """How many workflows without a record were settled, by kind and result."""
+        return await workflow.execute_activity_method(
+            ReconcileActivities.reconcile,
+            request,
+            start_to_close_timeout=RECONCILE_TIMEOUT,
+            heartbeat_timeout=RECONCILE_HEARTBEAT,
+            retry_policy=STEER_RETRY,
+        )

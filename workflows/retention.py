@@ -1,0 +1,24 @@
+"""PruneWorkflow: keeps the database from growing without end, by a daily schedule."""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.retention import PruneActivities
+    from pytake.retention.contracts import PruneInput
+    from workflows.policies import PRUNE_HEARTBEAT, PRUNE_TIMEOUT, STEER_RETRY
+
+
+@workflow.defn
+class PruneWorkflow:
+    """One run over all tables."""
+
+    @workflow.run
+    async def run(self, request: PruneInput) -> dict[str, int]:
+        """How many rows of each table were deleted."""
+        return await workflow.execute_activity_method(
+            PruneActivities.prune,
+            request,
+            start_to_close_timeout=PRUNE_TIMEOUT,
+            heartbeat_timeout=PRUNE_HEARTBEAT,
+            retry_policy=STEER_RETRY,
+        )
