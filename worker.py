@@ -21,7 +21,7 @@ from temporalio.worker import (
 )
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from activities.conversations import ConversationActivities, ReplyOptions
+from activities.conversations import ConversationActivities
 from activities.insights import SnapshotActivities
 from activities.messages.direct import DirectSendActivities
 from activities.messages.receipts import ReceiptActivities
@@ -32,11 +32,14 @@ from activities.reconciliation import ReconcileActivities
 from activities.retention import PruneActivities
 from activities.webhooks.deliver import DeliveryOptions, WebhookActivities
 from activities.webhooks.replay import ReplayActivities
+from pytake.contacts.hashing import ContactHashes
 from pytake.conversations.decide import options_of
 from pytake.conversations.start import ConversationStarter
 from pytake.database.engine import Database
 from pytake.database.vault import Vault, open_vault
+from pytake.messages.accept import Acceptor
 from pytake.numbers import store as numbers
+from pytake.numbers.choice import NumberChoice
 from pytake.numbers.follow import follow_number
 from pytake.process import event_loop, telemetry
 from pytake.process.data_dir import secure
@@ -115,6 +118,7 @@ def build_workers(
     database: Database,
     api: CloudApi,
     dispatcher: Dispatcher,
+    hashes: ContactHashes,
     webhooks: WebhookActivities,
 ) -> tuple[list[Worker], SendActivities]:
     """The workers of one process: workflows, and the rate-limited sends and deliveries."""
@@ -134,7 +138,11 @@ def build_workers(
     replays = ReplayActivities(database, dispatcher)
     steer = NumberActivities(database, client)
     snapshots = SnapshotActivities(api, database, dispatcher)
-    converse = ConversationActivities(api, database, client, dispatcher, reply_options(settings))
+    choice = NumberChoice(database, settings)
+    acceptor = Acceptor(client, database, dispatcher, choice, hashes, settings)
+    converse = ConversationActivities(
+        api, database, client, dispatcher, acceptor, options_of(settings)
+    )
     receipts = ReceiptActivities(database, settings.receipt_wait_seconds)
     ended = EndedMessages(
         client,
@@ -262,7 +270,7 @@ async def serving(settings: Settings, client: Client, database: Database) -> Asy
                 connections=settings.max_concurrent_sends,
             )
         )
-        dispatcher = Dispatcher(client, database)
+        dispatcher, hashes = Dispatcher(client, database), ContactHashes(database)
         guarded = GuardedClient(
             parse_networks(settings.webhook_allowed_networks), settings.allowed_ports
         )
@@ -270,7 +278,7 @@ async def serving(settings: Settings, client: Client, database: Database) -> Asy
         webhooks = WebhookActivities(
             guarded, database, client, _vault(settings), dispatcher, _delivery_options(settings)
         )
-        workers, send = build_workers(client, settings, database, api, dispatcher, webhooks)
+        workers, send = build_workers(client, settings, database, api, dispatcher, hashes, webhooks)
         process_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         await stack.enter_async_context(
             beating(
@@ -281,22 +289,11 @@ async def serving(settings: Settings, client: Client, database: Database) -> Asy
             )
         )
         await stack.enter_async_context(sweeping(dispatcher.sweep))
-        starter = ConversationStarter(client, database, settings.reply_debounce_seconds)
+        starter = ConversationStarter(client, database, hashes, settings.reply_debounce_seconds)
         await stack.enter_async_context(sweeping(starter.sweep))
         for worker in workers:
             await stack.enter_async_context(worker)
         yield
-
-
-def reply_options(settings: Settings) -> ReplyOptions:
-    """How contacts are answered."""
-    return ReplyOptions(
-        deciding=options_of(settings),
-        messages_per_second=settings.whatsapp_messages_per_second,
-        call_timeout=settings.whatsapp_timeout_seconds,
-        receipt_wait=settings.receipt_wait_seconds,
-        direct=settings.direct_sends > 0,
-    )
 
 
 def _delivery_options(settings: Settings) -> DeliveryOptions:

@@ -1,23 +1,19 @@
 """Activities of ConversationWorkflow: decide on an answer, mark as read, send the answer."""
 
 import asyncio
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlmodel import Session
+from pytake.messages.priority import Priority
 from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError
-from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import (
     ApplicationError,
     ApplicationErrorCategory,
-    WorkflowAlreadyStartedError,
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from pytake.access import keys
 from pytake.clock import now
 from pytake.conversations import decide as conversations
 from pytake.conversations import rule_store as rules
@@ -28,15 +24,11 @@ from pytake.conversations.rules.matching import UnreadTextError
 from pytake.conversations.state import Party
 from pytake.conversations.tables import AutoReply
 from pytake.database.engine import Database
+from pytake.messages.accept import Acceptor, Wanted
 from pytake.messages.content import MessageType
-from pytake.messages.contracts import MessageInput
-from pytake.messages.events import anyone_listens, raise_queued
-from pytake.messages.start import start_message
-from pytake.numbers.tables import PhoneNumber
 from pytake.process.telemetry import REPLIES
 from pytake.temporal.priority import Priority
 from pytake.webhooks.dispatch import Dispatcher
-from pytake.webhooks.events import Dispatch
 from pytake.whatsapp.client import CloudApi, SendError
 
 _log = structlog.get_logger()
@@ -49,19 +41,6 @@ _PREVIOUS_WAIT: Final = 20.0
 """Seconds that one try waits for the message before this one."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyOptions:
-    """What the worker's settings say about answers."""
-
-    deciding: Policy
-    messages_per_second: float
-    """Of a number that is not registered yet."""
-    call_timeout: float
-    receipt_wait: float
-    direct: bool
-    """Whether an answer may go out without passing the queue."""
-
-
 class ConversationActivities:
     """The activities with their clients."""
 
@@ -71,15 +50,16 @@ class ConversationActivities:
         database: Database,
         client: Client,
         dispatcher: Dispatcher,
-        policy: ReplyOptions,
+        acceptor: Acceptor,
+        policy: Policy,
     ) -> None:
         self._api = api
         self._database = database
         self._client = client
         self._dispatcher = dispatcher
+        self._acceptor = acceptor
         self._policy = policy
         self._books = rules.Books()
-        self._hash_key: bytes | None = None
 
     @activity.defn
     async def decide_reply(self, request: DecideRequest) -> Decision:
@@ -101,7 +81,7 @@ class ConversationActivities:
 
     async def _decide(self, request: DecideRequest, tenant_id: str) -> Verdict:
         """Read, match, decide; again from the start when what was read has changed."""
-        at, policy = now(), self._policy.deciding
+        at, policy = now(), self._policy
         party = Party(tenant_id, request.phone_number_id, request.contact_key)
         for _ in range(_DECISIONS):
             prepared = await self._database.read(
@@ -158,18 +138,7 @@ class ConversationActivities:
                 return reason
         elif at < self._deadline(reply):
             await self._previous(reply, request.index - 1)
-        message = await self._message(reply, request.index, at)
-        try:
-            await start_message(
-                self._client,
-                message,
-                await self._hash(reply.contact_key),
-                WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            )
-        except WorkflowAlreadyStartedError:
-            return message.message_id
-        self._dispatcher.soon(await self._database.write(_announce, message, at))
-        return message.message_id
+        return await self._acceptor.answer(self._wanted(reply, request.index, at), at)
 
     async def _obsolete(self, reply: AutoReply, at: datetime) -> str | None:
         if await self._database.read(conversation_state.taken_over, reply):
@@ -189,7 +158,7 @@ class ConversationActivities:
 
     def _deadline(self, reply: AutoReply) -> datetime:
         delay = timedelta(seconds=reply.delay_seconds)
-        return reply.at + delay + self._policy.deciding.max_age
+        return reply.at + delay + self._policy.max_age
 
     async def _previous(self, reply: AutoReply, index: int) -> None:
         """Wait until the message before has left the queue, so that they arrive in order."""
@@ -208,38 +177,17 @@ class ConversationActivities:
                 category=ApplicationErrorCategory.BENIGN,
             ) from None
 
-    async def _message(self, reply: AutoReply, index: int, at: datetime) -> MessageInput:
+    def _wanted(self, reply: AutoReply, index: int, at: datetime) -> Wanted:
         kind, content = reply.messages[index]
-        number = await self._database.read(_number, reply.phone_number_id)
-        return MessageInput(
-            message_id=reply_message_id(reply.tenant_id, reply.key, index),
+        return Wanted(
             tenant_id=reply.tenant_id,
-            phone_number_id=reply.phone_number_id,
-            recipient=reply.recipient,
+            to=reply.recipient,
             message_type=MessageType(kind),
             content=content,
+            phone_number_id=reply.phone_number_id,
             priority=Priority.HIGH,
-            created_at=at,
             expires_at=max(self._deadline(reply), at + timedelta(minutes=5)),
             reply_to=reply.reply_to if index == 0 else None,
             metadata={"rule_id": reply.rule_id or ""},
-            direct=self._policy.direct,
-            messages_per_second=number.base_rate if number else self._policy.messages_per_second,
-            send_timeout_seconds=self._policy.call_timeout,
-            receipt_wait_seconds=self._policy.receipt_wait,
+            message_id=reply_message_id(reply.tenant_id, reply.key, index),
         )
-
-    async def _hash(self, contact_key: str) -> str:
-        if self._hash_key is None:
-            self._hash_key = await self._database.write(keys.contact_hash_key)
-        return keys.hash_contact(self._hash_key, contact_key)
-
-
-def _number(session: Session, phone_number_id: str) -> PhoneNumber | None:
-    return session.get(PhoneNumber, phone_number_id)
-
-
-def _announce(session: Session, message: MessageInput, at: datetime) -> list[Dispatch]:
-    if not anyone_listens(session, {message.tenant_id}):
-        return []
-    return raise_queued(session, message, at)

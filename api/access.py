@@ -7,21 +7,21 @@ import ipaddress
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from pytake.access import keyless, keys
+from pytake.access.principals import Principal
 from pytake.access.token_buckets import TokenBuckets
 from pytake.database.engine import Database
 from pytake.problems import ForbiddenError, TooManyRequestsError, UnauthorizedError
 from pytake.process.local_requests import foreign
 from pytake.settings import Settings
+from pytake.tenants import DEFAULT_TENANT
 
 _log = structlog.get_logger()
 
-DEFAULT_TENANT: Final = "default"
 FRESH_SECONDS: Final = 3.0
 """How long a revoked key may go on working."""
 _WRONG_PER_SECOND: Final = 10.0
@@ -33,38 +33,6 @@ renewal."""
 _LONGEST_KEY: Final = 200
 _BEARER: Final = {"WWW-Authenticate": "Bearer"}
 _BASIC: Final = {"WWW-Authenticate": 'Basic realm="PyTake codec", charset="UTF-8"'}
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who is asking: a tenant, or an admin who may act for any."""
-
-    tenant_id: str
-    admin: bool
-    keyless: bool = False
-    """Nobody has a key: whoever reaches the API is its only user."""
-    key_id: str | None = None
-
-    def acting_for(self, tenant_id: str | None) -> str:
-        """The tenant a request is for.
-
-        Raises:
-            ForbiddenError: it names another tenant than the key's.
-        """
-        if tenant_id is None or tenant_id == self.tenant_id:
-            return self.tenant_id
-        if not self.admin:
-            raise ForbiddenError("the API key belongs to another tenant than tenant_id names")
-        return tenant_id
-
-    @property
-    def scope(self) -> str | None:
-        """The tenant whose data is seen; ``None`` for all."""
-        return None if self.admin else self.tenant_id
-
-    def sees(self, tenant_id: str) -> bool:
-        """Whether data of ``tenant_id`` is visible."""
-        return self.admin or tenant_id == self.tenant_id
 
 
 class Authenticator:

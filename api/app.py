@@ -37,10 +37,12 @@ from api.webhooks import deliveries as webhook_deliveries
 from api.webhooks import endpoints as webhook_endpoints
 from pytake import __version__
 from pytake.access.keyless import check_keys
+from pytake.contacts.hashing import ContactHashes
 from pytake.conversations.start import ConversationStarter
 from pytake.database.engine import Database
-from pytake.messages.quota import ScheduledQuota
+from pytake.messages.accept import Acceptor
 from pytake.messages.wake import Waker
+from pytake.numbers.choice import NumberChoice
 from pytake.process import event_loop, telemetry
 from pytake.process.data_dir import secure
 from pytake.process.heartbeat import beating
@@ -72,15 +74,20 @@ def create_app(settings: Settings) -> FastAPI:
             interceptors=measured.interceptors,
             runtime=measured.runtime,
         )
+        dispatcher = Dispatcher(client, database)
+        numbers = NumberChoice(database, settings)
+        hashes = ContactHashes(database)
         app.state.services = Services(
             settings,
             database,
             client,
-            Dispatcher(client, database),
+            dispatcher,
             Waker(client),
-            ConversationStarter(client, database, settings.reply_debounce_seconds),
-            ScheduledQuota(client, settings.max_scheduled),
+            ConversationStarter(client, database, hashes, settings.reply_debounce_seconds),
             Authenticator(database, settings),
+            Acceptor(client, database, dispatcher, numbers, hashes, settings),
+            numbers,
+            hashes,
         )
         process_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         async with beating(database, process_id, "api", dict):

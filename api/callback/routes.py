@@ -14,8 +14,6 @@ from starlette.requests import ClientDisconnect
 
 from api.dependencies import Services, ServicesDep
 from api.errors import documented
-from api.messages import sending
-from api.messages.routes import redriven
 from api.middleware.body_limit import WEBHOOK_PATH
 from pytake.callback import body as callback_json
 from pytake.callback.intake import Stored, reason_of, store, store_apart
@@ -174,6 +172,6 @@ async def _redrive(services: Services, changed: list[str]) -> None:
     for row in rows:
         wait = timedelta(seconds=ERRORS[row.error_code or 0].wait_seconds)
         try:
-            await sending.redrive(services, await redriven(services, row, now(), wait))
+            await services.acceptor.redrive(row, wait)
         except ConflictError:
             continue  # a repeat of this request has done it

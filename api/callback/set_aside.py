@@ -7,9 +7,10 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from api.callback.routes import after_commit
-from api.dependencies import Principal, PrincipalDep, ServicesDep
+from api.dependencies import PrincipalDep, ServicesDep
 from api.errors import documented
 from api.paging import decode_cursor, encode_cursor
+from pytake.access.principals import Principal
 from pytake.callback import body as callback_json
 from pytake.callback import intake as callback_intake
 from pytake.callback import set_aside

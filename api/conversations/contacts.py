@@ -17,8 +17,9 @@ from api.conversations.schemas import (
     RuleUse,
     WindowState,
 )
-from api.dependencies import Principal, PrincipalDep, Services, ServicesDep
+from api.dependencies import PrincipalDep, Services, ServicesDep
 from api.errors import documented
+from pytake.access.principals import Principal
 from pytake.clock import now
 from pytake.contacts import opt_outs
 from pytake.contacts.identities import InvalidRecipientError, contact_key, normalise
@@ -111,7 +112,7 @@ async def _party(
         key = contact_key(normalise(contact[:128], services.settings.default_region))
     except InvalidRecipientError as error:
         raise InvalidRequestError.of("contact", str(error)) from None
-    number, _ = await services.number_for(principal, tenant, phone_number_id)
+    number = (await services.numbers.sender(principal, tenant, phone_number_id)).phone_number_id
     return Party(tenant, number, key)
 
 

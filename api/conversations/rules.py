@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 from uuid import uuid4
@@ -26,10 +27,10 @@ from api.conversations.schemas import (
     RuleView,
     ToggleBody,
 )
-from api.dependencies import Principal, PrincipalDep, Services, ServicesDep
+from api.dependencies import PrincipalDep, Services, ServicesDep
 from api.errors import documented
-from api.messages import sending
-from api.schemas import Name, SendBody
+from api.schemas import Name
+from pytake.access.principals import Principal
 from pytake.clock import now
 from pytake.contacts.identities import InvalidRecipientError, contact_key, normalise
 from pytake.conversations import decide as conversations
@@ -44,6 +45,7 @@ from pytake.conversations.rules.rules import Rule
 from pytake.conversations.rules.said import Said
 from pytake.conversations.state import Party, drop, find, lock
 from pytake.conversations.tables import Conversation
+from pytake.messages.accept import Wanted
 from pytake.messages.content import MessageType
 from pytake.messages.contracts import MessageInput
 from pytake.problems import (
@@ -235,7 +237,7 @@ async def put_hours(
     """Set the business hours of a number, or (without one) of all that have none of their own."""
     tenant = principal.acting_for(tenant_id)
     if phone_number_id is not None:
-        await services.number_for(principal, tenant, phone_number_id)
+        await services.numbers.sender(principal, tenant, phone_number_id)
     hours = BusinessHours.model_validate(body.model_dump())
     await services.database.write(rules.save_hours, tenant, phone_number_id or "", hours, now())
     return _hours_view(tenant, phone_number_id or "", hours, configured=True)
@@ -251,7 +253,9 @@ async def process(
         recipient = normalise(body.from_, services.settings.default_region)
     except InvalidRecipientError as error:
         raise InvalidRequestError.of("from", str(error)) from None
-    number, _ = await services.number_for(principal, tenant, body.phone_number_id)
+    number = (
+        await services.numbers.sender(principal, tenant, body.phone_number_id)
+    ).phone_number_id
     at = now()
     heard = Heard(
         said=Said(body.message, body.reply_id), at=at, recipient=recipient, name=body.name
@@ -326,33 +330,28 @@ async def _deliver(
 ) -> list[MessageInput]:
     """Queue the answer's messages; if one cannot be, the answer counts as not given."""
     reply = verdict.reply
-    messages = []
+    at = now() + timedelta(seconds=reply.delay_seconds) if reply.delay_seconds else None
+    wanted = [
+        Wanted(
+            tenant_id=reply.tenant_id,
+            to=reply.recipient,
+            message_type=MessageType(kind),
+            content=content,
+            phone_number_id=reply.phone_number_id,
+            priority=Priority.HIGH,
+            scheduled_for=at,
+            metadata={"rule_id": reply.rule_id or ""},
+            # The caller says that the contact just wrote: the window is open.
+            check_window=False,
+            message_id=reply_message_id(reply.tenant_id, reply.key, index),
+        )
+        for index, (kind, content) in enumerate(reply.messages)
+    ]
     try:
-        for index, (kind, content) in enumerate(reply.messages):
-            send = SendBody.model_validate(
-                {
-                    "to": reply.recipient,
-                    "message_type": MessageType(kind),
-                    "content": content,
-                    "priority": Priority.HIGH,
-                    "phone_number_id": reply.phone_number_id,
-                    "tenant_id": reply.tenant_id,
-                    "metadata": {"rule_id": reply.rule_id or ""},
-                    "scheduled_for": sending.after(reply.delay_seconds),
-                    # The caller says that the contact just wrote: the window is open.
-                    "check_window": False,
-                }
-            )
-            message = await sending.prepare(services, principal, send)
-            message.message_id = reply_message_id(reply.tenant_id, reply.key, index)
-            messages.append(message)
+        return await services.acceptor.accept_all(wanted, principal)
     except InvalidRequestError:
         await services.database.write(drop, reply.key, "it could not be sent")
         raise
-    for message in messages:
-        await sending.start(services, message)
-    await sending.announce(services, messages)
-    return messages
 
 
 def _result(verdict: Verdict, queued: list[MessageInput], *, explain: bool) -> ProcessResult:

@@ -9,8 +9,9 @@ from sqlmodel import Session
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
-from api.dependencies import Principal, Services
+from api.dependencies import Services
 from api.insights.schemas import AlertItem, DataAge, Factor, OwnCounts, Problem, Rates
+from pytake.access.principals import Principal
 from pytake.clock import now
 from pytake.database.engine import UNAVAILABLE
 from pytake.insights import counts as figures

@@ -17,10 +17,11 @@ from temporalio.client import WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
 from api import paging as cursors
-from api.dependencies import Principal, Services
+from api.dependencies import Services
 from api.messages import live as live_view
 from api.messages import view as message_view
 from api.schemas import MessagePage, MessageView
+from pytake.access.principals import Principal
 from pytake.contacts.identities import InvalidRecipientError, contact_key, normalise
 from pytake.database.engine import UNAVAILABLE
 from pytake.messages import in_flight
@@ -64,7 +65,7 @@ async def page(
     after = cursors.row_of(before) if before is not None else None
     page_token = None
     if "live" in position:
-        page_token = cursors.token_of(await services.hash_key(), position)
+        page_token = cursors.token_of(await services.hashes.key(), position)
     contact = None
     if wanted.recipient:
         try:
@@ -75,7 +76,7 @@ async def page(
     if "before" not in position and (wanted.status is None or wanted.status in IN_FLIGHT):
         found, following = await _live(services, principal, wanted, contact, limit, page_token)
         if following:
-            cursor = cursors.live(await services.hash_key(), following)
+            cursor = cursors.live(await services.hashes.key(), following)
             return MessagePage(messages=found, next_cursor=cursor)
     if wanted.status in IN_FLIGHT or len(found) >= limit:
         more = wanted.status not in IN_FLIGHT
@@ -138,7 +139,7 @@ async def _query(
     if wanted.priority:
         parts.append(f"{PRIORITY.name} = '{wanted.priority.value}'")
     if contact:
-        parts.append(f"{CONTACT.name} = '{await services.contact_hash(contact)}'")
+        parts.append(f"{CONTACT.name} = '{await services.hashes.of(contact)}'")
     if wanted.since:
         parts.append(f"StartTime >= '{wanted.since.isoformat()}'")
     if wanted.until:

@@ -9,10 +9,11 @@ from fastapi.responses import JSONResponse
 from pydantic import StringConstraints, ValidationError
 from temporalio.service import RPCError
 
-from api.dependencies import Principal, PrincipalDep, Services, ServicesDep
+from api.dependencies import PrincipalDep, Services, ServicesDep
 from api.errors import documented
-from api.messages import sending
 from api.schemas import Accepted, BatchBody, BatchItem, BatchResult, SendBody
+from pytake.access.principals import Principal
+from pytake.messages.accept import Wanted, fingerprint
 from pytake.problems import (
     ForbiddenError,
     InvalidRequestError,
@@ -51,9 +52,8 @@ async def send(
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Queue a message. 202: it is durable, and ends as sent, dead letter or cancelled."""
-    message = await sending.prepare(services, principal, body, idempotency_key)
-    status = await sending.start(services, message)
-    await sending.announce(services, [message])
+    wanted = _wanted(body, principal, idempotency_key)
+    message, status = await services.acceptor.accept(wanted, principal)
     accepted = Accepted.model_validate({"message_id": message.message_id, "status": status})
     # Made here: FastAPI would validate and serialise it once more.
     return JSONResponse(
@@ -86,9 +86,8 @@ async def send_batch(
 
 async def _batch_item(services: Services, principal: Principal, index: int, item: Any) -> BatchItem:
     try:
-        message = await sending.prepare(services, principal, SendBody.model_validate(item))
-        status = await sending.start(services, message)
-        await sending.announce(services, [message])
+        wanted = _wanted(SendBody.model_validate(item), principal)
+        message, status = await services.acceptor.accept(wanted, principal)
     except ValidationError as error:
         problem: ProblemError = InvalidRequestError.from_pydantic(error.errors())
     except ProblemError as error:
@@ -101,3 +100,17 @@ async def _batch_item(services: Services, principal: Principal, index: int, item
         )
     details = problem.problem().model_dump(exclude_none=True)
     return BatchItem(index=index, success=False, error=details)
+
+
+def _wanted(body: SendBody, principal: Principal, idempotency_key: str | None = None) -> Wanted:
+    """What a body asks for.
+
+    Raises:
+        ForbiddenError: it names another tenant than the key's.
+    """
+    said = {name: getattr(body, name) for name in SendBody.model_fields}
+    return Wanted(
+        **said | {"tenant_id": principal.acting_for(body.tenant_id)},
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint(body.model_dump(mode="json")) if idempotency_key else "",
+    )

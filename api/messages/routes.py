@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Response
+from pytake.messages.priority import Priority
 from temporalio.client import (
     WorkflowFailureError,
     WorkflowHandle,
@@ -19,9 +20,9 @@ from temporalio.client import (
 from temporalio.exceptions import CancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.dependencies import Principal, PrincipalDep, Services, ServicesDep
+from api.dependencies import PrincipalDep, Services, ServicesDep
 from api.errors import documented
-from api.messages import listing, sending
+from api.messages import listing
 from api.messages import view as message_view
 from api.schemas import (
     Accepted,
@@ -31,9 +32,11 @@ from api.schemas import (
     MessageView,
     RescheduleBody,
 )
+from pytake.access.principals import Principal
 from pytake.clock import now
+from pytake.messages import checks
 from pytake.messages import store as messages
-from pytake.messages.contracts import MessageInput, MessageResult, RescheduleRequest
+from pytake.messages.contracts import MessageResult, RescheduleRequest
 from pytake.messages.status import DEAD_LETTERS, PUBLIC, Observation, Status
 from pytake.messages.tables import Message
 from pytake.problems import (
@@ -201,13 +204,13 @@ async def reschedule(
     view = await message_view.load(services, principal, message_id)
     _refuse_unscheduled(view)
     expires_at = body.expires_at
-    sending.check_times(body.scheduled_for, expires_at, now())
+    checks.times(body.scheduled_for, expires_at, now())
     if (
         expires_at is None
         and view.expires_at
         and view.expires_at <= body.scheduled_for + timedelta(hours=1)
     ):
-        expires_at = body.scheduled_for + sending.VALIDITY
+        expires_at = body.scheduled_for + checks.VALIDITY
     request = RescheduleRequest(scheduled_for=body.scheduled_for, expires_at=expires_at)
     handle = services.client.get_workflow_handle(message_id)
     try:
@@ -260,8 +263,8 @@ async def retry(
     if Observation(row.status) not in DEAD_LETTERS:
         status = PUBLIC[Observation(row.status)]
         raise ConflictError(f"only a dead letter can be retried: this message is {status}")
-    await services.number_for(principal, row.tenant_id, row.phone_number_id)
-    await sending.redrive(services, await redriven(services, row, now()))
+    await services.numbers.sender(principal, row.tenant_id, row.phone_number_id)
+    await services.acceptor.redrive(row)
     response.headers["Location"] = f"/api/v1/queue/message/{message_id}"
     return Accepted(message_id=message_id, status="queued")
 
@@ -280,39 +283,3 @@ async def _settled(services: Services, message_id: str) -> Message | None:
             headers={"Retry-After": str(wait)},
         )
     return await services.database.read(messages.get, message_id)
-
-
-async def redriven(
-    services: Services, row: Message, at: datetime, delay: timedelta = timedelta(0)
-) -> MessageInput:
-    """The input of a dead letter's next run, at its number's rate of today; receipts of its earlier
-    wamids count no more.
-    """
-    settings = services.settings
-    rate = await services.rate_of(row.phone_number_id)
-    earlier = row.superseded_wamids.split()
-    superseded = [*earlier, row.wamid] if row.wamid else earlier
-    return MessageInput.model_validate(
-        {
-            "message_id": row.id,
-            "tenant_id": row.tenant_id,
-            "phone_number_id": row.phone_number_id,
-            "recipient": row.recipient,
-            "message_type": row.message_type,
-            "content": row.content,
-            "priority": row.priority,
-            "max_attempts": row.max_attempts,
-            "created_at": row.created_at,
-            "expires_at": at + delay + sending.VALIDITY,
-            "scheduled_for": at + delay if delay else None,
-            "reply_to": row.reply_to,
-            "metadata": row.labels or {},
-            "check_window": row.check_window,
-            "messages_per_second": rate,
-            "send_timeout_seconds": settings.whatsapp_timeout_seconds,
-            "receipt_wait_seconds": settings.receipt_wait_seconds,
-            "fingerprint": row.fingerprint,
-            "generation": row.generation + 1,
-            "superseded_wamids": superseded,
-        }
-    )

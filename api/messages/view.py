@@ -13,9 +13,10 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.dependencies import Principal, Services, unknown_message
+from api.dependencies import Services, unknown_message
 from api.messages import live as live_view
 from api.schemas import MessageError, MessageView, TimelineEntry
+from pytake.access.principals import Principal
 from pytake.database.engine import UNAVAILABLE
 from pytake.messages import store as messages
 from pytake.messages.contracts import MessageMemo, Problem, Wait

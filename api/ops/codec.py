@@ -11,8 +11,9 @@ from pydantic import BaseModel, EncodedBytes, EncoderProtocol, Field
 from pydantic_core import PydanticCustomError
 from temporalio.api.common.v1 import Payload as TemporalPayload
 
-from api.dependencies import Principal, PrincipalDep, ServicesDep
+from api.dependencies import PrincipalDep, ServicesDep
 from api.errors import documented
+from pytake.access.principals import Principal
 from pytake.problems import (
     ForbiddenError,
     InvalidRequestError,

@@ -8,9 +8,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlmodel import Session
 from temporalio.service import RPCError
 
-from api.dependencies import Principal, PrincipalDep, Services, ServicesDep
+from api.dependencies import PrincipalDep, Services, ServicesDep
 from api.errors import documented
 from api.insights.stats import stats
+from pytake.access.principals import Principal
 from pytake.clock import now
 from pytake.database.engine import UNAVAILABLE
 from pytake.insights import counts as figures

@@ -16,7 +16,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError, RPCStatusCode
 from ulid import ULID
 
-from api.dependencies import Principal, PrincipalDep, Services, ServicesDep
+from api.dependencies import PrincipalDep, Services, ServicesDep
 from api.errors import documented
 from api.paging import decode_cursor, encode_cursor
 from api.schemas import IsoDatetime
@@ -32,6 +32,7 @@ from api.webhooks.schemas import (
     SendEventBody,
     SentEvent,
 )
+from pytake.access.principals import Principal
 from pytake.clock import now
 from pytake.problems import (
     ConflictError,

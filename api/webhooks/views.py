@@ -3,8 +3,9 @@
 from typing import Any
 
 from activities.webhooks.deliver import retry_policy_of
-from api.dependencies import Principal, Services
+from api.dependencies import Services
 from api.webhooks.schemas import Backoff, EndpointView
+from pytake.access.principals import Principal
 from pytake.messages import traffic
 from pytake.tenants import DEFAULT_TENANT
 from pytake.webhooks.signing import SECRET_PREFIX, of_the_standard

@@ -16,8 +16,8 @@ from temporalio.common import (
 )
 from temporalio.service import RPCError
 
-from pytake.access import keys
 from pytake.clock import now
+from pytake.contacts.hashing import ContactHashes
 from pytake.conversations import inbox
 from pytake.conversations.contracts import (
     ConversationInput,
@@ -41,11 +41,13 @@ _RPC_TIMEOUT: Final = timedelta(seconds=10)
 class ConversationStarter:
     """Signals workflows with start; what it misses, the sweep of any worker tells them."""
 
-    def __init__(self, client: Client, database: Database, debounce_seconds: float) -> None:
+    def __init__(
+        self, client: Client, database: Database, hashes: ContactHashes, debounce_seconds: float
+    ) -> None:
         self._client = client
         self._database = database
         self._debounce = debounce_seconds
-        self._hash_key: bytes | None = None
+        self._hashes = hashes
         self._tasks: set[asyncio.Task[None]] = set()
 
     def soon(self, waiting: Sequence[Waiting]) -> None:
@@ -76,9 +78,7 @@ class ConversationStarter:
             )
 
     async def _signal(self, party: Party, wamids: list[str]) -> None:
-        if self._hash_key is None:
-            self._hash_key = await self._database.write(keys.contact_hash_key)
-        contact = keys.hash_contact(self._hash_key, party.contact_key)
+        contact = await self._hashes.of(party.contact_key)
         attributes = TypedSearchAttributes(
             [
                 SearchAttributePair(TENANT, party.tenant_id),

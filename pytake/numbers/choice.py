@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from pytake.access.principals import Principal
 from pytake.database.engine import UNAVAILABLE, Database
 from pytake.numbers import owners as number_owners
 from pytake.numbers.senders import Sender, SenderError, Senders
 from pytake.problems import InvalidRequestError
+from pytake.settings import Settings
 
 _KEPT_SECONDS: Final = 30.0
 """How long a change of numbers may take to be known here: no message reads the database for them."""
@@ -18,10 +20,10 @@ _RETRY_SECONDS: Final = 3.0
 class NumberChoice:
     """The numbers of the installation as they were at most 30 seconds ago."""
 
-    def __init__(self, database: Database, configured: str, rate: float) -> None:
+    def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
-        self._configured = configured
-        self._rate = rate
+        self._configured = settings.phone_number_id
+        self._rate = settings.whatsapp_messages_per_second
         self._known: Senders | None = None
         self._until = 0.0
 
@@ -43,13 +45,17 @@ class NumberChoice:
             lambda senders: senders.named(tenant_id, phone_number_id, any_owner=any_owner)
         )
 
-    async def owner_of(self, phone_number_id: str) -> str | None:
-        """The tenant whose number it is; ``None`` if it is not registered."""
-        try:
-            sender = await self.named("", phone_number_id, any_owner=True)
-        except InvalidRequestError:
-            return None
-        return sender.tenant_id
+    async def sender(
+        self, principal: Principal, tenant_id: str, phone_number_id: str | None
+    ) -> Sender:
+        """The number that a tenant's messages go out from, as ``principal`` asks.
+
+        Raises:
+            InvalidRequestError: the tenant may not use the number, or has several and names none.
+        """
+        if phone_number_id is None:
+            return await self.default(tenant_id, unshared=principal.keyless)
+        return await self.named(tenant_id, phone_number_id, any_owner=principal.admin)
 
     async def rate_of(self, phone_number_id: str) -> float:
         """Messages a second of a number; of one that is not registered, the configured one's."""

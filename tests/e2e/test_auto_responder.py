@@ -12,16 +12,21 @@ import httpx
 import pytest
 from sqlmodel import Session
 
-import worker
 from activities.conversations import ConversationActivities
 from api.conversations.schemas import RULE_EXAMPLE
 from pytake.access import keys
 from pytake.clock import now
 from pytake.contacts import opt_outs
+from pytake.contacts.hashing import ContactHashes
 from pytake.conversations import inbox
 from pytake.conversations.contracts import ReplyRequest
+from pytake.conversations.decide import options_of
 from pytake.conversations.tables import InboundMessage
+from pytake.messages.accept import Acceptor
 from pytake.numbers import owners as number_owners
+from pytake.numbers.choice import NumberChoice
+from pytake.webhooks.dispatch import Dispatcher
+from pytake.whatsapp.client import CloudApi
 from tests.hooks import configure, tenant
 from tests.receiver import Receiver
 from tests.stack import (
@@ -434,13 +439,18 @@ async def test_an_answer_that_went_out_stays_a_use_when_its_try_is_repeated_too_
     # A person takes over, and only then the try is repeated whose result a crash had lost.
     params = {"tenant_id": owner, "phone_number_id": number}
     await call(stack, "POST", f"/contacts/{contact}/handover", params=params)
-    policy = worker.reply_options(stack.settings)
-    activities = ConversationActivities(
-        None,
-        stack.database,
+    dispatcher = Dispatcher(stack.client, stack.database)
+    acceptor = Acceptor(
         stack.client,
-        None,
-        policy,  # type: ignore[arg-type]
+        stack.database,
+        dispatcher,
+        NumberChoice(stack.database, stack.settings),
+        ContactHashes(stack.database),
+        stack.settings,
+    )
+    api = CloudApi("http://127.0.0.1:9", "v25.0", "token", timeout=1, connections=1)
+    activities = ConversationActivities(
+        api, stack.database, stack.client, dispatcher, acceptor, options_of(stack.settings)
     )
     told = await activities.send_reply(ReplyRequest(key=wamid))
     assert told == answer["biz_opaque_callback_data"]

@@ -1,0 +1,37 @@
+"""Who is asking."""
+
+from dataclasses import dataclass
+
+from pytake.problems import ForbiddenError
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is asking: a tenant, or an admin who may act for any."""
+
+    tenant_id: str
+    admin: bool
+    keyless: bool = False
+    """Nobody has a key: whoever reaches the API is its only user."""
+    key_id: str | None = None
+
+    def acting_for(self, tenant_id: str | None) -> str:
+        """The tenant a request is for.
+
+        Raises:
+            ForbiddenError: it names another tenant than the key's.
+        """
+        if tenant_id is None or tenant_id == self.tenant_id:
+            return self.tenant_id
+        if not self.admin:
+            raise ForbiddenError("the API key belongs to another tenant than tenant_id names")
+        return tenant_id
+
+    @property
+    def scope(self) -> str | None:
+        """The tenant whose data is seen; ``None`` for all."""
+        return None if self.admin else self.tenant_id
+
+    def sees(self, tenant_id: str) -> bool:
+        """Whether data of ``tenant_id`` is visible."""
+        return self.admin or tenant_id == self.tenant_id

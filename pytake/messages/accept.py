@@ -1,0 +1,329 @@
+"""Accepting messages: checked, given an identity, and made durable as a workflow. The one way in.
+
+A request, an item of a batch, an answer of the auto-responder and a dead letter that is sent again all
+come through here.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from temporalio.client import Client
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from pytake.access.principals import Principal
+from pytake.access.token_buckets import TokenBuckets
+from pytake.clock import now
+from pytake.contacts import opt_outs
+from pytake.contacts.hashing import ContactHashes
+from pytake.contacts.identities import contact_key
+from pytake.database.engine import UNAVAILABLE, Database
+from pytake.database.remembered import Remembered
+from pytake.messages import checks, store
+from pytake.messages.checks import VALIDITY
+from pytake.messages.content import MessageType, is_free_form
+from pytake.messages.contracts import (
+    MessageInput,
+    MessageMemo,
+    idempotent_message_id,
+    new_message_id,
+)
+from pytake.messages.events import anyone_listens, raise_queued
+from pytake.messages.first_tasks import FirstTasks
+from pytake.messages.priority import Priority
+from pytake.messages.quota import ScheduledQuota
+from pytake.messages.redrive import redriven
+from pytake.messages.start import start_message
+from pytake.messages.tables import Message
+from pytake.numbers.choice import NumberChoice
+from pytake.problems import ConflictError, InvalidRequestError
+from pytake.settings import Settings
+from pytake.temporal.attributes import MEMO_MESSAGE
+from pytake.webhooks.dispatch import Dispatcher
+
+_KNOWN_SECONDS: Final = 3.0
+"""How old it may be what is known of a tenant: whether it listens, and whether contacts opted out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What somebody wants to be sent; ``None`` where there is a default."""
+
+    tenant_id: str
+    to: str
+    """As written: a telephone number or a business-scoped user id."""
+    message_type: MessageType
+    content: dict[str, Any]
+    phone_number_id: str | None = None
+    priority: Priority = Priority.NORMAL
+    max_attempts: int = 5
+    scheduled_for: datetime | None = None
+    expires_at: datetime | None = None
+    reply_to: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    check_window: bool = True
+    message_id: str | None = None
+    """Its id, where what it answers decides it."""
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    """Of all that the request said, where it has an ``idempotency_key``."""
+
+
+class Acceptor:
+    """Takes messages in, with what that needs; one for each process."""
+
+    def __init__(
+        self,
+        client: Client,
+        database: Database,
+        dispatcher: Dispatcher,
+        numbers: NumberChoice,
+        hashes: ContactHashes,
+        settings: Settings,
+    ) -> None:
+        self._client = client
+        self._database = database
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self._numbers = numbers
+        self._hashes = hashes
+        self._quota = ScheduledQuota(client, settings.max_scheduled)
+        self._first_tasks = FirstTasks()
+        self._buckets = TokenBuckets()
+        self._listening = Remembered(self._listens, _KNOWN_SECONDS)
+        self._opted_out = Remembered(self._has_opt_outs, _KNOWN_SECONDS)
+
+    async def accept(self, wanted: Wanted, principal: Principal) -> tuple[MessageInput, str]:
+        """Take a message in, or find the one that the same request brought before.
+
+        Returns:
+            The message, and ``queued`` or ``scheduled``.
+
+        Raises:
+            InvalidRequestError: it cannot be sent so; the ``Idempotency-Key`` was used with another
+                body; or the tenant has as many messages scheduled as it may.
+            RPCError: Temporal was not reached.
+        """
+        message = await self._checked(wanted, principal)
+        status = await self._start(message)
+        await self._announce(message)
+        return message, status
+
+    async def accept_all(
+        self, wanted: Sequence[Wanted], principal: Principal
+    ) -> list[MessageInput]:
+        """Take several messages in, or none: all are checked before the first is started.
+
+        Raises:
+            InvalidRequestError: one of them cannot be sent so.
+            RPCError: Temporal was not reached.
+        """
+        messages = [await self._checked(item, principal) for item in wanted]
+        for message in messages:
+            await self._start(message)
+        for message in messages:
+            await self._announce(message)
+        return messages
+
+    async def answer(self, wanted: Wanted, at: datetime) -> str:
+        """Take in a message that was decided here, unless that was done before; returns its id.
+
+        Raises:
+            RPCError: Temporal was not reached.
+        """
+        number = wanted.phone_number_id or self._settings.phone_number_id
+        message = self._message(
+            wanted,
+            recipient=wanted.to,
+            phone_number_id=number,
+            rate=await self._numbers.rate_of(number),
+            at=at,
+            direct=self._settings.direct_sends > 0,
+        )
+        with suppress(WorkflowAlreadyStartedError):
+            await self._run(message, WorkflowIDReusePolicy.REJECT_DUPLICATE)
+            await self._announce(message)
+        return message.message_id
+
+    async def redrive(self, row: Message, delay: timedelta = timedelta(0)) -> MessageInput:
+        """Send a dead letter again: a new run under the same workflow id, at its number's rate of today,
+        after ``delay``. Receipts of its earlier wamids count no more.
+
+        Raises:
+            ConflictError: it is in flight already.
+            RPCError: Temporal was not reached.
+        """
+        message = redriven(
+            row, await self._numbers.rate_of(row.phone_number_id), now(), delay, self._settings
+        )
+        try:
+            await self._run(message, WorkflowIDReusePolicy.ALLOW_DUPLICATE)
+        except WorkflowAlreadyStartedError:
+            raise ConflictError("the message is in flight already") from None
+        return message
+
+    async def _checked(self, wanted: Wanted, principal: Principal) -> MessageInput:
+        """Check everything that can be checked before anything starts."""
+        recipient = checks.recipient(wanted.to, self._settings.default_region)
+        checks.content(wanted.message_type, wanted.content)
+        at = now()
+        checks.times(wanted.scheduled_for, wanted.expires_at, at)
+        sender = await self._numbers.sender(principal, wanted.tenant_id, wanted.phone_number_id)
+        if (
+            wanted.check_window
+            and is_free_form(wanted.message_type)
+            and wanted.scheduled_for is None
+        ):
+            with suppress(*UNAVAILABLE):  # Meta decides: it refuses with 131047 what is outside it
+                await self._database.read(
+                    checks.window, sender.phone_number_id, recipient, principal.scope, at
+                )
+        if wanted.message_type is MessageType.TEMPLATE:
+            template = str(wanted.content.get("name"))
+            with suppress(*UNAVAILABLE):  # the worker finds out before it sends
+                # Who told a shared number to stop has told all that send from it.
+                for tenant_id in {wanted.tenant_id, sender.tenant_id}:
+                    if await self._opted_out.get(tenant_id):
+                        await self._database.read(checks.opt_out, tenant_id, recipient, template)
+        later = wanted.scheduled_for is not None and wanted.scheduled_for > at
+        return self._message(
+            wanted,
+            recipient=recipient,
+            phone_number_id=sender.phone_number_id,
+            rate=sender.messages_per_second,
+            at=at,
+            direct=not later
+            and self._goes_directly(sender.phone_number_id, sender.messages_per_second),
+        )
+
+    def _message(
+        self,
+        wanted: Wanted,
+        *,
+        recipient: str,
+        phone_number_id: str,
+        rate: float,
+        at: datetime,
+        direct: bool,
+    ) -> MessageInput:
+        later = wanted.scheduled_for is not None and wanted.scheduled_for > at
+        return MessageInput(
+            message_id=wanted.message_id or _id_of(wanted),
+            tenant_id=wanted.tenant_id,
+            phone_number_id=phone_number_id,
+            recipient=recipient,
+            message_type=wanted.message_type,
+            content=wanted.content,
+            priority=wanted.priority,
+            max_attempts=wanted.max_attempts,
+            created_at=at,
+            expires_at=wanted.expires_at or (wanted.scheduled_for or at) + VALIDITY,
+            scheduled_for=wanted.scheduled_for if later else None,
+            reply_to=wanted.reply_to,
+            metadata=wanted.metadata,
+            check_window=wanted.check_window,
+            messages_per_second=rate,
+            send_timeout_seconds=self._settings.whatsapp_timeout_seconds,
+            receipt_wait_seconds=self._settings.receipt_wait_seconds,
+            fingerprint=wanted.fingerprint,
+            direct=direct,
+        )
+
+    async def _start(self, message: MessageInput) -> str:
+        """Start the message's workflow, or find the one that the same request started before."""
+        if message.fingerprint:
+            row = await self._database.read(store.get, message.message_id)
+            if row is not None and row.recorded:
+                return _same(message, row.fingerprint, row.scheduled_for)
+        if message.scheduled_for:
+            try:
+                await self._quota.take(message.tenant_id)
+            except InvalidRequestError:
+                if message.fingerprint and (before := await self._started_before(message)):
+                    return before
+                raise
+        try:
+            await self._run(message, WorkflowIDReusePolicy.REJECT_DUPLICATE)
+        except WorkflowAlreadyStartedError:
+            return await self._started_before(message) or "queued"
+        return "scheduled" if message.scheduled_for else "queued"
+
+    async def _run(self, message: MessageInput, reuse: WorkflowIDReusePolicy) -> None:
+        """Start the workflow: the one durable write."""
+        contact_hash = await self._hashes.of(contact_key(message.recipient))
+        try:
+            if message.scheduled_for is None:
+                await start_message(self._client, message, contact_hash, reuse)
+                return
+            async with self._first_tasks.turn(_ahead(message.scheduled_for)):
+                delay = self._first_tasks.delay(_ahead(message.scheduled_for))
+                await start_message(
+                    self._client, message, contact_hash, reuse, timedelta(seconds=delay) or None
+                )
+        except RPCError as error:
+            if error.status is RPCStatusCode.INVALID_ARGUMENT:
+                raise InvalidRequestError(
+                    "the message is too large for a workflow's input"
+                ) from error
+            raise
+
+    async def _started_before(self, message: MessageInput) -> str | None:
+        """What the same request was answered before; ``None`` if it is new."""
+        try:
+            description = await self._client.get_workflow_handle(message.message_id).describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+        memo = MessageMemo.model_validate((await description.memo())[MEMO_MESSAGE])
+        return _same(message, memo.fingerprint, memo.scheduled_for)
+
+    async def _announce(self, message: MessageInput) -> None:
+        """Raise ``message.queued``. The record of the outcome makes up for what is missed here."""
+        with suppress(*UNAVAILABLE):
+            if await self._listening.get(message.tenant_id):
+                raised = await self._database.write(raise_queued, message, now())
+                self._dispatcher.soon(raised)
+
+    def _goes_directly(self, phone_number_id: str, rate: float) -> bool:
+        """Whether a message may try to go out without passing the queue: while no more of its number
+        come than that may send. What comes faster waits in the queue, and there is no use trying.
+        """
+        if not self._settings.direct_sends:
+            return False
+        return not self._buckets.take(phone_number_id, rate, max(rate, 1.0))
+
+    async def _listens(self, tenant_id: str) -> bool:
+        return await self._database.read(anyone_listens, {tenant_id})
+
+    async def _has_opt_outs(self, tenant_id: str) -> bool:
+        return await self._database.read(opt_outs.any_of, tenant_id)
+
+
+def _ahead(at: datetime) -> float:
+    return (at - now()).total_seconds()
+
+
+def fingerprint(said: dict[str, Any]) -> str:
+    """What tells two requests apart that have the same ``Idempotency-Key``."""
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _id_of(wanted: Wanted) -> str:
+    if wanted.idempotency_key is None:
+        return new_message_id()
+    return idempotent_message_id(wanted.tenant_id, wanted.idempotency_key)
+
+
+def _same(message: MessageInput, fingerprint: str, scheduled_for: datetime | None) -> str:
+    if fingerprint != message.fingerprint:
+        raise InvalidRequestError.of(
+            "Idempotency-Key", "was used before with another body: use a new key for a new message"
+        )
+    return "scheduled" if scheduled_for else "queued"
