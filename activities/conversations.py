@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from pytake.messages.priority import Priority
 from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import (

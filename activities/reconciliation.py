@@ -18,11 +18,12 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
 
 from pytake.clock import now
-from pytake.conversations.contracts import ConversationInput, ReplyRequest
-from pytake.conversations.start import CONVERSATION_WORKFLOW
+from pytake.conversations.contracts import CONVERSATION_WORKFLOW, ConversationInput, ReplyRequest
 from pytake.conversations.state import Party
 from pytake.database.engine import Database
-from pytake.messages.start import MESSAGE_WORKFLOW, SCHEDULED_WORKFLOW
+from pytake.messages.contracts import (
+    MESSAGE_WORKFLOWS,
+)
 from pytake.process.telemetry import RECONCILED
 from pytake.reconciliation import store as ended
 from pytake.reconciliation.contracts import ReconcileInput
@@ -33,7 +34,7 @@ from pytake.reconciliation.messages import (
     input_of,
 )
 from pytake.reconciliation.unattended import Unattended
-from pytake.webhooks.contracts import DeliveryInput
+from pytake.webhooks.contracts import DELIVERY_WORKFLOW, DeliveryInput
 from pytake.webhooks.dispatch import DELIVERY_WORKFLOW
 
 _log = structlog.get_logger()
@@ -47,8 +48,7 @@ _CONVERSATION_WAIT: Final = timedelta(seconds=60)
 _REMEMBERED: Final = 10_000
 """Ended runs that a worker knows it has settled, so that the overlap costs nothing."""
 
-_TYPES: Final = (MESSAGE_WORKFLOW, SCHEDULED_WORKFLOW, DELIVERY_WORKFLOW, CONVERSATION_WORKFLOW)
-_MESSAGES: Final = (MESSAGE_WORKFLOW, SCHEDULED_WORKFLOW)
+_TYPES: Final = (*MESSAGE_WORKFLOWS, DELIVERY_WORKFLOW, CONVERSATION_WORKFLOW)
 _QUERY: Final = (
     f"WorkflowType IN {_TYPES} AND (ExecutionStatus IN ('Terminated', 'TimedOut', 'Canceled') "
     f"OR (ExecutionStatus = 'Failed' AND WorkflowType != '{DELIVERY_WORKFLOW}'))"
@@ -111,13 +111,13 @@ class ReconcileActivities:
         self, page: list[WorkflowExecution], at: datetime, found: Counter[str]
     ) -> list[datetime]:
         fresh = [item for item in page if item.run_id not in self._settled]
-        ids = [item.id for item in fresh if item.workflow_type in _MESSAGES]
+        ids = [item.id for item in fresh if item.workflow_type in MESSAGE_WORKFLOWS]
         unrecorded = await self._database.read(ended.unrecorded, ids) if ids else set()
         unsettled = []
         for item in fresh:
             _beat(found)
             try:
-                if item.workflow_type in _MESSAGES:
+                if item.workflow_type in MESSAGE_WORKFLOWS:
                     done = item.id not in unrecorded or await self._message(item, at, found)
                 elif item.workflow_type == DELIVERY_WORKFLOW:
                     done = await self._delivery(item, found)

@@ -9,13 +9,13 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from activities.conversations import ConversationActivities
     from pytake.conversations.contracts import (
+        INBOUND_SIGNAL,
         ConversationInput,
         DecideRequest,
         Decision,
         InboundSignal,
         ReplyRequest,
     )
-    from pytake.conversations.start import INBOUND_SIGNAL
     from workflows.policies import (
         DECIDE_RETRY,
         DECIDE_TIMEOUT,

@@ -4,8 +4,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.numbers import NumberActivities
-    from pytake.numbers.contracts import NumberInput
-    from pytake.numbers.follow import CHANGED_SIGNAL
+    from pytake.numbers.contracts import CHANGED_SIGNAL, NumberInput
     from workflows.policies import STEER_RETRY, STEER_TIMEOUT
 
 

@@ -16,9 +16,9 @@ from temporalio.client import (
     ScheduleUpdate,
 )
 
-from pytake.insights.contracts import SnapshotInput
-from pytake.reconciliation.contracts import ReconcileInput
-from pytake.retention.contracts import PruneInput
+from pytake.insights.contracts import SNAPSHOT_WORKFLOW, SnapshotInput
+from pytake.reconciliation.contracts import RECONCILE_WORKFLOW, ReconcileInput
+from pytake.retention.contracts import PRUNE_WORKFLOW, PruneInput
 from pytake.temporal.queues import WORKFLOW_QUEUE
 
 HEALTH_SCHEDULE: Final = "pytake-number-health"
@@ -44,7 +44,7 @@ async def ensure_schedules(
     for schedule_id, kind, request, every, catch_up, active in (
         (
             HEALTH_SCHEDULE,
-            "SnapshotWorkflow",
+            SNAPSHOT_WORKFLOW,
             SnapshotInput(),
             health,
             max(2 * health, timedelta(minutes=10)),
@@ -52,7 +52,7 @@ async def ensure_schedules(
         ),
         (
             DAYS_SCHEDULE,
-            "SnapshotWorkflow",
+            SNAPSHOT_WORKFLOW,
             SnapshotInput(days=DAYS_BACK),
             _DAYS_EVERY,
             timedelta(days=1),
@@ -60,7 +60,7 @@ async def ensure_schedules(
         ),
         (
             RECONCILE_SCHEDULE,
-            "ReconcileWorkflow",
+            RECONCILE_WORKFLOW,
             ReconcileInput(every_seconds=reconcile.total_seconds()),
             reconcile,
             timedelta(minutes=1),
@@ -68,7 +68,7 @@ async def ensure_schedules(
         ),
         (
             PRUNE_SCHEDULE,
-            "PruneWorkflow",
+            PRUNE_WORKFLOW,
             PruneInput(days=retention_days),
             timedelta(days=1),
             timedelta(days=1),
@@ -88,7 +88,7 @@ async def ensure_schedules(
             state=ScheduleState(paused=not active, note="" if active else "off by the settings"),
         )
         try:
-            at_once = active and kind == "SnapshotWorkflow"
+            at_once = active and kind == SNAPSHOT_WORKFLOW
             await client.create_schedule(schedule_id, schedule, trigger_immediately=at_once)
         except ScheduleAlreadyRunningError:
             update = ScheduleUpdate(schedule)

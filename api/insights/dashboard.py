@@ -17,6 +17,7 @@ from pytake.insights import counts as figures
 from pytake.insights import store as snapshots
 from pytake.insights.counts import Scope
 from pytake.insights.health import score
+from pytake.messages.contracts import MESSAGE_WORKFLOWS
 from pytake.numbers import store as numbers
 from pytake.numbers.tables import PhoneNumber
 from pytake.problems import InvalidRequestError, NotFoundError, UnauthorizedError, UnavailableError
@@ -71,7 +72,7 @@ async def _catch_up(services: Services, number: PhoneNumber) -> None:
 
 async def _in_flight(services: Services, number: str, tenant_id: str | None) -> int:
     query = (
-        "WorkflowType IN ('MessageWorkflow', 'ScheduledMessageWorkflow') "
+        f"WorkflowType IN {MESSAGE_WORKFLOWS} "
         f"AND ExecutionStatus = 'Running' AND {NUMBER.name} = '{number}'"
     )
     if tenant_id is not None:

@@ -15,6 +15,7 @@ from api.schemas import RateLimit, Stats
 from pytake.clock import now
 from pytake.insights import counts as figures
 from pytake.messages import store as messages
+from pytake.messages.contracts import MESSAGE_WORKFLOW, SCHEDULED_WORKFLOW
 from pytake.messages.status import DEAD_LETTERS, HELD_BY_META, Observation
 from pytake.numbers import store as numbers
 from pytake.numbers.tables import PhoneNumber
@@ -42,11 +43,11 @@ async def stats(services: ServicesDep, principal: PrincipalDep) -> Stats:
     tenant = f" AND {TENANT.name} = '{principal.scope}'" if principal.scope is not None else ""
     stopped = [row.id for row in rows if row.state in numbers.STOPPED]
     flowing = "".join(f" AND {NUMBER.name} != '{number}'" for number in stopped)
-    running = f"WorkflowType = 'MessageWorkflow' AND ExecutionStatus = 'Running'{tenant}"
+    running = f"WorkflowType = '{MESSAGE_WORKFLOW}' AND ExecutionStatus = 'Running'{tenant}"
     scheduled, held_alone, *by_priority = await asyncio.gather(
         _count(
             services,
-            f"WorkflowType = 'ScheduledMessageWorkflow' AND ExecutionStatus = 'Running'{tenant}",
+            f"WorkflowType = '{SCHEDULED_WORKFLOW}' AND ExecutionStatus = 'Running'{tenant}",
         ),
         _count(services, f"{running} AND {HOLD.name} IS NOT NULL{flowing}"),
         *(

@@ -16,7 +16,7 @@ from pytake.clock import now
 from pytake.database.engine import UNAVAILABLE
 from pytake.insights import counts as figures
 from pytake.insights import store as snapshots
-from pytake.insights.contracts import SnapshotInput
+from pytake.insights.contracts import SNAPSHOT_WORKFLOW, SnapshotInput
 from pytake.insights.counts import Counts, Scope
 from pytake.insights.tables import NumberSnapshot
 from pytake.numbers import owners as number_owners
@@ -130,7 +130,7 @@ async def ask(services: Services, phone_number_id: str, days: int = 0) -> bool:
     try:
         async with asyncio.timeout(_ASK_SECONDS):
             await services.client.execute_workflow(
-                "SnapshotWorkflow",
+                SNAPSHOT_WORKFLOW,
                 SnapshotInput(phone_number_ids=[phone_number_id], days=days),
                 id=f"snapshot-{'days' if days else 'health'}-{phone_number_id}",
                 task_queue=WORKFLOW_QUEUE,

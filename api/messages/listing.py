@@ -26,7 +26,12 @@ from pytake.contacts.identities import InvalidRecipientError, contact_key, norma
 from pytake.database.engine import UNAVAILABLE
 from pytake.messages import in_flight
 from pytake.messages import store as messages
-from pytake.messages.contracts import MessageMemo
+from pytake.messages.contracts import (
+    MESSAGE_WORKFLOW,
+    MESSAGE_WORKFLOWS,
+    SCHEDULED_WORKFLOW,
+    MessageMemo,
+)
 from pytake.messages.in_flight import Known
 from pytake.messages.status import PUBLIC, Status
 from pytake.messages.store import MessageFilter
@@ -128,11 +133,11 @@ async def _query(
     services: Services, principal: Principal, wanted: Wanted, contact: str | None
 ) -> str:
     """Visibility's query; every value in it is of our own making or checked."""
-    kinds = " OR ".join(f"WorkflowType = '{kind}'" for kind in message_view.MESSAGE_WORKFLOWS)
+    kinds = " OR ".join(f"WorkflowType = '{kind}'" for kind in MESSAGE_WORKFLOWS)
     if wanted.status is Status.SCHEDULED:
-        kinds = f"WorkflowType = '{message_view.SCHEDULED_WORKFLOW}'"
+        kinds = f"WorkflowType = '{SCHEDULED_WORKFLOW}'"
     elif wanted.status is not None:
-        kinds = "WorkflowType = 'MessageWorkflow'"
+        kinds = f"WorkflowType = '{MESSAGE_WORKFLOW}'"
     parts = [f"({kinds})", "ExecutionStatus = 'Running'"]
     if principal.scope is not None:
         parts.append(f"{TENANT.name} = '{principal.scope}'")

@@ -6,9 +6,8 @@ from temporalio.client import WorkflowExecution
 
 from api.dependencies import Services
 from api.schemas import MessageError, MessageView, TimelineEntry
-from pytake.messages.contracts import MessageMemo, Wait
+from pytake.messages.contracts import SCHEDULED_WORKFLOW, MessageMemo, Wait
 from pytake.messages.in_flight import Known
-from pytake.messages.start import SCHEDULED_WORKFLOW
 from pytake.messages.status import Status
 from pytake.messages.tables import SendAttempt
 from pytake.numbers.tables import PhoneNumber

@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Response
-from pytake.messages.priority import Priority
 from temporalio.client import (
     WorkflowFailureError,
     WorkflowHandle,

@@ -19,15 +19,19 @@ from api.schemas import MessageError, MessageView, TimelineEntry
 from pytake.access.principals import Principal
 from pytake.database.engine import UNAVAILABLE
 from pytake.messages import store as messages
-from pytake.messages.contracts import MessageMemo, Problem, Wait
+from pytake.messages.contracts import (
+    MESSAGE_WORKFLOWS,
+    SCHEDULED_WORKFLOW,
+    MessageMemo,
+    Problem,
+    Wait,
+)
 from pytake.messages.status import PUBLIC, RANK, Observation, Status
 from pytake.messages.tables import Message, SendAttempt
 from pytake.numbers import store as numbers
 from pytake.numbers.tables import PhoneNumber
 from pytake.temporal.attributes import ATTEMPTS, HOLD, HOLD_UNTIL, MEMO_MESSAGE
 
-SCHEDULED_WORKFLOW: Final = "ScheduledMessageWorkflow"
-MESSAGE_WORKFLOWS: Final = ("MessageWorkflow", SCHEDULED_WORKFLOW)
 _SEND_ACTIVITY: Final = "send_message"
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from pytake.commands.terminal import leave
+from pytake.conversations.contracts import CONVERSATION_WORKFLOW
+from pytake.messages.contracts import MESSAGE_WORKFLOW, SCHEDULED_WORKFLOW
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -14,9 +16,9 @@ if TYPE_CHECKING:
     from pytake.numbers.tables import PhoneNumber
 
 _WAITING: Final = {
-    "MessageWorkflow": "messages in flight",
-    "ScheduledMessageWorkflow": "scheduled messages",
-    "ConversationWorkflow": "conversations of the last minutes",
+    MESSAGE_WORKFLOW: "messages in flight",
+    SCHEDULED_WORKFLOW: "scheduled messages",
+    CONVERSATION_WORKFLOW: "conversations of the last minutes",
 }
 
 

@@ -1,11 +1,15 @@
 """What the workflow and activities of a conversation take and return, and ids."""
 
 import hashlib
+from typing import Final
 
 from pydantic import Field
 from ulid import ULID
 
 from pytake.temporal.contract import Contract
+
+CONVERSATION_WORKFLOW: Final = "ConversationWorkflow"
+INBOUND_SIGNAL: Final = "inbound"
 
 
 class ConversationInput(Contract):

@@ -20,6 +20,8 @@ from pytake.clock import now
 from pytake.contacts.hashing import ContactHashes
 from pytake.conversations import inbox
 from pytake.conversations.contracts import (
+    CONVERSATION_WORKFLOW,
+    INBOUND_SIGNAL,
     ConversationInput,
     InboundSignal,
     conversation_workflow_id,
@@ -32,8 +34,6 @@ from pytake.temporal.queues import WORKFLOW_QUEUE
 
 _log = structlog.get_logger()
 
-CONVERSATION_WORKFLOW: Final = "ConversationWorkflow"
-INBOUND_SIGNAL: Final = "inbound"
 _AT_ONCE: Final = 20
 _RPC_TIMEOUT: Final = timedelta(seconds=10)
 

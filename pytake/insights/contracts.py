@@ -1,8 +1,12 @@
 """What the workflow and activities of snapshots take and return."""
 
+from typing import Final
+
 from pydantic import Field
 
 from pytake.temporal.contract import Contract
+
+SNAPSHOT_WORKFLOW: Final = "SnapshotWorkflow"
 
 
 class SnapshotInput(Contract):

@@ -36,7 +36,6 @@ from pytake.messages.contracts import (
 )
 from pytake.messages.events import anyone_listens, raise_queued
 from pytake.messages.first_tasks import FirstTasks
-from pytake.messages.priority import Priority
 from pytake.messages.quota import ScheduledQuota
 from pytake.messages.redrive import redriven
 from pytake.messages.start import start_message
@@ -45,6 +44,7 @@ from pytake.numbers.choice import NumberChoice
 from pytake.problems import ConflictError, InvalidRequestError
 from pytake.settings import Settings
 from pytake.temporal.attributes import MEMO_MESSAGE
+from pytake.temporal.priority import Priority
 from pytake.webhooks.dispatch import Dispatcher
 
 _KNOWN_SECONDS: Final = 3.0

@@ -3,7 +3,7 @@
 import hashlib
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field
 from ulid import ULID
@@ -13,6 +13,11 @@ from pytake.messages.status import Observation
 from pytake.temporal.contract import Contract
 from pytake.temporal.priority import Priority
 from pytake.whatsapp.errors import ErrorClass
+
+MESSAGE_WORKFLOW: Final = "MessageWorkflow"
+SCHEDULED_WORKFLOW: Final = "ScheduledMessageWorkflow"
+MESSAGE_WORKFLOWS: Final = (MESSAGE_WORKFLOW, SCHEDULED_WORKFLOW)
+"""Those of messages in flight: the id of each is its message's."""
 
 
 def new_message_id() -> str:

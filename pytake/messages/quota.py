@@ -8,7 +8,7 @@ from typing import Final
 
 from temporalio.client import Client
 
-from pytake.messages.start import SCHEDULED_WORKFLOW
+from pytake.messages.contracts import SCHEDULED_WORKFLOW
 from pytake.problems import InvalidRequestError
 from pytake.temporal.attributes import TENANT
 

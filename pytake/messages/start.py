@@ -1,7 +1,6 @@
 """Starting the workflow of a message: the one durable write."""
 
 from datetime import timedelta
-from typing import Final
 
 from temporalio.client import Client
 from temporalio.common import (
@@ -12,7 +11,12 @@ from temporalio.common import (
     WorkflowIDReusePolicy,
 )
 
-from pytake.messages.contracts import MessageInput, MessageMemo
+from pytake.messages.contracts import (
+    MESSAGE_WORKFLOW,
+    SCHEDULED_WORKFLOW,
+    MessageInput,
+    MessageMemo,
+)
 from pytake.temporal.attributes import (
     CONTACT,
     EXPIRES_AT,
@@ -24,9 +28,6 @@ from pytake.temporal.attributes import (
 )
 from pytake.temporal.priority import PRIORITY_KEY
 from pytake.temporal.queues import WORKFLOW_QUEUE
-
-MESSAGE_WORKFLOW: Final = "MessageWorkflow"
-SCHEDULED_WORKFLOW: Final = "ScheduledMessageWorkflow"
 
 
 async def start_message(

@@ -1,6 +1,11 @@
 """What the workflow and activity of a number take and return."""
 
+from typing import Final
+
 from pytake.temporal.contract import Contract
+
+NUMBER_WORKFLOW: Final = "NumberWorkflow"
+CHANGED_SIGNAL: Final = "changed"
 
 
 def number_workflow_id(phone_number_id: str) -> str:

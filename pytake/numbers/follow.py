@@ -12,17 +12,16 @@ from temporalio.common import (
 )
 
 from pytake.numbers import store as numbers
-from pytake.numbers.contracts import NumberInput, number_workflow_id
+from pytake.numbers.contracts import (
+    CHANGED_SIGNAL,
+    NUMBER_WORKFLOW,
+    NumberInput,
+    number_workflow_id,
+)
 from pytake.numbers.tables import PhoneNumber
 from pytake.temporal.attributes import NUMBER, TENANT
 from pytake.temporal.client import override_weights
 from pytake.temporal.queues import SEND_QUEUE, WORKFLOW_QUEUE
-
-NUMBER_WORKFLOW: Final = "NumberWorkflow"
-
-
-CHANGED_SIGNAL: Final = "changed"
-
 
 _APPLY_TIMEOUT: Final = timedelta(seconds=5)
 

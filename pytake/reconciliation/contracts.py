@@ -1,6 +1,10 @@
 """What the workflow of reconciliation takes."""
 
+from typing import Final
+
 from pytake.temporal.contract import Contract
+
+RECONCILE_WORKFLOW: Final = "ReconcileWorkflow"
 
 
 class ReconcileInput(Contract):

@@ -16,8 +16,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from pytake.database.engine import Database
-from pytake.messages.contracts import MessageInput
-from pytake.messages.start import MESSAGE_WORKFLOW, SCHEDULED_WORKFLOW
+from pytake.messages.contracts import MESSAGE_WORKFLOW, SCHEDULED_WORKFLOW, MessageInput
 from pytake.process.telemetry import OUTCOMES, RECONCILED
 from pytake.reconciliation import store as ended
 from pytake.reconciliation.store import Closed, Ending

@@ -1,6 +1,10 @@
 """What the workflow of retention takes."""
 
+from typing import Final
+
 from pytake.temporal.contract import Contract
+
+PRUNE_WORKFLOW: Final = "PruneWorkflow"
 
 
 class PruneInput(Contract):

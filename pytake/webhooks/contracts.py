@@ -2,8 +2,11 @@
 
 import hashlib
 from enum import StrEnum
+from typing import Final
 
 from pytake.temporal.contract import Contract
+
+DELIVERY_WORKFLOW: Final = "WebhookDeliveryWorkflow"
 
 
 class DeliveryInput(Contract):

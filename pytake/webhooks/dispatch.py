@@ -24,12 +24,16 @@ from pytake.temporal.priority import PRIORITY_KEY
 from pytake.temporal.priority import Priority as Urgency
 from pytake.temporal.queues import WORKFLOW_QUEUE
 from pytake.webhooks import events
-from pytake.webhooks.contracts import DeliveryInput, deliveries_key, delivery_workflow_id
+from pytake.webhooks.contracts import (
+    DELIVERY_WORKFLOW,
+    DeliveryInput,
+    deliveries_key,
+    delivery_workflow_id,
+)
 from pytake.webhooks.events import Dispatch
 
 _log = structlog.get_logger()
 
-DELIVERY_WORKFLOW: Final = "WebhookDeliveryWorkflow"
 _AT_ONCE: Final = 20
 _PROVEN: Final = PRIORITY_KEY[Urgency.NORMAL]
 _UNPROVEN: Final = PRIORITY_KEY[Urgency.LOW]
