@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Any, Final
 
 import structlog
-from sqlmodel import Session
 from temporalio import activity
 
 from pytake.clock import now
@@ -68,7 +67,7 @@ class SnapshotActivities:
         (number,) = request.phone_number_ids
         if kept := await self._blocked(number):
             return kept
-        row: PhoneNumber | None = await self._database.read(_number, number)
+        row: PhoneNumber | None = await self._database.read(numbers.get, number)
         if row is None:
             return f"{number}: unknown"
         known = await self._database.read(snapshots.get, number)
@@ -133,7 +132,3 @@ class SnapshotActivities:
         await self._database.write(snapshots.fail, number, problem, now(), until)
         _log.warning("snapshot failed", phone_number_id=number, kind=kind, code=code)
         return f"{number}: {kind} {error}"[:300]
-
-
-def _number(session: Session, phone_number_id: str) -> PhoneNumber | None:
-    return session.get(PhoneNumber, phone_number_id)

@@ -7,6 +7,7 @@ from pytake.clock import now
 from pytake.database.engine import Database
 from pytake.numbers import store as numbers
 from pytake.numbers.contracts import NumberInput, NumberStep
+from pytake.numbers.states import NumberState
 from pytake.temporal.client import override_weights
 from pytake.temporal.queues import SEND_QUEUE
 
@@ -26,5 +27,7 @@ class NumberActivities:
             return NumberStep(note="unknown number")
         weight = numbers.weight(number)
         await override_weights(self._client, SEND_QUEUE, {number.id: weight})
-        wait = numbers.RECOVER_EVERY.total_seconds() if number.state == "throttled" else 0.0
+        wait = (
+            numbers.RECOVER_EVERY.total_seconds() if number.state == NumberState.THROTTLED else 0.0
+        )
         return NumberStep(wait_seconds=wait, note=f"{number.state} at {weight:g}/s")

@@ -19,6 +19,7 @@ from pytake.insights.counts import Scope
 from pytake.insights.health import score
 from pytake.messages.contracts import MESSAGE_WORKFLOWS
 from pytake.numbers import store as numbers
+from pytake.numbers.states import NumberState
 from pytake.numbers.tables import PhoneNumber
 from pytake.problems import InvalidRequestError, NotFoundError, UnauthorizedError, UnavailableError
 from pytake.temporal.attributes import NUMBER, TENANT
@@ -123,10 +124,10 @@ def _overview(
         quality_rating=fields.quality_rating if fields else "UNKNOWN",
         status=fields.status if fields else "UNKNOWN",
         state=row.state,
-        tier=row.reported_tier or row.tier,
+        tier=row.effective_tier,
         used_24h=used,
         remaining_24h=max(0, limit - used) if limit is not None else None,
-        messages_per_second=0.0 if row.state in numbers.STOPPED else row.current_rate,
+        messages_per_second=row.effective_rate,
         pending=pending,
     )
 
@@ -202,7 +203,7 @@ def _state_alerts(
                 since=None,
             )
         )
-    if row.state == "throttled":
+    if row.state == NumberState.THROTTLED:
         found.append(
             AlertItem(
                 kind="throttled",
@@ -213,7 +214,7 @@ def _state_alerts(
                 since=row.state_since,
             )
         )
-    if row.state == "paused":
+    if row.state == NumberState.PAUSED:
         found.append(
             AlertItem(
                 kind="number_paused",

@@ -36,7 +36,7 @@ from pytake.insights import store as snapshots
 from pytake.insights.counts import Counts, Scope
 from pytake.insights.health import Deduction, score
 from pytake.insights.tables import MetaDay, NumberSnapshot
-from pytake.numbers import store as numbers
+from pytake.numbers.states import NumberState
 from pytake.numbers.tables import PhoneNumber
 from pytake.problems import InvalidRequestError, NotFoundError, UnauthorizedError, UnavailableError
 from pytake.texts import Language, say
@@ -340,10 +340,10 @@ def _limits(
     language: Language,
 ) -> Limits:
     at = now()
-    tier = parse_tier(number.reported_tier or number.tier)
+    tier = parse_tier(number.effective_tier)
     used, frees = figures.window_frees(session, number, at, scope.tenant_id)
     limit = tier.daily_limit
-    stopped = number.state in numbers.STOPPED
+    stopped = number.stopped
     return Limits(
         phone_number_id=number.id,
         tier=tier.name,
@@ -361,12 +361,12 @@ def _limits(
 
 
 def _throttling(number: PhoneNumber, language: Language) -> Throttling | None:
-    if number.state == "active":
+    if number.state == NumberState.ACTIVE:
         return None
-    if number.state == "throttled":
+    if number.state == NumberState.THROTTLED:
         title = say("throttled", language, rate=number.current_rate, allowed=number.base_rate)
         advice = say("throttled.advice", language)
-    elif number.state == "paused":
+    elif number.state == NumberState.PAUSED:
         title = say("number_paused", language)
         advice = say("number_paused.advice", language, number=number.id)
     else:

@@ -18,6 +18,7 @@ from pytake.messages import store as messages
 from pytake.messages.contracts import MESSAGE_WORKFLOW, SCHEDULED_WORKFLOW
 from pytake.messages.status import DEAD_LETTERS, HELD_BY_META, Observation
 from pytake.numbers import store as numbers
+from pytake.numbers.states import NumberState
 from pytake.numbers.tables import PhoneNumber
 from pytake.problems import UnauthorizedError, UnavailableError
 from pytake.process import heartbeats
@@ -41,7 +42,7 @@ async def stats(services: ServicesDep, principal: PrincipalDep) -> Stats:
     retrying = await services.database.read(messages.count_retrying, principal.scope, at - _OVERDUE)
     sending = await services.database.read(heartbeats.sending, principal.scope, at)
     tenant = f" AND {TENANT.name} = '{principal.scope}'" if principal.scope is not None else ""
-    stopped = [row.id for row in rows if row.state in numbers.STOPPED]
+    stopped = [row.id for row in rows if row.stopped]
     flowing = "".join(f" AND {NUMBER.name} != '{number}'" for number in stopped)
     running = f"WorkflowType = '{MESSAGE_WORKFLOW}' AND ExecutionStatus = 'Running'{tenant}"
     scheduled, held_alone, *by_priority = await asyncio.gather(
@@ -96,12 +97,12 @@ def _rate_limits(
         limits[row.id] = RateLimit(
             phone_number_id=row.id,
             state=row.state,
-            tier=row.reported_tier or row.tier,
+            tier=row.effective_tier,
             daily_limit=daily,
             used_24h=used,
             remaining_24h=None if daily is None else max(daily - used, 0),
             messages_per_second=row.base_rate,
-            current_rate=0.0 if row.state in numbers.STOPPED else row.current_rate,
+            current_rate=row.effective_rate,
         )
     return limits
 
@@ -111,7 +112,7 @@ def _unused(services: Services) -> RateLimit:
     settings = services.settings
     return RateLimit(
         phone_number_id=settings.phone_number_id,
-        state="active",
+        state=NumberState.ACTIVE,
         tier=settings.tier.name,
         daily_limit=settings.tier.daily_limit,
         used_24h=0,

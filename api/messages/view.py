@@ -178,10 +178,10 @@ def _directly(
 
 async def _stopped_number(services: Services, phone_number_id: str) -> PhoneNumber | None:
     try:
-        rows = await services.database.read(numbers.visible, None)
+        row: PhoneNumber | None = await services.database.read(numbers.get, phone_number_id)
     except UNAVAILABLE:
         return None
-    return next((r for r in rows if r.id == phone_number_id and r.state in numbers.STOPPED), None)
+    return row if row is not None and row.stopped else None
 
 
 async def _failure(services: Services, activity: PendingActivityInfo) -> MessageError:

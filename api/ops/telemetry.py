@@ -97,7 +97,7 @@ def _read_numbers(session: Session) -> list[dict[str, float]]:
     health: dict[str, float] = {}
     at = now()
     for row in numbers.visible(session, None):
-        rate[row.id] = 0.0 if row.state in numbers.STOPPED else row.current_rate
+        rate[row.id] = row.effective_rate
         allowed[row.id] = row.base_rate
         used[row.id], _ = figures.window_frees(session, row, at)
         daily = numbers.daily_limit(row)

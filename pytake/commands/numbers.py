@@ -224,8 +224,9 @@ def _known(phone_number_id: str) -> "PhoneNumber":
     from pytake.numbers import store as numbers
 
     _check_id(phone_number_id)
-    rows: list[PhoneNumber] = in_database(lambda database: database.read_now(numbers.visible, None))
-    row = next((row for row in rows if row.id == phone_number_id), None)
+    row: PhoneNumber | None = in_database(
+        lambda database: database.read_now(numbers.get, phone_number_id)
+    )
     if row is None:
         fail(f"no number {phone_number_id!r}")
     return row

@@ -69,7 +69,7 @@ def save(
     _alerts(session, number, health, now)
     limit_before = _take_limit(session, number, health)
     if limit_before is not None:
-        after = number.reported_tier or number.tier
+        after = number.effective_tier
         raised += _emit(
             session,
             number,

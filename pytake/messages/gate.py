@@ -23,6 +23,7 @@ from pytake.database.upsert import insert_into
 from pytake.messages import claims as send_claims
 from pytake.numbers import store as numbers
 from pytake.numbers.rate_parts import RatePart, Sender, join, spacing, whole_calls
+from pytake.numbers.states import NumberState
 from pytake.numbers.tables import PhoneNumber, WindowEntry
 from pytake.whatsapp.limits import CUSTOMER_SERVICE_WINDOW, TIER_WINDOW
 
@@ -211,7 +212,7 @@ def _admit_number(
         decided = [(index, Admission(reason="pace")) for index in sorted(queued)]
         indexes = [index for index in indexes if index not in queued]
     probe = False
-    if number.state in numbers.STOPPED:
+    if number.stopped:
         stopped = Admission(reason=f"number {number.state}: {number.reason or 'by hand'}")
         if not _probe_due(number, now):
             return decided + [(index, stopped) for index in indexes]
@@ -249,7 +250,7 @@ def _not_direct(
     """The direct sends that have to wait for something; found before they count as recipients."""
     direct = {index for index in indexes if batch[index].direct}
     slot = pace.next()
-    if not direct or number.state != "active" or slot is None:
+    if not direct or number.state != NumberState.ACTIVE or slot is None:
         return direct
     queued = set()
     for index in indexes:
@@ -261,7 +262,11 @@ def _not_direct(
 
 
 def _probe_due(number: PhoneNumber, now: datetime) -> bool:
-    if number.state != "held" or number.next_probe_at is None or now < number.next_probe_at:
+    if (
+        number.state != NumberState.HELD
+        or number.next_probe_at is None
+        or now < number.next_probe_at
+    ):
         return False
     return number.probe_lease_until is None or number.probe_lease_until <= now
 

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlmodel import Session, col
 
 from pytake.messages.tables import Message, SendAttempt, SendClaim
-from pytake.numbers import store as numbers
+from pytake.numbers.states import STOPPED
 from pytake.numbers.tables import PhoneNumber
 
 
@@ -44,9 +44,7 @@ def known(session: Session, message_ids: list[str]) -> Known:
     begun = session.scalars(
         select(col(SendClaim.message_id)).where(col(SendClaim.message_id).in_(message_ids))
     )
-    stopped = session.scalars(
-        select(PhoneNumber).where(col(PhoneNumber.state).in_(numbers.STOPPED))
-    )
+    stopped = session.scalars(select(PhoneNumber).where(col(PhoneNumber.state).in_(STOPPED)))
     return Known(
         frozenset(finished), dict(attempts), frozenset(begun), {row.id: row for row in stopped}
     )

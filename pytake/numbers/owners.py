@@ -13,6 +13,7 @@ from sqlmodel import Session, col
 from pytake.database.upsert import insert_into
 from pytake.numbers import store as numbers
 from pytake.numbers.senders import INSTALLATION, Sender, Senders
+from pytake.numbers.states import NumberState
 from pytake.numbers.tables import NumberShare, PhoneNumber
 
 _shared = (col(NumberShare.phone_number_id) == col(PhoneNumber.id)) | (
@@ -50,7 +51,7 @@ def add(
             tenant_id=tenant_id,
             portfolio_id=given.portfolio_id or otherwise.portfolio_id,
             shared=False,
-            state="active",
+            state=NumberState.ACTIVE,
             base_rate=given.rate or otherwise.rate,
             current_rate=given.rate or otherwise.rate,
             tier=given.tier or otherwise.tier,

@@ -14,6 +14,7 @@ from pytake import clock
 from pytake.database.upsert import insert_into
 from pytake.numbers import alerts
 from pytake.numbers.senders import INSTALLATION
+from pytake.numbers.states import NumberState
 from pytake.numbers.tables import Alert, NumberShare, PhoneNumber, WindowEntry
 from pytake.webhooks.event_types import EventType, NumberEvent
 from pytake.webhooks.events import NewEvent, emit
@@ -35,7 +36,6 @@ THROTTLE_ONCE_IN: Final = timedelta(seconds=2)
 RECOVER_EVERY: Final = timedelta(seconds=10)
 """Time without a further 130429 before each step back up."""
 _STEP_OVERDUE: Final = 3 * RECOVER_EVERY
-STOPPED: Final = ("held", "paused")
 CONFIGURED_OWNER: Final = "default"
 """The tenant that the configured number belongs to unless it is moved."""
 _RATE_HIT: Final = rule_for(130429)
@@ -43,7 +43,12 @@ _RATE_HIT: Final = rule_for(130429)
 
 def weight(number: PhoneNumber) -> float:
     """The fairness weight that the number's queue should have: dispatches a second."""
-    return HELD_WEIGHT if number.state in STOPPED else dispatch_rate(number.current_rate)
+    return HELD_WEIGHT if number.stopped else dispatch_rate(number.current_rate)
+
+
+def get(session: Session, phone_number_id: str) -> PhoneNumber | None:
+    """The number's row."""
+    return session.get(PhoneNumber, phone_number_id)
 
 
 def lock(session: Session, phone_number_id: str) -> PhoneNumber | None:
@@ -69,7 +74,7 @@ def register(
             tenant_id=tenant_id,
             portfolio_id=portfolio_id,
             shared=shared,
-            state="active",
+            state=NumberState.ACTIVE,
             base_rate=rate,
             current_rate=rate,
             tier=tier,
@@ -116,7 +121,7 @@ def register_configured(
 def set_rate(number: PhoneNumber, rate: float) -> None:
     """Change the number's throughput; one that is throttled stays as slow as it is."""
     if number.base_rate != rate:
-        if number.state != "throttled" or number.current_rate > rate:
+        if number.state != NumberState.THROTTLED or number.current_rate > rate:
             number.current_rate = rate
         number.base_rate = rate
 
@@ -145,13 +150,13 @@ def throttle(
     number = lock(session, phone_number_id)
     if number is None:
         return None
-    if number.state in STOPPED:
+    if number.stopped:
         _back_off(number, now)
         return number
     if number.rate_changed_at and now - number.rate_changed_at < THROTTLE_ONCE_IN:
         return number
-    if number.state != "throttled":
-        number.state, number.state_since = "throttled", now
+    if number.state != NumberState.THROTTLED:
+        number.state, number.state_since = NumberState.THROTTLED, now
     number.current_rate = throttled_rate(number.current_rate, number.base_rate)
     number.rate_changed_at = now
     number.reason_code, number.reason, number.advice = rule.code, rule.title, rule.advice
@@ -162,7 +167,7 @@ def throttle(
 def recover(session: Session, phone_number_id: str, now: datetime) -> PhoneNumber | None:
     """One step back up, if the last change is long enough ago."""
     number = lock(session, phone_number_id)
-    if number is None or number.state != "throttled":
+    if number is None or number.state != NumberState.THROTTLED:
         return number
     if number.rate_changed_at and now - number.rate_changed_at < RECOVER_EVERY:
         return number
@@ -182,7 +187,7 @@ def unsteered(
     """
     changed = session.scalars(
         select(PhoneNumber).where(
-            (col(PhoneNumber.state) == "throttled")
+            (col(PhoneNumber.state) == NumberState.THROTTLED)
             | (col(PhoneNumber.state_since) > since)
             | (col(PhoneNumber.rate_changed_at) > since)
         )
@@ -190,7 +195,7 @@ def unsteered(
     overdue = [
         number
         for number in changed
-        if number.state == "throttled" and (number.rate_changed_at or since) < now - _STEP_OVERDUE
+        if number.state == NumberState.THROTTLED and (number.rate_changed_at or since) < now - _STEP_OVERDUE
     ]
     return overdue, [number for number in changed if number not in overdue]
 
@@ -203,10 +208,10 @@ def hold(
     The first probe waits for ``rule.wait_seconds`` where Meta names a time.
     """
     number = lock(session, phone_number_id)
-    if number is None or number.state == "paused":
+    if number is None or number.state == NumberState.PAUSED:
         return number
-    if number.state != "held":
-        number.state, number.state_since, number.probes = "held", now, 0
+    if number.state != NumberState.HELD:
+        number.state, number.state_since, number.probes = NumberState.HELD, now, 0
         _raise_alert(session, number, "number_held", rule.code, rule.title, rule.advice, now)
         _emit(session, number, EventType.NUMBER_HELD, now, rule.code, rule.title, rule.advice)
     elif number.probe_lease_until is not None:
@@ -224,8 +229,8 @@ def pause(session: Session, phone_number_id: str, now: datetime, reason: str) ->
     number = lock(session, phone_number_id)
     if number is None:
         return None
-    if number.state != "paused":
-        number.state, number.state_since = "paused", now
+    if number.state != NumberState.PAUSED:
+        number.state, number.state_since = NumberState.PAUSED, now
         _emit(session, number, EventType.NUMBER_HELD, now, None, reason, "Resume it when ready.")
     number.reason_code, number.reason, number.advice = None, reason, "Resume the number when ready."
     number.next_probe_at = number.probe_lease_until = None
@@ -238,10 +243,10 @@ def resume(session: Session, phone_number_id: str, now: datetime) -> PhoneNumber
     number = lock(session, phone_number_id)
     if number is None:
         return None
-    if number.state in STOPPED:
+    if number.stopped:
         _activate(number, now)
         if number.current_rate < number.base_rate:
-            number.state = "throttled"
+            number.state = NumberState.THROTTLED
             number.rate_changed_at = now
         _emit(session, number, EventType.NUMBER_RESUMED, now)
         for alert in session.scalars(
@@ -262,7 +267,7 @@ def end_probe(session: Session, phone_number_id: str, now: datetime, *, again: b
     one's own fault was in the way; else (Meta was down) the next one waits its time.
     """
     number = lock(session, phone_number_id)
-    if number is None or number.state != "held":
+    if number is None or number.state != NumberState.HELD:
         return
     if again:
         number.probe_lease_until, number.next_probe_at = None, now
@@ -290,7 +295,7 @@ def report_tier(
         .with_for_update()
     ):
         if row.reported_tier != name:
-            known = row.reported_tier or row.tier
+            known = row.effective_tier
             if parse_tier(known).daily_limit != parse_tier(name).daily_limit:
                 before = known
             row.reported_tier = name
@@ -300,7 +305,7 @@ def report_tier(
 
 def daily_limit(number: PhoneNumber) -> int | None:
     """Unique recipients a rolling 24 hours; ``None`` is unlimited."""
-    return parse_tier(number.reported_tier or number.tier).daily_limit
+    return parse_tier(number.effective_tier).daily_limit
 
 
 def window_used(session: Session, portfolio_id: str, since: datetime) -> int:
@@ -344,7 +349,7 @@ def _emit(
 
 def _back_off(number: PhoneNumber, now: datetime) -> None:
     """A probe under way is over without having helped: the next one waits longer."""
-    if number.state != "held" or number.probe_lease_until is None:
+    if number.state != NumberState.HELD or number.probe_lease_until is None:
         return
     number.probes += 1
     number.probe_lease_until = None
@@ -352,7 +357,7 @@ def _back_off(number: PhoneNumber, now: datetime) -> None:
 
 
 def _activate(number: PhoneNumber, now: datetime) -> None:
-    number.state, number.state_since = "active", now
+    number.state, number.state_since = NumberState.ACTIVE, now
     number.reason_code = number.reason = number.advice = None
     number.probes = 0
     number.next_probe_at = number.probe_lease_until = None

@@ -12,6 +12,7 @@ from sqlalchemy import (
 from sqlmodel import Field, SQLModel
 
 from pytake.database.types import json_column, time_column
+from pytake.numbers.states import STOPPED, NumberState
 
 
 class PhoneNumber(SQLModel, table=True):
@@ -27,8 +28,8 @@ class PhoneNumber(SQLModel, table=True):
     """The configured number: tenants with a share of the installation's may send from it."""
     portfolio_id: str
     """Numbers of one portfolio (by default: of one WABA) share the messaging limit."""
-    state: str = "active"
-    """``active``, ``throttled``, ``held`` (Meta) or ``paused`` (a person)."""
+    state: str = NumberState.ACTIVE
+    """A ``NumberState``."""
     base_rate: float
     current_rate: float
     tier: str
@@ -45,6 +46,21 @@ class PhoneNumber(SQLModel, table=True):
     probes: int = 0
     next_probe_at: datetime | None = time_column()
     probe_lease_until: datetime | None = time_column()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing goes out from it."""
+        return self.state in STOPPED
+
+    @property
+    def effective_rate(self) -> float:
+        """Messages a second that it may send right now."""
+        return 0.0 if self.stopped else self.current_rate
+
+    @property
+    def effective_tier(self) -> str:
+        """Its tier: Meta's word, else what was configured."""
+        return self.reported_tier or self.tier
 
 
 class NumberShare(SQLModel, table=True):
