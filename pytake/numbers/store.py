@@ -195,7 +195,8 @@ def unsteered(
     overdue = [
         number
         for number in changed
-        if number.state == NumberState.THROTTLED and (number.rate_changed_at or since) < now - _STEP_OVERDUE
+        if number.state == NumberState.THROTTLED
+        and (number.rate_changed_at or since) < now - _STEP_OVERDUE
     ]
     return overdue, [number for number in changed if number not in overdue]
 
