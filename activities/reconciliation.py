@@ -35,7 +35,6 @@ from pytake.reconciliation.messages import (
 )
 from pytake.reconciliation.unattended import Unattended
 from pytake.webhooks.contracts import DELIVERY_WORKFLOW, DeliveryInput
-from pytake.webhooks.dispatch import DELIVERY_WORKFLOW
 
 _log = structlog.get_logger()
 

@@ -1,12 +1,11 @@
 """Telling conversations' workflows of inbound messages: after their commit, or by the sweep."""
 
-import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
-import structlog
 from temporalio.client import Client
 from temporalio.common import (
     SearchAttributePair,
@@ -14,7 +13,6 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
-from temporalio.service import RPCError
 
 from pytake.clock import now
 from pytake.contacts.hashing import ContactHashes
@@ -28,54 +26,37 @@ from pytake.conversations.contracts import (
 )
 from pytake.conversations.inbox import Waiting
 from pytake.conversations.state import Party
-from pytake.database.engine import UNAVAILABLE, Database
+from pytake.database.engine import Database
+from pytake.process.outbox import Outbox
 from pytake.temporal.attributes import CONTACT, NUMBER, TENANT
 from pytake.temporal.queues import WORKFLOW_QUEUE
 
-_log = structlog.get_logger()
-
-_AT_ONCE: Final = 20
 _RPC_TIMEOUT: Final = timedelta(seconds=10)
 
 
-class ConversationStarter:
+class ConversationStarter(Outbox[Waiting]):
     """Signals workflows with start; what it misses, the sweep of any worker tells them."""
+
+    items = "inbound messages"
 
     def __init__(
         self, client: Client, database: Database, hashes: ContactHashes, debounce_seconds: float
     ) -> None:
+        super().__init__()
         self._client = client
         self._database = database
-        self._debounce = debounce_seconds
         self._hashes = hashes
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._debounce = debounce_seconds
 
-    def soon(self, waiting: Sequence[Waiting]) -> None:
-        """Tell them in the background."""
-        if waiting:
-            task = asyncio.create_task(self.tell(waiting))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def tell(self, waiting: Sequence[Waiting]) -> None:
-        """Tell each conversation of its messages, in order, and note it; failures are left to the sweep."""
+    def _steps(self, items: Sequence[Waiting]) -> Iterable[Callable[[], Awaitable[None]]]:
+        """Each conversation is told of all its messages at once, in order."""
         parties: dict[Party, list[str]] = defaultdict(list)
-        for message in waiting:
+        for message in items:
             parties[message.party].append(message.wamid)
-        slots = asyncio.Semaphore(_AT_ONCE)
+        return [partial(self._signal, party, wamids) for party, wamids in parties.items()]
 
-        async def one(party: Party, wamids: list[str]) -> None:
-            async with slots:
-                await self._signal(party, wamids)
-
-        try:
-            await asyncio.gather(*(one(party, wamids) for party, wamids in parties.items()))
-            wamids = [message.wamid for message in waiting]
-            await self._database.write(inbox.signalled, wamids, now())
-        except (RPCError, *UNAVAILABLE) as error:
-            _log.warning(
-                "inbound messages left to the sweep", count=len(waiting), error=type(error).__name__
-            )
+    async def _begin(self, item: Waiting) -> None:
+        await self._signal(item.party, [item.wamid])
 
     async def _signal(self, party: Party, wamids: list[str]) -> None:
         contact = await self._hashes.of(party.contact_key)
@@ -104,9 +85,9 @@ class ConversationStarter:
             rpc_timeout=_RPC_TIMEOUT,
         )
 
-    async def sweep(self) -> None:
-        """Tell conversations of messages they missed."""
-        missed = await self._database.read(inbox.unsignalled, now())
-        if missed:
-            _log.info("telling conversations of messages they missed", count=len(missed))
-            await self.tell(missed)
+    async def _begun(self, items: Sequence[Waiting]) -> None:
+        await self._database.write(inbox.signalled, [message.wamid for message in items], now())
+
+    async def _missed(self) -> Sequence[Waiting]:
+        missed: list[Waiting] = await self._database.read(inbox.unsignalled, now())
+        return missed

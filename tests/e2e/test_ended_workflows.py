@@ -14,6 +14,7 @@ from activities import reconciliation as reconciling
 from pytake.access import keys
 from pytake.callback import store as callbacks
 from pytake.clock import now
+from pytake.contacts.hashing import ContactHashes
 from pytake.conversations.contracts import conversation_workflow_id
 from pytake.conversations.start import ConversationStarter
 from pytake.conversations.tables import AutoReply, InboundMessage
@@ -303,7 +304,8 @@ async def test_a_terminated_conversation_is_answered_once(stack: Stack, decided:
         await eventually(answered)
     else:
         await reconcile(stack, "inbound messages")
-        await ConversationStarter(stack.client, stack.database, 0.2).sweep()
+        hashes = ContactHashes(stack.database)
+        await ConversationStarter(stack.client, stack.database, hashes, 0.2).sweep()
         await eventually(lambda: _answered(stack, contact))
     await asyncio.sleep(1)
     assert len(await stack.accepted(to=contact)) == 1
