@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text as sql
 from sqlmodel import Session
 
-from pytake.contacts import opt_outs
+from pytake.contacts import opt_outs, windows
 from pytake.conversations import inbox
 from pytake.conversations.tables import InboundMessage
 from pytake.messages import receipts
@@ -300,7 +300,7 @@ async def test_a_number_that_is_nobodys_is_heard_and_not_taken(stack: Stack) -> 
         assert found is not None
         assert (found.tenant_id, found.status) == ("*", "delivered")
         assert session.get(PhoneNumber, number) is None
-    assert await stack.database.read(inbox.last_inbound_at, number, sender, None) is None
+    assert await stack.database.read(windows.last_inbound_at, number, sender, None) is None
     assert (await stack.stats())["rate_limit"]["tier"] == before["rate_limit"]["tier"]
 
     async def alerts() -> list[dict[str, Any]]:
@@ -357,7 +357,7 @@ async def test_a_group_opens_no_window_and_opts_nobody_out(stack: Stack) -> None
     number, sender = await stack.register(tenant=owner), fresh_recipient()
     message = text(sender, group_id="g1", text={"body": "parar"})
     assert (await post(stack, envelope(said(number, message)))).json()["messages"] == 1
-    assert await stack.database.read(inbox.last_inbound_at, number, sender, None) is None
+    assert await stack.database.read(windows.last_inbound_at, number, sender, None) is None
     with Session(stack.database.engine) as session:
         kept = session.get_one(InboundMessage, message["id"])
         assert (kept.group_id, kept.signalled_at is not None) == ("g1", True)
@@ -369,7 +369,7 @@ async def test_a_message_of_the_year_1_mutes_nobody(stack: Stack) -> None:
     for seconds in ("-62135596800", str(int(time.time()))):
         body = envelope(said(number, text(sender, timestamp=seconds)))
         assert (await post(stack, body)).status_code == 200
-    last = await stack.database.read(inbox.last_inbound_at, number, sender, None)
+    last = await stack.database.read(windows.last_inbound_at, number, sender, None)
     assert last is not None
     assert time.time() - last.timestamp() < 60
 
@@ -422,9 +422,10 @@ async def test_both_spellings_and_user_ids_are_contacts(stack: Stack) -> None:
     }
     assert (await post(stack, envelope(value))).json()["messages"] == 2
     assert (
-        await stack.database.read(inbox.last_inbound_at, number, "5561994013828", None) is not None
+        await stack.database.read(windows.last_inbound_at, number, "5561994013828", None)
+        is not None
     )
-    assert await stack.database.read(inbox.last_inbound_at, number, "BR.abc1", None) is not None
+    assert await stack.database.read(windows.last_inbound_at, number, "BR.abc1", None) is not None
 
 
 async def test_a_user_id_can_be_written_to(stack: Stack) -> None:

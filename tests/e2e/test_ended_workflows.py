@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 
 from activities import reconciliation as reconciling
 from pytake.access import keys
-from pytake.callback import store as callbacks
 from pytake.clock import now
 from pytake.contacts.hashing import ContactHashes
+from pytake.conversations import inbox
 from pytake.conversations.contracts import conversation_workflow_id
 from pytake.conversations.start import ConversationStarter
 from pytake.conversations.tables import AutoReply, InboundMessage
@@ -43,7 +43,7 @@ async def stack(
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of a conversation is under way here when it is looked at."""
     monkeypatch.setattr(reconciling, "_CONVERSATION_WAIT", timedelta(0))
-    monkeypatch.setattr(callbacks, "_UNSIGNALLED_AFTER", timedelta(0))
+    monkeypatch.setattr(inbox, "_UNSIGNALLED_AFTER", timedelta(0))
 
 
 async def look(stack: Stack) -> dict[str, int]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pytake import number_transfer
+from pytake.contacts import windows
 from pytake.conversations import decide as conversations
 from pytake.conversations import heard, inbox
 from pytake.conversations import state as conversation_state
@@ -157,7 +158,7 @@ def test_a_moved_number_takes_its_alerts_along_and_no_knowledge(database: Databa
     assert (alerts("before"), alerts("after")) == ([], [number])
 
     def last(who: str, tenant: str | None) -> datetime | None:
-        return database.read_now(inbox.last_inbound_at, number, who, tenant)
+        return database.read_now(windows.last_inbound_at, number, who, tenant)
 
     assert (last(contact, "before"), last(contact, "after"), last(contact, None)) == (
         NOW,

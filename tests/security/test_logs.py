@@ -16,10 +16,10 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from api.messages import sending
 from pytake.access import keys
 from pytake.clock import now
 from pytake.database.engine import Database
+from pytake.messages.accept import Acceptor
 from pytake.process.logs import configure_logging
 from tests.stack import EXAMPLE, Stack, eventually, fresh_recipient
 
@@ -73,7 +73,7 @@ async def test_a_500_and_a_broken_off_callback_log_no_key_and_no_message(
 
     try:
         with logged(log_format, monkeypatch) as output:
-            monkeypatch.setattr(sending, "prepare", fails)
+            monkeypatch.setattr(Acceptor, "accept", fails)
             body = {**EXAMPLE, "to": to, "metadata": {"note": SECRET}}
             answer = await stack.api.post("/api/v1/queue/send", json=body, headers=headers)
             await broken_off(stack, f"Authorization: Bearer {token}\r\n")
