@@ -29,7 +29,7 @@ from api.conversations.schemas import (
 )
 from api.dependencies import PrincipalDep, Services, ServicesDep
 from api.errors import documented
-from api.schemas import Name
+from api.fields import Name
 from pytake.access.principals import Principal
 from pytake.clock import now
 from pytake.contacts.identities import InvalidRecipientError, contact_key, normalise

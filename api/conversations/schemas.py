@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, StringConstraints
 
-from api.schemas import CleanText, Name
+from api.fields import CleanText, Name
 from pytake.conversations.rules.hours import BusinessHours
 from pytake.conversations.rules.rules import RuleFields
 

@@ -11,7 +11,7 @@ from sqlmodel import Session
 from api.dependencies import PrincipalDep, Services, ServicesDep
 from api.errors import documented
 from api.insights import views as metrics
-from api.schemas import RateLimit, Stats
+from api.messages.schemas import RateLimit, Stats
 from pytake.clock import now
 from pytake.insights import counts as figures
 from pytake.messages import store as messages

@@ -20,7 +20,7 @@ from api import paging as cursors
 from api.dependencies import Services
 from api.messages import live as live_view
 from api.messages import view as message_view
-from api.schemas import MessagePage, MessageView
+from api.messages.schemas import MessagePage, MessageView
 from pytake.access.principals import Principal
 from pytake.contacts.identities import InvalidRecipientError, contact_key, normalise
 from pytake.database.engine import UNAVAILABLE

@@ -5,7 +5,7 @@ from datetime import datetime
 from temporalio.client import WorkflowExecution
 
 from api.dependencies import Services
-from api.schemas import MessageError, MessageView, TimelineEntry
+from api.messages.schemas import MessageError, MessageView, TimelineEntry
 from pytake.messages.contracts import SCHEDULED_WORKFLOW, MessageMemo, Wait
 from pytake.messages.in_flight import Known
 from pytake.messages.status import Status

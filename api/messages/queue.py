@@ -11,7 +11,7 @@ from temporalio.service import RPCError
 
 from api.dependencies import PrincipalDep, Services, ServicesDep
 from api.errors import documented
-from api.schemas import Accepted, BatchBody, BatchItem, BatchResult, SendBody
+from api.messages.schemas import Accepted, BatchBody, BatchItem, BatchResult, SendBody
 from pytake.access.principals import Principal
 from pytake.messages.accept import Wanted, fingerprint
 from pytake.problems import (

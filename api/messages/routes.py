@@ -21,16 +21,10 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.dependencies import PrincipalDep, Services, ServicesDep
 from api.errors import documented
+from api.fields import IsoDatetime
 from api.messages import listing
 from api.messages import view as message_view
-from api.schemas import (
-    Accepted,
-    CancelResult,
-    IsoDatetime,
-    MessagePage,
-    MessageView,
-    RescheduleBody,
-)
+from api.messages.schemas import Accepted, CancelResult, MessagePage, MessageView, RescheduleBody
 from pytake.access.principals import Principal
 from pytake.clock import now
 from pytake.messages import checks

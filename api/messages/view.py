@@ -15,7 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.dependencies import Services, unknown_message
 from api.messages import live as live_view
-from api.schemas import MessageError, MessageView, TimelineEntry
+from api.messages.schemas import MessageError, MessageView, TimelineEntry
 from pytake.access.principals import Principal
 from pytake.database.engine import UNAVAILABLE
 from pytake.messages import store as messages

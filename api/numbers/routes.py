@@ -9,7 +9,7 @@ from temporalio.service import RPCError
 from api.conversations.rules import NumberQuery
 from api.dependencies import PrincipalDep, Services, ServicesDep
 from api.errors import documented
-from api.schemas import AlertView, NumberView
+from api.numbers.schemas import AlertView, NumberView
 from pytake.access.principals import Principal
 from pytake.clock import now
 from pytake.insights import store as snapshots

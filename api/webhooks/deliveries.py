@@ -18,8 +18,8 @@ from ulid import ULID
 
 from api.dependencies import PrincipalDep, Services, ServicesDep
 from api.errors import documented
+from api.fields import IsoDatetime
 from api.paging import decode_cursor, encode_cursor
-from api.schemas import IsoDatetime
 from api.webhooks.editing import check_target, create, new_endpoint, vault_of
 from api.webhooks.endpoints import EndpointDep
 from api.webhooks.schemas import (

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from api.dependencies import PrincipalDep, Services, ServicesDep
 from api.errors import documented
-from api.schemas import Name
+from api.fields import Name
 from api.webhooks.editing import apply, change, create, new_endpoint, vault_of
 from api.webhooks.schemas import ConfigureBody, EndpointView, PatchBody, RotateBody
 from api.webhooks.views import hints_for, view

@@ -14,7 +14,7 @@ from pydantic import (
     field_validator,
 )
 
-from api.schemas import CleanText, IsoDatetime, Name
+from api.fields import CleanText, IsoDatetime, Name
 from pytake.webhooks.event_types import EVENT_NAME, SUBSCRIPTION
 from pytake.webhooks.guard import FORBIDDEN_HEADERS
 from pytake.webhooks.headers import HEADER_VALUE, value_problem

@@ -1,27 +1,22 @@
-"""Request and response bodies of the queue."""
+"""Request and response bodies of messages."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
-    AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
     StrictBool,
     StrictInt,
     StringConstraints,
-    model_validator,
 )
 
+from api.fields import CleanText, IsoDatetime, Name
 from pytake.messages.content import MessageType
 from pytake.messages.status import Status
 from pytake.temporal.priority import Priority
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.\-]{1,64}$")]
 
 SEND_EXAMPLES: list[JsonValue] = [
     {
@@ -42,53 +37,6 @@ SEND_EXAMPLES: list[JsonValue] = [
 
 def _examples(*examples: JsonValue) -> dict[str, JsonValue]:
     return {"examples": list(examples)}
-
-
-def _iso_text(value: Any) -> Any:
-    if not isinstance(value, str | datetime):
-        raise ValueError("must be ISO 8601 text with an offset, like 2026-12-24T09:00:00-03:00")
-    return value
-
-
-def _in_range(value: datetime) -> datetime:
-    """What every part can hold; in UTC, the first and the last days of the calendar are beyond it."""
-    if value.year not in _YEARS:
-        raise ValueError(f"must be in the years {_YEARS[0]} to {_YEARS[-1]}")
-    return value
-
-
-_YEARS = range(1970, 2200)
-"""What every part can hold: Temporal counts nanoseconds since 1970 in 64 bits."""
-
-IsoDatetime = Annotated[AwareDatetime, BeforeValidator(_iso_text), AfterValidator(_in_range)]
-
-
-def clean_text(value: Any, depth: int = 0) -> None:
-    """Refuse what no database and no UTF-8 can hold, wherever it stands."""
-    if depth > 20:
-        raise ValueError("nested more than 20 levels deep")
-    if isinstance(value, str):
-        if "\0" in value:
-            raise ValueError("contains a null character")
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise ValueError("contains half a surrogate pair, which is not valid Unicode")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            clean_text(key, depth + 1)
-            clean_text(item, depth + 1)
-    elif isinstance(value, list):
-        for item in value:
-            clean_text(item, depth + 1)
-
-
-class CleanText(BaseModel):
-    """A body whose texts any database can hold."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _clean(cls, value: Any) -> Any:
-        clean_text(value)
-        return value
 
 
 class SendBody(CleanText):
@@ -265,37 +213,3 @@ class Stats(BaseModel):
     dead_letter: int
     rate_limit: RateLimit
     numbers: list[RateLimit]
-
-
-class NumberView(BaseModel):
-    """A number and how fast it may go."""
-
-    phone_number_id: str
-    state: Literal["active", "throttled", "held", "paused"]
-    reason: str | None
-    reason_code: int | None
-    advice: str | None
-    since: datetime | None
-    next_probe_at: datetime | None
-    messages_per_second: float
-    current_rate: float
-    tier: str
-    display_phone_number: str | None = None
-    verified_name: str | None = None
-    quality_rating: str = "UNKNOWN"
-    status: str = "UNKNOWN"
-    health_score: int | None = Field(default=None, description="null while Meta was never asked")
-    health_fetched_at: datetime | None = None
-
-
-class AlertView(BaseModel):
-    """Something a person must know."""
-
-    id: int
-    kind: str
-    severity: str
-    phone_number_id: str | None
-    code: int | None
-    title: str
-    advice: str
-    since: datetime

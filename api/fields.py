@@ -1,0 +1,63 @@
+"""Fields that bodies share: names, texts, times, each bounded and clean."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    StringConstraints,
+    model_validator,
+)
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.\-]{1,64}$")]
+
+
+def _iso_text(value: Any) -> Any:
+    if not isinstance(value, str | datetime):
+        raise ValueError("must be ISO 8601 text with an offset, like 2026-12-24T09:00:00-03:00")
+    return value
+
+
+def _in_range(value: datetime) -> datetime:
+    """What every part can hold; in UTC, the first and the last days of the calendar are beyond it."""
+    if value.year not in _YEARS:
+        raise ValueError(f"must be in the years {_YEARS[0]} to {_YEARS[-1]}")
+    return value
+
+
+_YEARS = range(1970, 2200)
+"""What every part can hold: Temporal counts nanoseconds since 1970 in 64 bits."""
+
+
+IsoDatetime = Annotated[AwareDatetime, BeforeValidator(_iso_text), AfterValidator(_in_range)]
+
+
+def clean_text(value: Any, depth: int = 0) -> None:
+    """Refuse what no database and no UTF-8 can hold, wherever it stands."""
+    if depth > 20:
+        raise ValueError("nested more than 20 levels deep")
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValueError("contains a null character")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError("contains half a surrogate pair, which is not valid Unicode")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            clean_text(key, depth + 1)
+            clean_text(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            clean_text(item, depth + 1)
+
+
+class CleanText(BaseModel):
+    """A body whose texts any database can hold."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _clean(cls, value: Any) -> Any:
+        clean_text(value)
+        return value

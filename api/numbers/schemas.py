@@ -1,0 +1,43 @@
+"""Bodies of numbers and alerts."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import (
+    BaseModel,
+    Field,
+)
+
+
+class NumberView(BaseModel):
+    """A number and how fast it may go."""
+
+    phone_number_id: str
+    state: Literal["active", "throttled", "held", "paused"]
+    reason: str | None
+    reason_code: int | None
+    advice: str | None
+    since: datetime | None
+    next_probe_at: datetime | None
+    messages_per_second: float
+    current_rate: float
+    tier: str
+    display_phone_number: str | None = None
+    verified_name: str | None = None
+    quality_rating: str = "UNKNOWN"
+    status: str = "UNKNOWN"
+    health_score: int | None = Field(default=None, description="null while Meta was never asked")
+    health_fetched_at: datetime | None = None
+
+
+class AlertView(BaseModel):
+    """Something a person must know."""
+
+    id: int
+    kind: str
+    severity: str
+    phone_number_id: str | None
+    code: int | None
+    title: str
+    advice: str
+    since: datetime
