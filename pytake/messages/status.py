@@ -3,7 +3,7 @@
 Every observation (our own record of the send, a status webhook) is a point; combining two takes
 the one with the higher rank. That is commutative, associative and idempotent, so no order of
 events, duplicated or not, moves a message backwards or leaves it with two endings. The SQL upserts
-in ``pytake.storage`` compare the same ranks.
+in ``pytake.messages.receipts`` compare the same ranks.
 """
 
 from enum import StrEnum

@@ -9,8 +9,8 @@ from temporalio.client import WorkflowHandle
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 
 from pytake.messages.content import MessageType
-from pytake.messages.contracts import MessageInput, MessageMemo, new_message_id
-from pytake.messages.start import SCHEDULED_WORKFLOW, start_message
+from pytake.messages.contracts import SCHEDULED_WORKFLOW, MessageInput, MessageMemo, new_message_id
+from pytake.messages.start import start_message
 from pytake.temporal.attributes import MEMO_MESSAGE, TENANT
 from tests.stack import EXAMPLE, Stack, eventually, fresh_recipient
 
