@@ -23,10 +23,14 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.conversations import ConversationActivities
 from activities.insights import SnapshotActivities
+from activities.messages.answers import Answers, SendOptions
+from activities.messages.attempt import Attempts
 from activities.messages.direct import DirectSendActivities
+from activities.messages.gate import Gate
+from activities.messages.post import Poster
 from activities.messages.receipts import ReceiptActivities
 from activities.messages.record import RecordActivities
-from activities.messages.send import SendActivities, SendOptions
+from activities.messages.send import SendActivities
 from activities.numbers import NumberActivities
 from activities.reconciliation import ReconcileActivities
 from activities.retention import PruneActivities
@@ -50,6 +54,7 @@ from pytake.process.sweeping import sweeping
 from pytake.reconciliation.messages import EndedMessages
 from pytake.reconciliation.unattended import Unattended
 from pytake.settings import ConfigurationError, Settings, load_settings
+from pytake.templates.categories import TemplateCategories
 from pytake.temporal import client as temporal
 from pytake.temporal import queues
 from pytake.temporal.codec import codec_of
@@ -120,21 +125,25 @@ def build_workers(
     dispatcher: Dispatcher,
     hashes: ContactHashes,
     webhooks: WebhookActivities,
-) -> tuple[list[Worker], SendActivities]:
+) -> tuple[list[Worker], Poster]:
     """The workers of one process: workflows, and the rate-limited sends and deliveries."""
-    send = SendActivities(
-        api,
-        database,
-        client,
-        SendOptions(
-            portfolio_id=settings.business_account_id,
-            call_timeout=settings.whatsapp_timeout_seconds,
-            receipt_wait=settings.receipt_wait_seconds,
-            redrive_wait_codes=settings.wait_codes == "redrive",
-        ),
+    options = SendOptions(
+        portfolio_id=settings.business_account_id,
+        call_timeout=settings.whatsapp_timeout_seconds,
+        receipt_wait=settings.receipt_wait_seconds,
+        redrive_wait_codes=settings.wait_codes == "redrive",
     )
+    receipts = ReceiptActivities(database, settings.receipt_wait_seconds)
+    gate = Gate(database, options.call_timeout)
+    poster = Poster(api, gate)
+    answers = Answers(database, client, options)
+    attempts = Attempts(database, poster, answers, receipts, options)
+    categories = TemplateCategories(api, database, options.portfolio_id)
+    send = SendActivities(gate, attempts, answers, receipts, categories)
     record = RecordActivities(database, dispatcher)
-    directly = DirectSendActivities(send, record.record_outcome, settings.direct_sends)
+    directly = DirectSendActivities(
+        database, gate, attempts, record.record_outcome, settings.direct_sends
+    )
     replays = ReplayActivities(database, dispatcher)
     steer = NumberActivities(database, client)
     snapshots = SnapshotActivities(api, database, dispatcher)
@@ -143,7 +152,6 @@ def build_workers(
     converse = ConversationActivities(
         api, database, client, dispatcher, acceptor, options_of(settings)
     )
-    receipts = ReceiptActivities(database, settings.receipt_wait_seconds)
     ended = EndedMessages(
         client,
         database,
@@ -215,7 +223,7 @@ def build_workers(
             deployment_config=deployment,
         ),
     ]
-    return workers, send
+    return workers, poster
 
 
 def deployment_of(settings: Settings) -> WorkerDeploymentConfig | None:
@@ -278,14 +286,16 @@ async def serving(settings: Settings, client: Client, database: Database) -> Asy
         webhooks = WebhookActivities(
             guarded, database, client, _vault(settings), dispatcher, _delivery_options(settings)
         )
-        workers, send = build_workers(client, settings, database, api, dispatcher, hashes, webhooks)
+        workers, poster = build_workers(
+            client, settings, database, api, dispatcher, hashes, webhooks
+        )
         process_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         await stack.enter_async_context(
             beating(
                 database,
                 process_id,
                 "worker",
-                lambda: {t: dict(c) for t, c in send.sending.items()},
+                lambda: {t: dict(c) for t, c in poster.sending.items()},
             )
         )
         await stack.enter_async_context(sweeping(dispatcher.sweep))

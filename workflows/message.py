@@ -8,7 +8,6 @@ from temporalio import exceptions, workflow
 from temporalio.common import Priority
 from temporalio.exceptions import (
     ActivityError,
-    ApplicationError,
     FailureError,
     TimeoutType,
     is_cancelled_exception,
@@ -31,7 +30,9 @@ with workflow.unsafe.imports_passed_through():
         SendResult,
         Wait,
     )
+    from pytake.messages.failures import FailureType, SendFailure, dead_letter
     from pytake.messages.status import Observation, accepted_as
+    from pytake.messages.waits import WaitReason
     from pytake.temporal.attributes import ATTEMPTS, HOLD, HOLD_UNTIL
     from pytake.temporal.priority import PRIORITY_KEY
     from pytake.temporal.queues import SEND_QUEUE
@@ -48,7 +49,6 @@ with workflow.unsafe.imports_passed_through():
         send_timeout,
     )
 
-_KNOWN_FAILURES = ("Permanent", "Transient", "Ambiguous")
 _OUTCOME_UNKNOWN = Problem(
     error_class=ErrorClass.AMBIGUOUS,
     title="Outcome unknown",
@@ -272,7 +272,8 @@ class MessageWorkflow:
         """The receipt of a message whose last attempt ended ambiguously, if one arrives in time."""
         cause = _cause(error)
         timeout = cause.type if isinstance(cause, exceptions.TimeoutError) else None
-        ambiguous = isinstance(cause, ApplicationError) and cause.type == "Ambiguous"
+        failure = SendFailure.read(cause)
+        ambiguous = failure is not None and failure.type is FailureType.AMBIGUOUS
         if timeout is None and not ambiguous:
             return None
         if timeout is not TimeoutType.SCHEDULE_TO_CLOSE:
@@ -308,7 +309,7 @@ class MessageWorkflow:
         del message.waits[:-_KEPT_WAITS]
         if result.outcome is not SendOutcome.DEFERRED or result.until is None:
             return
-        message.pair_deferrals += result.reason == "pair_limit"
+        message.pair_deferrals += result.reason == WaitReason.PAIR_LIMIT
         self._resumed = False
         workflow.upsert_search_attributes(
             [
@@ -326,7 +327,7 @@ class MessageWorkflow:
 
     async def _dead_letter(self, problem: Problem) -> MessageResult:
         await self._record(Observation.DEAD, problem=problem)
-        raise _dead(problem)
+        raise dead_letter(problem)
 
     async def _record(
         self,
@@ -355,7 +356,7 @@ class MessageWorkflow:
                 # A workflow cancelled now has already ended; only the record of it is missing.
                 buried = await recording
             if buried is not None:
-                raise _dead(buried)
+                raise dead_letter(buried)
         return MessageResult(
             message_id=message.message_id,
             status=observation,
@@ -393,8 +394,9 @@ async def write_outcome(record: OutcomeRecord) -> Problem | None:
 def _attempts(error: FailureError, message: MessageInput) -> int:
     """Attempts spent when the activity gave up: it tells, unless its worker was lost."""
     cause = _cause(error)
-    if isinstance(cause, ApplicationError) and len(cause.details) > 1:
-        return int(cause.details[1])
+    failure = SendFailure.read(cause)
+    if failure is not None and failure.attempts is not None:
+        return failure.attempts
     if isinstance(cause, exceptions.TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_CLOSE:
         return message.attempts_spent
     return message.max_attempts
@@ -407,22 +409,13 @@ def _cause(error: FailureError) -> BaseException | None:
 
 def _unexpected(error: FailureError) -> bool:
     """Whether a direct send failed in a way that says nothing about the message."""
-    cause = _cause(error)
-    return not (isinstance(cause, ApplicationError) and cause.type in _KNOWN_FAILURES)
-
-
-def _dead(problem: Problem) -> ApplicationError:
-    return ApplicationError(
-        f"{problem.title}{f': {problem.detail}' if problem.detail else ''}",
-        problem.model_dump(mode="json"),
-        type="DeadLetter",
-    )
+    return SendFailure.read(_cause(error)) is None
 
 
 def _not_accepted(error: FailureError) -> bool:
     """Whether the attempt failed in a way that leaves nothing in doubt and would be tried again."""
-    cause = _cause(error)
-    return isinstance(cause, ApplicationError) and cause.type == "Transient"
+    failure = SendFailure.read(_cause(error))
+    return failure is not None and failure.type is FailureType.TRANSIENT
 
 
 def _cancelled_from_outside() -> bool:
@@ -439,8 +432,8 @@ def _until(moment: datetime) -> timedelta:
 def _problem(error: FailureError) -> Problem:
     """The problem that the activity's failure carries; a timeout has none of its own."""
     cause = _cause(error)
-    if isinstance(cause, ApplicationError) and cause.details:
-        return Problem.model_validate(cause.details[0])
+    if failure := SendFailure.read(cause):
+        return failure.problem
     if isinstance(cause, exceptions.TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_CLOSE:
         return EXPIRED
     if isinstance(cause, exceptions.TimeoutError):

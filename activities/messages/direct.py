@@ -20,11 +20,13 @@ import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.messages.send import SendActivities, candidate
+from activities.messages.attempt import Attempts
+from activities.messages.gate import Gate, candidate
 from pytake.clock import now
-from pytake.database.engine import UNAVAILABLE
+from pytake.database.engine import UNAVAILABLE, Database
 from pytake.messages import claims as send_claims
-from pytake.messages.contracts import MessageInput, OutcomeRecord, Problem, SendOutcome, SendResult
+from pytake.messages.contracts import MessageInput, OutcomeRecord, SendOutcome, SendResult
+from pytake.messages.failures import SendFailure
 from pytake.messages.status import accepted_as
 
 _log = structlog.get_logger()
@@ -43,11 +45,15 @@ class DirectSendActivities:
 
     def __init__(
         self,
-        send: SendActivities,
+        database: Database,
+        gate: Gate,
+        attempts: Attempts,
         record: Callable[[OutcomeRecord], Awaitable[object]],
         slots: int,
     ) -> None:
-        self._send = send
+        self._database = database
+        self._gate = gate
+        self._attempts = attempts
         self._record = record
         self._slots = slots
         self._busy: Counter[str] = Counter()
@@ -81,11 +87,11 @@ class DirectSendActivities:
         what became of one that had begun: ACCEPTED, or DEFERRED until a receipt would be there.
         """
         claims = [(message.message_id, message.tenant_id)]
-        before = await self._send.database.write(send_claims.claim, claims, now())
+        before = await self._database.write(send_claims.claim, claims, now())
         if message.message_id not in before:
             return SendResult(outcome=SendOutcome.UNKNOWN)
         try:
-            return await self._send.claimed(message.request(), before[message.message_id])
+            return await self._attempts.claimed(message.request(), before[message.message_id])
         except ApplicationError:
             return SendResult(outcome=SendOutcome.UNKNOWN)  # a dead letter: it was not sent
 
@@ -97,22 +103,22 @@ class DirectSendActivities:
         if now() >= message.expires_at:
             return _QUEUE
         try:
-            admitted = await self._send.gate(candidate(request, direct=True))
+            admitted = await self._gate.ask(candidate(request, direct=True))
             if admitted.claimed_at is not None:
-                return await self._send.claimed(request, admitted.claimed_at)
+                return await self._attempts.claimed(request, admitted.claimed_at)
         except UNAVAILABLE:
             return _QUEUE
         if admitted.opted_out or (admitted.send_at is None and admitted.until is None):
             return _QUEUE  # whether the template is marketing is asked there, and the number waits
         try:
-            result = await self._send.pass_gate(request, admitted, 0, post_by)
+            result = await self._attempts.make(request, admitted, 0, post_by)
         except ApplicationError as error:
-            if error.non_retryable or error.next_retry_delay is None:
+            failure = SendFailure.read(error)
+            if failure is None or error.non_retryable or error.next_retry_delay is None:
                 raise
-            problem = Problem.model_validate(error.details[0])
             return SendResult(
                 outcome=SendOutcome.RETRY,
-                reason=problem.title,
+                reason=failure.problem.title,
                 until=now() + error.next_retry_delay,
                 attempts_spent=1,
             )

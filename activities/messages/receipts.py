@@ -9,6 +9,7 @@ from pytake.clock import now
 from pytake.database.engine import Database
 from pytake.messages import store as messages
 from pytake.messages.contracts import OUTCOME_UNKNOWN, Problem, SendOutcome, SendRequest, SendResult
+from pytake.messages.waits import WaitReason
 from pytake.process import heartbeats
 from pytake.whatsapp.errors import ErrorClass
 
@@ -69,5 +70,6 @@ class ReceiptActivities:
         settled_at = max(doubtful_since, opened or now()) + self._receipt_wait
         if settled_at <= now():
             return SendResult(outcome=SendOutcome.UNKNOWN, reason=OUTCOME_UNKNOWN)
-        reason = "receipt_wait" if opened and opened <= doubtful_since else "callback_down"
+        came_in = opened is not None and opened <= doubtful_since
+        reason = WaitReason.RECEIPT_WAIT if came_in else WaitReason.CALLBACK_DOWN
         return SendResult(outcome=SendOutcome.DEFERRED, reason=reason, until=settled_at)

@@ -22,6 +22,7 @@ from pytake.clock import now
 from pytake.database.engine import is_outage
 from pytake.messages import receipts
 from pytake.messages.tables import Message
+from pytake.messages.waits import WaitReason
 from pytake.problems import (
     ConflictError,
     ForbiddenError,
@@ -143,7 +144,7 @@ async def after_commit(services: Services, stored: Stored) -> None:
     services.dispatcher.soon(stored.raised)
     services.conversations.soon(stored.waiting)
     if stored.limits:
-        services.waker.wake("tier_window_full")
+        services.waker.wake(WaitReason.TIER_WINDOW_FULL)
     await _redrive(services, stored.changed)
 
 

@@ -10,7 +10,6 @@ from temporalio.client import (
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
 )
-from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.dependencies import Services, unknown_message
@@ -23,9 +22,9 @@ from pytake.messages.contracts import (
     MESSAGE_WORKFLOWS,
     SCHEDULED_WORKFLOW,
     MessageMemo,
-    Problem,
     Wait,
 )
+from pytake.messages.failures import SendFailure
 from pytake.messages.status import PUBLIC, RANK, Observation, Status
 from pytake.messages.tables import Message, SendAttempt
 from pytake.numbers import store as numbers
@@ -186,8 +185,8 @@ async def _stopped_number(services: Services, phone_number_id: str) -> PhoneNumb
 
 async def _failure(services: Services, activity: PendingActivityInfo) -> MessageError:
     error = await services.client.data_converter.decode_failure(activity.last_failure)
-    if isinstance(error, ApplicationError) and error.details:
-        return MessageError.model_validate(Problem.model_validate(error.details[0]).model_dump())
+    if failure := SendFailure.read(error):
+        return MessageError.model_validate(failure.problem.model_dump())
     return MessageError(
         error_class="ambiguous",
         title="The worker was lost during the attempt",

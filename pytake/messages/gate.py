@@ -21,6 +21,7 @@ from pytake.contacts import opt_outs
 from pytake.contacts.tables import Contact
 from pytake.database.upsert import insert_into
 from pytake.messages import claims as send_claims
+from pytake.messages.waits import WaitReason, number_stopped
 from pytake.numbers import store as numbers
 from pytake.numbers.rate_parts import RatePart, Sender, join, spacing, whole_calls
 from pytake.numbers.states import NumberState
@@ -148,12 +149,12 @@ def _claim(
         if candidate.claim is None or decided[index].send_at is None:
             continue
         if candidate.claim in indexes:
-            decided[index] = Admission(reason="claimed", claimed_at=now)
+            decided[index] = Admission(reason=WaitReason.CLAIMED, claimed_at=now)
         else:
             indexes[candidate.claim] = index
     claims = [(claim, batch[index].tenant_id) for claim, index in indexes.items()]
     for claim, at in send_claims.claim(session, claims, now).items():
-        decided[indexes[claim]] = Admission(reason="claimed", claimed_at=at)
+        decided[indexes[claim]] = Admission(reason=WaitReason.CLAIMED, claimed_at=at)
 
 
 class _Pace:
@@ -209,11 +210,11 @@ def _admit_number(
 ) -> list[tuple[int, Admission]]:
     decided: list[tuple[int, Admission]] = []
     if queued := _not_direct(number, pace, batch, indexes, now):
-        decided = [(index, Admission(reason="pace")) for index in sorted(queued)]
+        decided = [(index, Admission(reason=WaitReason.PACE)) for index in sorted(queued)]
         indexes = [index for index in indexes if index not in queued]
     probe = False
     if number.stopped:
-        stopped = Admission(reason=f"number {number.state}: {number.reason or 'by hand'}")
+        stopped = Admission(reason=number_stopped(number.state, number.reason))
         if not _probe_due(number, now):
             return decided + [(index, stopped) for index in indexes]
         decided += [(index, stopped) for index in indexes[1:]]
@@ -230,7 +231,7 @@ def _admit_number(
             continue
         slot = pace.next()
         if slot is None or slot - now > MAX_PACE:
-            admitted.append((index, Admission(reason="pace")))
+            admitted.append((index, Admission(reason=WaitReason.PACE)))
             continue
         pace.take(slot)
         if probe:
@@ -316,7 +317,7 @@ def _count_recipients(
             continue
         if free < 1:
             until = _next_free(session, number.portfolio_id, since, now)
-            decisions[index] = Admission(reason="tier_window_full", until=until)
+            decisions[index] = Admission(reason=WaitReason.TIER_WINDOW_FULL, until=until)
             continue
         free -= 1
         fresh.add(key)

@@ -11,6 +11,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from ulid import ULID
 
+from pytake.messages.waits import WaitReason
 from pytake.temporal.attributes import HOLD
 
 _log = structlog.get_logger()
@@ -28,13 +29,13 @@ class Waker:
         self._client = client
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def wake(self, reason: str) -> None:
+    def wake(self, reason: WaitReason) -> None:
         """Signal ``resume`` to every message that waits for ``reason``, in the background."""
         task = asyncio.create_task(self._wake(reason))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _wake(self, reason: str) -> None:
+    async def _wake(self, reason: WaitReason) -> None:
         request = StartBatchOperationRequest(
             namespace=self._client.namespace,
             job_id=f"resume-{ULID()}",

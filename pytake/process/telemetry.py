@@ -172,13 +172,6 @@ class SdkCollector(Collector):
         return []
 
 
-def deferral(reason: str) -> str:
-    """A reason as a label: codes and kinds, no free text."""
-    if reason.startswith("("):
-        return f"code_{reason[1:].partition(')')[0]}"
-    return "number_stopped" if reason.startswith("number ") else reason
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
