@@ -14,10 +14,9 @@ from starlette.requests import ClientDisconnect
 
 from api.dependencies import Services, ServicesDep
 from api.errors import documented
-from api.middleware.body_limit import WEBHOOK_PATH
 from pytake.callback import body as callback_json
 from pytake.callback.intake import Stored, reason_of, store, store_apart
-from pytake.callback.parse import Callback, parse, signature_matches
+from pytake.callback.parse import CALLBACK_PATH, Callback, parse, signature_matches
 from pytake.clock import now
 from pytake.database.engine import is_outage
 from pytake.messages import receipts
@@ -50,7 +49,7 @@ class Received(BaseModel):
 
 
 @router.get(
-    WEBHOOK_PATH,
+    CALLBACK_PATH,
     response_class=PlainTextResponse,
     responses=documented(ForbiddenError, InvalidRequestError),
 )
@@ -73,7 +72,7 @@ async def verify(
 
 
 @router.post(
-    WEBHOOK_PATH,
+    CALLBACK_PATH,
     responses=documented(ForbiddenError, UnreadableBodyError, TooLargeError, InvalidRequestError),
 )
 async def receive(

@@ -7,13 +7,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem_response
 from api.ops.codec import PREFIX
-from pytake.callback.parse import MAX_BYTES
+from pytake.callback.parse import CALLBACK_PATH, MAX_BYTES
 from pytake.problems import TooLargeError
 
-WEBHOOK_PATH: Final = "/api/v1/whatsapp/webhook"
 _DEFAULT: Final = 1024 * 1024
 _LIMITS: Final = {
-    WEBHOOK_PATH: MAX_BYTES,
+    CALLBACK_PATH: MAX_BYTES,
     # A page of a workflow's history, in Base64.
     **dict.fromkeys((f"{PREFIX}/decode", f"{PREFIX}/encode"), 16 * _DEFAULT),
 }

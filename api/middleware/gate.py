@@ -7,8 +7,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access import Authenticator
 from api.errors import database_unavailable, problem_response
-from api.middleware.body_limit import WEBHOOK_PATH
 from api.ops.codec import PREFIX as CODEC_PREFIX
+from pytake.callback.parse import CALLBACK_PATH
 from pytake.database.engine import UNAVAILABLE
 from pytake.problems import ForbiddenError, ProblemError
 from pytake.settings import Settings
@@ -41,7 +41,7 @@ class Gate:
     async def _admit(self, scope: Scope) -> None:
         path, headers = scope["path"], scope["headers"]
         authenticator: Authenticator = scope["app"].state.services.authenticator
-        if path == WEBHOOK_PATH:
+        if path == CALLBACK_PATH:
             self._admit_callback(authenticator, scope)
         elif not _PUBLIC.fullmatch(path):
             client = scope["client"][0] if scope["client"] else ""

@@ -16,6 +16,8 @@ from pytake.conversations.rules.said import in_group
 from pytake.messages.status import META_STATUSES, Observation
 from pytake.whatsapp.errors import ErrorRule, rule_for
 
+CALLBACK_PATH: Final = "/api/v1/whatsapp/webhook"
+"""Where Meta sends its callback; the address is configured in Meta's app dashboard."""
 MAX_BYTES: Final = 3 * 1024 * 1024
 """The largest request that Meta sends."""
 

@@ -52,7 +52,7 @@ def _preferences(
         key, detail = contact_key(contact.lstrip("+"))[:128], str(item.get("detail") or "")[:200]
         if value == "stop":
             yield from (
-                opt_outs.leave(
+                opt_outs.opt_out(
                     session,
                     tenant_id,
                     key,
@@ -65,9 +65,7 @@ def _preferences(
             )
         elif value == "resume":
             yield from (
-                opt_outs.come_back(
-                    session, tenant_id, key, at, phone_number_id=number, detail=detail
-                )
+                opt_outs.opt_in(session, tenant_id, key, at, phone_number_id=number, detail=detail)
                 or ()
             )
 

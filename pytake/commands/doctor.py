@@ -36,12 +36,12 @@ async def examine(settings: Settings) -> list[Finding]:
     for name, check in checks:
         try:
             findings.append(Finding(name, True, await check(settings)))
-        except _UnwellError as error:
+        except _CheckFailedError as error:
             findings.append(Finding(name, False, str(error)))
     return findings
 
 
-class _UnwellError(Exception):
+class _CheckFailedError(Exception):
     pass
 
 
@@ -53,18 +53,18 @@ def _examine_database(settings: Settings) -> str:
     parsed = make_url(settings.sqlalchemy_url)
     url = parsed.render_as_string(hide_password=True)
     if parsed.drivername == "sqlite" and not Path(parsed.database or "").exists():
-        raise _UnwellError(f"{url} does not exist yet: run `pytake migrate`")
+        raise _CheckFailedError(f"{url} does not exist yet: run `pytake migrate`")
     database = Database(settings.sqlalchemy_url, threads=1)
     try:
         problem = database.pending_migration()
     except UNAVAILABLE as error:
-        raise _UnwellError(
+        raise _CheckFailedError(
             f"{url} cannot be reached ({type(error).__name__}): check DATABASE_URL"
         ) from None
     finally:
         database.close()
     if problem:
-        raise _UnwellError(f"{url}: {problem}")
+        raise _CheckFailedError(f"{url}: {problem}")
     return f"{url} is reachable and migrated"
 
 
@@ -73,11 +73,11 @@ async def _temporal(settings: Settings) -> str:
         client: Client = await temporal.connect()
         missing = await temporal.missing_search_attributes(client)
     except (RuntimeError, RPCError):
-        raise _UnwellError(
+        raise _CheckFailedError(
             "not reachable: start it, or set TEMPORAL_ADDRESS (and TEMPORAL_NAMESPACE)"
         ) from None
     if missing:
-        raise _UnwellError(
+        raise _CheckFailedError(
             f"search attributes are missing ({', '.join(missing)}): run `pytake migrate`"
         )
     return f"reachable, namespace {client.namespace!r} has its search attributes"
@@ -92,9 +92,9 @@ async def _token(settings: Settings) -> str:
             fields = "display_phone_number,verified_name"
             number = await api.get(settings.phone_number_id, fields=fields)
         except RefusedError as error:
-            raise _UnwellError(f"refused: {error}. {error.rule.advice}") from None
+            raise _CheckFailedError(f"refused: {error}. {error.rule.advice}") from None
         except SendError as error:
-            raise _UnwellError(f"{base} cannot be reached: {error}") from None
+            raise _CheckFailedError(f"{base} cannot be reached: {error}") from None
     return f"accepted for {number.get('display_phone_number')} ({number.get('verified_name')})"
 
 
@@ -110,5 +110,5 @@ async def _callback(settings: Settings) -> str:
         if value is None
     ]
     if missing:
-        raise _UnwellError(f"set {' and '.join(missing)}: without them no status ever arrives")
+        raise _CheckFailedError(f"set {' and '.join(missing)}: without them no status ever arrives")
     return "set: statuses are verified and taken"

@@ -18,7 +18,7 @@ _STATUSES: Final = {"REINSTATED": "APPROVED", "FLAGGED": "APPROVED", "UNARCHIVED
 """Events of the callback that leave a template in a status of another name."""
 
 
-def leave(
+def opt_out(
     session: Session,
     tenant_id: str,
     contact_key: str,
@@ -42,7 +42,7 @@ def leave(
     )
 
 
-def come_back(
+def opt_in(
     session: Session,
     tenant_id: str,
     contact_key: str,

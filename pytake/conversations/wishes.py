@@ -17,7 +17,7 @@ def record(
 ) -> list[Dispatch] | None:
     """Record what a contact wants and raise its event; ``None`` if it was so before."""
     if wanted is Wish.LEAVE:
-        return opt_outs.leave(
+        return opt_outs.opt_out(
             session,
             party.tenant_id,
             party.contact_key,
@@ -26,7 +26,7 @@ def record(
             source="message",
             detail=text[:100],
         )
-    return opt_outs.come_back(
+    return opt_outs.opt_in(
         session,
         party.tenant_id,
         party.contact_key,

@@ -34,7 +34,7 @@ def count(session: Session, before: datetime) -> dict[str, int]:
 
 
 def step(session: Session, name: str, before: datetime) -> int:
-    """Delete up to :data:`BATCH` rows of a table; how many it were."""
+    """Delete up to :data:`BATCH` rows of a table; returns how many."""
     table, where = _OLD[name]
     rows = session.execute(select(*_keys(table)).where(*where(before)).limit(BATCH)).all()
     if not rows:

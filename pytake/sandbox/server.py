@@ -11,6 +11,7 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from pytake.callback.parse import CALLBACK_PATH
 from pytake.process.local_requests import LocalOnly
 from pytake.sandbox.app import ARRIVED, TRANSPORT, create_sandbox
 from pytake.sandbox.callbacks import CallbackSender
@@ -61,9 +62,7 @@ def _arrived(transport: asyncio.BaseTransport | None) -> float:
 
 def build_server(settings: Settings, *, seed: int | None = None) -> uvicorn.Server:
     """The sandbox on ``sandbox_port``, with its journal in the data directory."""
-    url = (
-        settings.sandbox_callback_url or f"http://127.0.0.1:{settings.port}/api/v1/whatsapp/webhook"
-    )
+    url = settings.sandbox_callback_url or f"http://127.0.0.1:{settings.port}{CALLBACK_PATH}"
     standard = settings.whatsapp_messages_per_second <= 80
     state = SandboxState(
         settings.data_dir / "sandbox.jsonl", Limits(throughput=80.0 if standard else 1000.0)

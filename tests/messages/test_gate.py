@@ -260,7 +260,9 @@ def test_who_told_a_shared_number_to_stop_gets_no_marketing_of_any_tenant(
     database: Database,
 ) -> None:
     shared, own, contact = number(database), number(database), fresh_recipient()
-    database.write_now(opt_outs.leave, "t", contact, NOW, phone_number_id=shared, source="message")
+    database.write_now(
+        opt_outs.opt_out, "t", contact, NOW, phone_number_id=shared, source="message"
+    )
     guest, other = (Candidate(shared, "guest", c, True) for c in (contact, fresh_recipient()))
     service = Candidate(shared, "guest", contact, False)
     cleared = Candidate(shared, "guest", contact, True, cleared=True)
@@ -270,14 +272,14 @@ def test_who_told_a_shared_number_to_stop_gets_no_marketing_of_any_tenant(
     assert [decision.opted_out for decision in decisions] == [True, False, False, False]
     (owner,) = admit(database, own, contact)
     assert owner.opted_out, "a tenant's opt-out is of all its numbers"
-    database.write_now(opt_outs.come_back, "t", contact, NOW, phone_number_id=shared)
+    database.write_now(opt_outs.opt_in, "t", contact, NOW, phone_number_id=shared)
     (decision,) = database.write_now(admission.admit, [guest], NOW, LEASE, ONE)
     assert decision.send_at is not None
 
 
 def test_a_tenants_own_opt_outs_count_on_a_number_of_somebody_else(database: Database) -> None:
     shared, contact, name = number(database), fresh_recipient(), f"g{fresh_number()}"
-    database.write_now(opt_outs.leave, name, contact, NOW, phone_number_id="9", source="message")
+    database.write_now(opt_outs.opt_out, name, contact, NOW, phone_number_id="9", source="message")
     (decision,) = database.write_now(
         admission.admit, [Candidate(shared, name, contact, True)], NOW, LEASE, ONE
     )
