@@ -68,6 +68,10 @@ class Script:
         self.times.append(await self._env.get_current_time())
         return SendResult(outcome=SendOutcome.UNKNOWN)
 
+    @activity.defn(name="look_back")
+    async def look_back(self, request: SendRequest) -> SendResult:
+        return SendResult(outcome=SendOutcome.UNKNOWN)
+
     @property
     def delays(self) -> list[float]:
         return [
@@ -115,7 +119,12 @@ async def running(env: WorkflowEnvironment, script: Script) -> AsyncIterator[Non
             "task_queue": queues.WORKFLOW_QUEUE,
             "workflows": worker.WORKFLOWS,
             "workflow_runner": worker.workflow_runner(),
-            "activities": [script.record_outcome, script.begin_redrive, script.find_receipt],
+            "activities": [
+                script.record_outcome,
+                script.begin_redrive,
+                script.find_receipt,
+                script.look_back,
+            ],
         },
         {"task_queue": queues.SEND_QUEUE, "activities": [script.send_message]},
     ]
