@@ -23,14 +23,10 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.conversations import ConversationActivities
 from activities.insights import SnapshotActivities
-from activities.messages.answers import Answers, SendOptions
-from activities.messages.attempt import Attempts
-from activities.messages.direct import DirectSendActivities
-from activities.messages.gate import Gate
+from activities.messages.answers import SendOptions
+from activities.messages.lanes import build_lanes
 from activities.messages.post import Poster
-from activities.messages.receipts import ReceiptActivities
 from activities.messages.record import RecordActivities
-from activities.messages.send import SendActivities
 from activities.numbers import NumberActivities
 from activities.reconciliation import ReconcileActivities
 from activities.retention import PruneActivities
@@ -54,7 +50,6 @@ from pytake.process.sweeping import sweeping
 from pytake.reconciliation.messages import EndedMessages
 from pytake.reconciliation.unattended import Unattended
 from pytake.settings import ConfigurationError, Settings, load_settings
-from pytake.templates.categories import TemplateCategories
 from pytake.temporal import client as temporal
 from pytake.temporal import queues
 from pytake.temporal.codec import codec_of
@@ -133,16 +128,9 @@ def build_workers(
         receipt_wait=settings.receipt_wait_seconds,
         redrive_wait_codes=settings.wait_codes == "redrive",
     )
-    receipts = ReceiptActivities(database, settings.receipt_wait_seconds)
-    gate = Gate(database, options.call_timeout)
-    poster = Poster(api, gate)
-    answers = Answers(database, client, options)
-    attempts = Attempts(database, poster, answers, receipts, options)
-    categories = TemplateCategories(api, database, options.portfolio_id)
-    send = SendActivities(gate, attempts, answers, receipts, categories)
     record = RecordActivities(database, dispatcher)
-    directly = DirectSendActivities(
-        database, gate, attempts, record.record_outcome, settings.direct_sends
+    lanes = build_lanes(
+        api, database, client, options, record.record_outcome, settings.direct_sends
     )
     replays = ReplayActivities(database, dispatcher)
     steer = NumberActivities(database, client)
@@ -176,12 +164,12 @@ def build_workers(
             task_queue=queues.WORKFLOW_QUEUE,
             workflows=WORKFLOWS,
             activities=[
-                directly.send_directly,
-                directly.withdraw,
+                lanes.directly.send_directly,
+                lanes.directly.withdraw,
                 record.record_outcome,
                 record.begin_redrive,
-                receipts.find_receipt,
-                receipts.look_back,
+                lanes.receipts.find_receipt,
+                lanes.receipts.look_back,
                 steer.steer_number,
                 webhooks.bury_delivery,
                 replays.replay_some,
@@ -207,7 +195,7 @@ def build_workers(
         Worker(
             client,
             task_queue=queues.SEND_QUEUE,
-            activities=[send.send_message],
+            activities=[lanes.send.send_message],
             max_concurrent_activities=settings.max_concurrent_sends,
             interceptors=context,
             graceful_shutdown_timeout=grace,
@@ -223,7 +211,7 @@ def build_workers(
             deployment_config=deployment,
         ),
     ]
-    return workers, poster
+    return workers, lanes.poster
 
 
 def deployment_of(settings: Settings) -> WorkerDeploymentConfig | None:

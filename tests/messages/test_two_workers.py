@@ -14,11 +14,12 @@ import uvicorn
 from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
-from activities.messages.send import SendActivities, SendOptions
+from activities.messages.answers import SendOptions
+from activities.messages.lanes import build_lanes
 from pytake.clock import now
 from pytake.database.engine import Database
 from pytake.messages.content import MessageType
-from pytake.messages.contracts import SendOutcome, SendRequest
+from pytake.messages.contracts import OutcomeRecord, SendOutcome, SendRequest
 from pytake.numbers import store as numbers
 from pytake.sandbox.server import build_server
 from pytake.settings import Settings
@@ -44,6 +45,10 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
     thread.join()
 
 
+async def _unrecorded(record: OutcomeRecord) -> None:
+    raise NotImplementedError
+
+
 def _request(number: str) -> SendRequest:
     return SendRequest(
         message_id=f"msg-{fresh_recipient()}",
@@ -63,12 +68,12 @@ async def _worker(settings: Settings, number: str, seconds: float, stalls: list[
     database = Database(settings.sqlalchemy_url)
     policy = SendOptions("p", call_timeout=3, receipt_wait=1, redrive_wait_codes=False)
     async with CloudApi(settings.whatsapp_api_base_url, "v25.0", "t", timeout=3) as api:
-        send = SendActivities(api, database, cast(Client, None), policy)
+        lanes = build_lanes(api, database, cast(Client, None), policy, _unrecorded, 0)
         end = time.monotonic() + seconds
 
         async def one_after_the_other() -> None:
             while time.monotonic() < end:
-                result = await ActivityEnvironment().run(send.send_message, _request(number))
+                result = await ActivityEnvironment().run(lanes.send.send_message, _request(number))
                 assert result.outcome in (SendOutcome.ACCEPTED, SendOutcome.REQUEUE)
                 if result.outcome is SendOutcome.REQUEUE:
                     await asyncio.sleep(0.05)
