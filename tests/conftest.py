@@ -16,15 +16,18 @@ from tests.stack import Stack, make_settings, running_stack, temporal_server
 _PARTS: Final = {"database_url", "temporal_address", "own_temporal_address", "postgres_url"}
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """``-k unit`` chooses what needs no running part."""
+    if isinstance(item, pytest.Function) and not _PARTS & set(item.fixturenames):
+        item.extra_keyword_matches.add("unit")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Conversations come last: they move the clock of the whole process. What is marked
-    ``one_database`` does not run on PostgreSQL too. ``-k unit`` chooses what needs no running part.
+    ``one_database`` does not run on PostgreSQL too.
     """
     items.sort(key=lambda item: "conversations" in item.path.parts)
-    for item in items:
-        if isinstance(item, pytest.Function) and not _PARTS & set(item.fixturenames):
-            item.extra_keyword_matches.add("unit")
     config.hook.pytest_deselected(items=[item for item in items if _needless(item)])
     items[:] = [item for item in items if not _needless(item)]
 
