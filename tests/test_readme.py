@@ -87,6 +87,7 @@ def test_the_python_snippet_takes_what_is_genuine_and_nothing_else() -> None:
 def test_the_node_snippet_takes_what_is_genuine_and_nothing_else() -> None:
     node = shutil.which("node")
     if node is None:
+        # `make test` asks for nothing but Python and make, and Node is 190 MB; `.ci/run` requires it.
         assert os.environ.get("PYTAKE_TEST_NODE") != "required", "CI has no node to test with"
         pytest.skip("no node on this machine: the README's snippet for it was not tried")
     found, expected = answers([node, "--input-type=module", "-e", snippet("js") + NODE])
