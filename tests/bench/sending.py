@@ -123,18 +123,27 @@ async def backlog(site: Site) -> AsyncIterator[Figure]:
 
 
 async def rate(site: Site) -> AsyncIterator[Figure]:
-    """How much of a number's rate is used, and never more: 600 messages of it, a number a round."""
+    """How much of a number's rate is used while there is a backlog, and never more: 600 messages of it, a
+    number a round. While they are being queued, the starts of 600 workflows take what CPU there is.
+    """
     rejected = Counter((await site.sandbox.get("/sandbox/stats")).json()["rejected"])
     used, peaks = [], []
     for index in range(_ROUNDS):
         number = f"90001{index}"
         site.number(number, _RATE)
         await site.queue(_RATED, requests=1, phone_number_id=number)
+        queued_at = time.time()
         while len(times := await _times(site, number)) < _RATED:
             await asyncio.sleep(1)
-        used.append((_RATED - 1) / (times[-1] - times[0]) / _RATE * 100)
+        backlog = [at for at in times if at > queued_at]
+        used.append((len(backlog) - 1) / (backlog[-1] - backlog[0]) / _RATE * 100)
         peaks.append(_peak([at for at in times if at > times[0] + 1]))
-    yield Figure("rate used", "%", tuple(used), f"{_RATED} messages at {_RATE:g}/s; goal 95")
+    yield Figure(
+        "rate used",
+        "%",
+        tuple(used),
+        f"{_RATED} messages at {_RATE:g}/s, once all are queued; goal 95",
+    )
     yield Figure("most in any second", "1/s", tuple(peaks), f"goal at most {_RATE:g}")
     after = Counter((await site.sandbox.get("/sandbox/stats")).json()["rejected"])
     after.subtract(rejected)
