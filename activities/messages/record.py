@@ -11,8 +11,8 @@ from pytake.messages.contracts import MessageInput, OutcomeRecord, Problem
 from pytake.messages.events import raise_for
 from pytake.messages.status import Observation
 from pytake.process.telemetry import OUTCOMES
+from pytake.webhooks.contracts import DeliveryInput
 from pytake.webhooks.dispatch import Dispatcher
-from pytake.webhooks.events import Dispatch
 
 
 class RecordActivities:
@@ -55,7 +55,7 @@ class RecordActivities:
 
 def _record_all(
     session: Session, batch: list[OutcomeRecord]
-) -> tuple[list[Dispatch], dict[str, Problem]]:
+) -> tuple[list[DeliveryInput], dict[str, Problem]]:
     cancelled = [r.message for r in batch if r.observation is Observation.CANCELLED]
     buried = messages.buried(session, cancelled) if cancelled else {}
     records = [record for record in batch if record.message.message_id not in buried]

@@ -8,9 +8,8 @@ from temporalio import activity
 from pytake.clock import now
 from pytake.database.engine import Database
 from pytake.webhooks import deliveries
-from pytake.webhooks.contracts import ReplayInput, ReplayStep
+from pytake.webhooks.contracts import DeliveryInput, ReplayInput, ReplayStep
 from pytake.webhooks.dispatch import Dispatcher
-from pytake.webhooks.events import Dispatch
 from pytake.webhooks.tables import WebhookReplay
 
 _STEP_SECONDS: Final = 1.0
@@ -36,7 +35,7 @@ class ReplayActivities:
         await self._database.write(deliveries.end_replay, request.replay_id, "cancelled", now())
 
 
-def _step(session: Session, replay_id: str) -> tuple[list[Dispatch], bool]:
+def _step(session: Session, replay_id: str) -> tuple[list[DeliveryInput], bool]:
     row = session.get_one(WebhookReplay, replay_id)
     return deliveries.replay_some(
         session, replay_id, max(int(row.per_second * _STEP_SECONDS), 1), now()

@@ -28,14 +28,14 @@ from pytake.conversations import state as conversation_state
 from pytake.conversations.state import Party
 from pytake.conversations.tables import Conversation
 from pytake.problems import ForbiddenError, InvalidRequestError, UnauthorizedError, UnavailableError
-from pytake.webhooks.events import Dispatch
+from pytake.webhooks.contracts import DeliveryInput
 from pytake.whatsapp.limits import CUSTOMER_SERVICE_WINDOW, window_open
 
 router = APIRouter(prefix="/api/v1/auto-responder/contacts", tags=["auto-responder"])
 
 _COMMON = documented(UnauthorizedError, ForbiddenError, InvalidRequestError, UnavailableError)
 
-Change = Callable[[Session, Conversation, datetime], list[Dispatch]]
+Change = Callable[[Session, Conversation, datetime], list[DeliveryInput]]
 
 
 @router.get("/{contact}", responses=_COMMON)
@@ -117,7 +117,7 @@ async def _party(
 
 
 async def _change(services: Services, party: Party, change: Change) -> ContactView:
-    def apply(session: Session) -> list[Dispatch]:
+    def apply(session: Session) -> list[DeliveryInput]:
         return change(session, conversation_state.lock(session, party), now())
 
     services.dispatcher.soon(await services.database.write(apply))

@@ -45,9 +45,9 @@ from pytake.problems import (
 from pytake.temporal.attributes import TENANT
 from pytake.temporal.queues import WORKFLOW_QUEUE
 from pytake.webhooks import deliveries, endpoints, events
-from pytake.webhooks.contracts import ReplayInput
+from pytake.webhooks.contracts import DeliveryInput, ReplayInput
 from pytake.webhooks.deliveries import DeliveryFilter
-from pytake.webhooks.events import Dispatch, NewEvent
+from pytake.webhooks.events import NewEvent
 from pytake.webhooks.policies import DeliveryStatus
 from pytake.webhooks.signing import new_secret
 from pytake.webhooks.tables import WebhookDelivery, WebhookEvent, WebhookReplay
@@ -213,7 +213,9 @@ async def retry_one(
     return [_view(services, row) for row in await _find(services, principal, some_id)]
 
 
-def _replay(session: Session, finished: list[str], lost: list[WebhookDelivery]) -> list[Dispatch]:
+def _replay(
+    session: Session, finished: list[str], lost: list[WebhookDelivery]
+) -> list[DeliveryInput]:
     """Replay what is finished, and what is pending though its workflow is gone: ended from outside."""
     at, again = now(), list(finished)
     for row in lost:

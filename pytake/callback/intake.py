@@ -31,7 +31,7 @@ from pytake.numbers import alerts
 from pytake.numbers import store as numbers
 from pytake.settings import Settings
 from pytake.webhooks import events
-from pytake.webhooks.events import Dispatch
+from pytake.webhooks.contracts import DeliveryInput
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class Stored:
 
     changed: list[str] = field(default_factory=list)
     """Ids of messages whose status changed."""
-    raised: list[Dispatch] = field(default_factory=list)
+    raised: list[DeliveryInput] = field(default_factory=list)
     limits: list[LimitChange] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
     """Messages that conversations are to be told of."""

@@ -13,13 +13,14 @@ from pytake.numbers import alerts
 from pytake.numbers import owners as number_owners
 from pytake.numbers.tables import PhoneNumber
 from pytake.tenants import DEFAULT_TENANT
+from pytake.webhooks.contracts import DeliveryInput
 from pytake.webhooks.event_types import TemplateEvent
-from pytake.webhooks.events import Dispatch, NewEvent, emit
+from pytake.webhooks.events import NewEvent, emit
 
 
 def tell_of_accounts(
     session: Session, updates: Iterable[Update], owners: Owners, at: datetime
-) -> list[Dispatch]:
+) -> list[DeliveryInput]:
     """Raise what updates say of accounts and templates, for every tenant that sends with the account."""
     events: list[NewEvent] = []
     for update in updates:

@@ -14,7 +14,7 @@ from pytake.conversations import state as conversation_state
 from pytake.conversations.rules.said import in_group
 from pytake.conversations.state import Party
 from pytake.settings import Settings
-from pytake.webhooks.events import Dispatch
+from pytake.webhooks.contracts import DeliveryInput
 
 
 def apply_updates(
@@ -23,9 +23,9 @@ def apply_updates(
     owners: Owners,
     settings: Settings,
     at: datetime,
-) -> list[Dispatch]:
+) -> list[DeliveryInput]:
     """Record opt-outs made in WhatsApp, and hand conversations over to people who answered."""
-    raised: list[Dispatch] = []
+    raised: list[DeliveryInput] = []
     for update in updates:
         number, tenant_id = update.phone_number_id, owners.of_number(update.phone_number_id)
         if number is None or tenant_id is None or update.problem is not None:
@@ -40,7 +40,7 @@ def apply_updates(
 
 def _preferences(
     session: Session, update: OtherUpdate, number: str, tenant_id: str, at: datetime
-) -> Iterator[Dispatch]:
+) -> Iterator[DeliveryInput]:
     """Contacts who told WhatsApp what they want of marketing messages."""
     for item in _items(update, "user_preferences"):
         contact, value = item.get("wa_id") or item.get("user_id"), item.get("value")
@@ -77,7 +77,7 @@ def _echoes(
     tenant_id: str,
     silence: timedelta,
     at: datetime,
-) -> Iterator[Dispatch]:
+) -> Iterator[DeliveryInput]:
     """A person answered from the WhatsApp Business app: the bot steps back."""
     for item in _items(update, "message_echoes"):
         contact = item.get("to") or item.get("to_user_id")

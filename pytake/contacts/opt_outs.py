@@ -10,8 +10,9 @@ from pytake.contacts.tables import OptOut
 from pytake.database.upsert import insert_into
 from pytake.templates.store import MARKETING
 from pytake.templates.tables import MetaTemplate
+from pytake.webhooks.contracts import DeliveryInput
 from pytake.webhooks.event_types import ContactEvent, EventType, TemplateEvent
-from pytake.webhooks.events import Dispatch, NewEvent, emit
+from pytake.webhooks.events import NewEvent, emit
 from pytake.webhooks.ordering import conversation_of
 
 _STATUSES: Final = {"REINSTATED": "APPROVED", "FLAGGED": "APPROVED", "UNARCHIVED": "APPROVED"}
@@ -27,7 +28,7 @@ def opt_out(
     phone_number_id: str,
     source: str,
     detail: str = "",
-) -> list[Dispatch] | None:
+) -> list[DeliveryInput] | None:
     """Record an opt-out and raise its event; ``None`` if the contact had left before."""
     made = session.execute(
         insert_into(session, OptOut)
@@ -50,7 +51,7 @@ def opt_in(
     *,
     phone_number_id: str,
     detail: str = "",
-) -> list[Dispatch] | None:
+) -> list[DeliveryInput] | None:
     """End an opt-out and raise its event; ``None`` if there was none."""
     ended = session.execute(
         delete(OptOut)
@@ -128,7 +129,7 @@ def _emit(
     now: datetime,
     phone_number_id: str,
     detail: str,
-) -> list[Dispatch]:
+) -> list[DeliveryInput]:
     data = ContactEvent(phone_number_id=phone_number_id, contact=contact_key, at=now, detail=detail)
     event = NewEvent(
         tenant_id,

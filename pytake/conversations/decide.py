@@ -19,7 +19,7 @@ from pytake.conversations.rules.values import values
 from pytake.conversations.state import Party, UsesOfContact, end_handover, hand_over, lock, menu_of
 from pytake.conversations.tables import AutoReply, Conversation
 from pytake.settings import Settings
-from pytake.webhooks.events import Dispatch
+from pytake.webhooks.contracts import DeliveryInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Verdict:
 
     reply: AutoReply
     choice: Choice | None = None
-    raised: list[Dispatch] = field(default_factory=list)
+    raised: list[DeliveryInput] = field(default_factory=list)
 
 
 class OutdatedError(Exception):
@@ -206,10 +206,10 @@ def _wishes(
     book: RuleBook,
     menu: MenuRef | None,
     now: datetime,
-) -> tuple[_Wished | None, list[Dispatch]]:
+) -> tuple[_Wished | None, list[DeliveryInput]]:
     """Record opt-outs and returns, even where nothing is answered."""
     wished: _Wished | None = None
-    raised: list[Dispatch] = []
+    raised: list[DeliveryInput] = []
     for item in heard:
         said = pick(book, item.said, menu)
         wanted = None if said.reply_id and not item.said.reply_id else wish(item.said.text)
@@ -243,7 +243,7 @@ def _handed_over(
     conversation: Conversation,
     policy: Policy,
     now: datetime,
-    raised: list[Dispatch],
+    raised: list[DeliveryInput],
 ) -> str | None:
     """Whether a person has the conversation; ends a hand-over that fell silent."""
     if conversation.handover_at is None:

@@ -10,8 +10,9 @@ from sqlmodel import Session, col
 from pytake.conversations.rules.responder import MenuRef, Uses
 from pytake.conversations.tables import AutoReply, Conversation
 from pytake.database.upsert import insert_into
+from pytake.webhooks.contracts import DeliveryInput
 from pytake.webhooks.event_types import ConversationEvent, EventType
-from pytake.webhooks.events import Dispatch, NewEvent, emit
+from pytake.webhooks.events import NewEvent, emit
 from pytake.webhooks.ordering import conversation_of
 
 _MENU_VALID: Final = timedelta(hours=24)
@@ -132,7 +133,7 @@ def hand_over(
     now: datetime,
     by: str,
     department: str | None = None,
-) -> list[Dispatch]:
+) -> list[DeliveryInput]:
     """Give the conversation to a person, or note that the person is still there."""
     new = conversation.handover_at is None
     conversation.handover_active_at = now
@@ -149,7 +150,7 @@ def hand_over(
 
 def end_handover(
     session: Session, conversation: Conversation, now: datetime, reason: str
-) -> list[Dispatch]:
+) -> list[DeliveryInput]:
     """Give the conversation back to the bot."""
     if conversation.handover_at is None:
         return []
@@ -160,7 +161,7 @@ def end_handover(
     return raised
 
 
-def reset(session: Session, conversation: Conversation, now: datetime) -> list[Dispatch]:
+def reset(session: Session, conversation: Conversation, now: datetime) -> list[DeliveryInput]:
     """Begin anew with a contact: uses, menu, tags, silence and hand-over are forgotten."""
     raised = end_handover(session, conversation, now, "reset")
     conversation.menu_rule_id = conversation.menu_path = conversation.menu_at = None
@@ -193,7 +194,7 @@ def drop(session: Session, key: str, reason: str) -> None:
 
 def _emit(
     session: Session, kind: EventType, conversation: Conversation, now: datetime, reason: str
-) -> list[Dispatch]:
+) -> list[DeliveryInput]:
     party = f"{conversation.phone_number_id}:{conversation.contact_key}"
     data = ConversationEvent(
         phone_number_id=conversation.phone_number_id,

@@ -12,8 +12,9 @@ from pytake.numbers import store as numbers
 from pytake.numbers.tables import Alert, PhoneNumber
 from pytake.templates.tables import MetaTemplate
 from pytake.texts import say
+from pytake.webhooks.contracts import DeliveryInput
 from pytake.webhooks.event_types import EventType, NumberEvent
-from pytake.webhooks.events import Dispatch, NewEvent, emit
+from pytake.webhooks.events import NewEvent, emit
 from pytake.whatsapp.counts import Day, Template
 from pytake.whatsapp.limits import parse_tier
 from pytake.whatsapp.number_health import NumberHealth
@@ -33,7 +34,7 @@ def get(session: Session, phone_number_id: str) -> NumberSnapshot | None:
 
 def save(
     session: Session, phone_number_id: str, health: NumberHealth, now: datetime
-) -> tuple[list[Dispatch], bool]:
+) -> tuple[list[DeliveryInput], bool]:
     """Keep a number's fields; raise events and alerts for what changed.
 
     Returns:
@@ -48,7 +49,7 @@ def save(
     row.fetched_at = row.attempted_at = now
     row.problem = row.blocked_until = None
     session.add(row)
-    raised: list[Dispatch] = []
+    raised: list[DeliveryInput] = []
     for name in _WATCHED:
         old = getattr(before, name) if before else None
         new = getattr(health, name)
@@ -299,7 +300,7 @@ def _emit(
     before: str | None,
     after: str | None,
     now: datetime,
-) -> list[Dispatch]:
+) -> list[DeliveryInput]:
     data = NumberEvent(
         phone_number_id=number.id,
         at=now,

@@ -10,8 +10,9 @@ from pytake.contacts.identities import contact_key
 from pytake.messages.contracts import MessageInput
 from pytake.messages.status import HELD_BY_META, PUBLIC, Observation
 from pytake.messages.tables import Message
+from pytake.webhooks.contracts import DeliveryInput
 from pytake.webhooks.event_types import EventError, EventType, MessageEvent
-from pytake.webhooks.events import Dispatch, NewEvent, emit
+from pytake.webhooks.events import NewEvent, emit
 from pytake.webhooks.ordering import conversation_of
 from pytake.webhooks.tables import WebhookEndpoint
 
@@ -25,7 +26,7 @@ def anyone_listens(session: Session, tenants: set[str]) -> bool:
     return session.scalars(statement.limit(1)).first() is not None
 
 
-def raise_for(session: Session, message_ids: list[str], now: datetime) -> list[Dispatch]:
+def raise_for(session: Session, message_ids: list[str], now: datetime) -> list[DeliveryInput]:
     """Raise what the rows of these messages stand for, where anyone listens."""
     tenants = set(
         session.scalars(
@@ -99,7 +100,7 @@ def _sent_at(row: Message, observation: Observation) -> datetime | None:
     return row.accepted_at or row.sent_at
 
 
-def raise_queued(session: Session, message: MessageInput, now: datetime) -> list[Dispatch]:
+def raise_queued(session: Session, message: MessageInput, now: datetime) -> list[DeliveryInput]:
     """Raise ``message.queued`` at once; the record of the outcome makes up for a crash before this."""
     if not anyone_listens(session, {message.tenant_id}):
         return []

@@ -22,7 +22,6 @@ from pytake.messages.status import Observation
 from pytake.messages.tables import Message, SendAttempt
 from pytake.reconciliation.tables import Watermark
 from pytake.webhooks.contracts import DeliveryInput
-from pytake.webhooks.events import Dispatch
 from pytake.webhooks.policies import DeliveryStatus
 from pytake.webhooks.tables import WebhookDelivery
 from pytake.whatsapp.errors import ErrorClass
@@ -58,7 +57,7 @@ class Closed:
     """What :func:`close_message` did: nothing, a record, or nothing before ``later``."""
 
     record: OutcomeRecord | None = None
-    raised: list[Dispatch] = field(default_factory=list)
+    raised: list[DeliveryInput] = field(default_factory=list)
     later: datetime | None = None
 
 

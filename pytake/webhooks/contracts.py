@@ -4,6 +4,8 @@ import hashlib
 from enum import StrEnum
 from typing import Final
 
+from pydantic import Field
+
 from pytake.temporal.contract import Contract
 
 DELIVERY_WORKFLOW: Final = "WebhookDeliveryWorkflow"
@@ -25,6 +27,9 @@ class DeliveryInput(Contract):
     attempts_spent: int = 0
     waits: int = 0
     """How often, one after the other, there was no slot for it."""
+    proven: bool = Field(default=True, exclude=True)
+    """Whether the endpoint answered the last time: who does not is not to stand before who does. Told to
+    Temporal as the priority at the start, and not in the input."""
 
     @property
     def fairness_key(self) -> str:

@@ -10,8 +10,9 @@ from sqlmodel import Session, col
 
 from pytake.database.upsert import insert_into
 from pytake.webhooks import endpoints
+from pytake.webhooks.contracts import DeliveryInput
 from pytake.webhooks.event_types import EventType
-from pytake.webhooks.events import Dispatch, NewEvent, dispatch_of, emit
+from pytake.webhooks.events import NewEvent, delivery_input, emit
 from pytake.webhooks.policies import DeliveryStatus, give_up
 from pytake.webhooks.tables import (
     WebhookAttempt,
@@ -77,7 +78,7 @@ def load(session: Session, delivery_id: str) -> Loaded | None:
 
 def log_attempt(
     session: Session, delivery_id: str, attempt: Attempt, rule: DisableRule
-) -> list[Dispatch]:
+) -> list[DeliveryInput]:
     """Log an attempt; on success the delivery is done. Returns events raised by disabling."""
     delivery = session.get_one(WebhookDelivery, delivery_id, with_for_update=True)
     session.execute(
@@ -130,7 +131,7 @@ def log_attempt(
 
 def disable(
     session: Session, endpoint: WebhookEndpoint, reason: str, at: datetime
-) -> list[Dispatch]:
+) -> list[DeliveryInput]:
     """Disable an endpoint, once, and raise ``webhook.disabled`` once."""
     if not endpoint.active:
         return []
@@ -271,7 +272,7 @@ def attempts_of(session: Session, delivery_id: str) -> list[WebhookAttempt]:
     return list(session.scalars(statement))
 
 
-def replay(session: Session, delivery_ids: Sequence[str], now: datetime) -> list[Dispatch]:
+def replay(session: Session, delivery_ids: Sequence[str], now: datetime) -> list[DeliveryInput]:
     """Put finished deliveries back: a new run each, all attempts anew."""
     started = []
     for delivery_id in delivery_ids:
@@ -286,7 +287,7 @@ def replay(session: Session, delivery_ids: Sequence[str], now: datetime) -> list
         delivery.status, delivery.finished_at = DeliveryStatus.PENDING.value, None
         delivery.dispatched_at = delivery.next_retry_at = None
         session.add(delivery)
-        started.append(dispatch_of(delivery, endpoint))
+        started.append(delivery_input(delivery, endpoint))
     return started
 
 
@@ -311,7 +312,7 @@ def replay_filter(row: WebhookReplay) -> DeliveryFilter:
 
 def replay_some(
     session: Session, replay_id: str, limit: int, now: datetime
-) -> tuple[list[Dispatch], bool]:
+) -> tuple[list[DeliveryInput], bool]:
     """Replay the next deliveries of a replay; whether it goes on.
 
     What was replayed before is recognised by its end: it finished after the replay began.

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Final
 
 from temporalio.client import Client
@@ -28,7 +27,6 @@ from pytake.webhooks.contracts import (
     deliveries_key,
     delivery_workflow_id,
 )
-from pytake.webhooks.events import Dispatch
 
 _PROVEN: Final = PRIORITY_KEY[Urgency.NORMAL]
 _UNPROVEN: Final = PRIORITY_KEY[Urgency.LOW]
@@ -37,7 +35,7 @@ stand before nobody else's, and one tenant's many not before another's few.
 """
 
 
-class Dispatcher(Outbox[Dispatch]):
+class Dispatcher(Outbox[DeliveryInput]):
     """Starts delivery workflows; what it misses, the sweep of any worker starts."""
 
     items = "deliveries"
@@ -47,7 +45,7 @@ class Dispatcher(Outbox[Dispatch]):
         self._client = client
         self._database = database
 
-    async def _begin(self, item: Dispatch) -> None:
+    async def _begin(self, item: DeliveryInput) -> None:
         attributes = TypedSearchAttributes([SearchAttributePair(TENANT, item.tenant_id)])
         policy = WorkflowIDReusePolicy.REJECT_DUPLICATE
         if item.run > 0:
@@ -55,7 +53,7 @@ class Dispatcher(Outbox[Dispatch]):
         with suppress(WorkflowAlreadyStartedError):
             await self._client.start_workflow(
                 DELIVERY_WORKFLOW,
-                DeliveryInput.model_validate(asdict(item)),
+                item,
                 id=delivery_workflow_id(item.event_id, item.endpoint_key),
                 task_queue=WORKFLOW_QUEUE,
                 id_reuse_policy=policy,
@@ -66,10 +64,10 @@ class Dispatcher(Outbox[Dispatch]):
                 ),
             )
 
-    async def _begun(self, items: Sequence[Dispatch]) -> None:
+    async def _begun(self, items: Sequence[DeliveryInput]) -> None:
         ids = [item.delivery_id for item in items]
         await self._database.write(events.dispatched, ids, now())
 
-    async def _missed(self) -> Sequence[Dispatch]:
-        missed: list[Dispatch] = await self._database.read(events.undispatched, now())
+    async def _missed(self) -> Sequence[DeliveryInput]:
+        missed: list[DeliveryInput] = await self._database.read(events.undispatched, now())
         return missed

@@ -12,6 +12,7 @@ from sqlmodel import Session, col
 
 from pytake.database.types import iso
 from pytake.database.upsert import insert_into
+from pytake.webhooks.contracts import DeliveryInput
 from pytake.webhooks.event_types import subscribes
 from pytake.webhooks.policies import DeliveryStatus
 from pytake.webhooks.tables import (
@@ -42,23 +43,6 @@ class NewEvent:
         return "evt_" + _digest(self.tenant_id, self.type, self.key)
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
-    """What the workflow of a delivery is started with."""
-
-    delivery_id: str
-    event_id: str
-    endpoint_id: str
-    endpoint_key: str
-    tenant_id: str
-    run: int
-    max_attempts: int
-    rate: float
-    timeout_seconds: float
-    proven: bool
-    """Whether the endpoint answered the last time: who does not is not to stand before who does."""
-
-
 def delivery_id(event_id: str, endpoint_id: str) -> str:
     """The id of a delivery, derived from both: a repeat is the same one."""
     return "dlv_" + _digest(event_id, endpoint_id)
@@ -78,7 +62,7 @@ def emit(
     now: datetime,
     only: str | None = None,
     most_bytes: int = 0,
-) -> list[Dispatch]:
+) -> list[DeliveryInput]:
     """Store the events that somebody subscribes to, with their deliveries.
 
     Call it in the transaction of what happened; start what it returns after the commit. ``only``
@@ -100,7 +84,7 @@ def emit(
     )
     for endpoint in session.scalars(statement):
         endpoints[endpoint.tenant_id].append(endpoint)
-    started: list[Dispatch] = []
+    started: list[DeliveryInput] = []
     for event in sorted(events, key=lambda event: event.conversation):
         targets = [
             endpoint
@@ -118,7 +102,7 @@ def _store(
     targets: list[WebhookEndpoint],
     now: datetime,
     most_bytes: int,
-) -> list[Dispatch]:
+) -> list[DeliveryInput]:
     if session.get(WebhookEvent, event.id) is not None:
         return []
     sequence = _next(session, event.tenant_id, event.conversation)
@@ -175,13 +159,13 @@ def _store(
         )
         session.add(row)
         if endpoint.active:
-            started.append(dispatch_of(row, endpoint))
+            started.append(delivery_input(row, endpoint))
     return started
 
 
-def dispatch_of(row: WebhookDelivery, endpoint: WebhookEndpoint) -> Dispatch:
-    """What the delivery's workflow needs of both."""
-    return Dispatch(
+def delivery_input(row: WebhookDelivery, endpoint: WebhookEndpoint) -> DeliveryInput:
+    """What the delivery's workflow is started with."""
+    return DeliveryInput(
         delivery_id=row.id,
         event_id=row.event_id,
         endpoint_id=endpoint.id,
@@ -217,7 +201,7 @@ def dispatched(session: Session, delivery_ids: list[str], now: datetime) -> None
     )
 
 
-def undispatched(session: Session, now: datetime, limit: int = 200) -> list[Dispatch]:
+def undispatched(session: Session, now: datetime, limit: int = 200) -> list[DeliveryInput]:
     """Deliveries that a crash left between the commit of their event and the start of a workflow."""
     statement = (
         select(WebhookDelivery, WebhookEndpoint)
@@ -234,4 +218,4 @@ def undispatched(session: Session, now: datetime, limit: int = 200) -> list[Disp
         .order_by(col(WebhookDelivery.created_at))
         .limit(limit)
     )
-    return [dispatch_of(delivery, endpoint) for delivery, endpoint in session.execute(statement)]
+    return [delivery_input(delivery, endpoint) for delivery, endpoint in session.execute(statement)]
