@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from api.dependencies import Services, ServicesDep
 from api.errors import documented
-from pytake.callback import body as callback_json
+from pytake.callback.body import UnreadableError, read_body
 from pytake.callback.intake import Stored, reason_of, store, store_apart
 from pytake.callback.parse import CALLBACK_PATH, Callback, parse, signature_matches
 from pytake.clock import now
@@ -102,8 +102,8 @@ async def _receive(request: Request, services: Services, signature: str | None) 
     callback = await run_in_threadpool(_parse, body)
     stored = await _store(services, callback)
     await after_commit(services, stored)
-    for item in callback.statuses:
-        CALLBACK_UPDATES.labels(item.observation.value).inc()
+    for receipt in callback.receipts:
+        CALLBACK_UPDATES.labels(receipt.observation.value).inc()
     CALLBACK_UPDATES.labels("message").inc(len(callback.messages))
     CALLBACK_UPDATES.labels("other").inc(len(callback.others))
     if stored.refused:
@@ -157,8 +157,8 @@ def _authenticate(settings: Settings, body: bytes, signature: str | None) -> Non
 
 def _parse(body: bytes) -> Callback:
     try:
-        return parse(callback_json.read(body), now())
-    except callback_json.UnreadableError as error:
+        return parse(read_body(body), now())
+    except UnreadableError as error:
         raise UnreadableBodyError(str(error)) from None
 
 

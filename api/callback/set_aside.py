@@ -11,9 +11,9 @@ from api.dependencies import PrincipalDep, ServicesDep
 from api.errors import documented
 from api.paging import decode_cursor, encode_cursor
 from pytake.access.principals import Principal
-from pytake.callback import body as callback_json
 from pytake.callback import intake as callback_intake
 from pytake.callback import set_aside
+from pytake.callback.body import read_body
 from pytake.callback.parse import parse
 from pytake.clock import now
 from pytake.database.engine import is_outage
@@ -89,7 +89,7 @@ async def replay(
     if row.size > len(row.body):
         raise ConflictError(f"only {len(row.body)} of its {row.size} bytes were kept")
     try:
-        callback = parse(callback_json.read(row.body.encode()), now())
+        callback = parse(read_body(row.body.encode()), now())
         stored = await services.database.write(
             callback_intake.replay, part_id, callback, services.settings
         )

@@ -20,7 +20,7 @@ class UnreadableError(ValueError):
     """The body is not JSON, or is nested too deeply."""
 
 
-def read(body: bytes) -> Any:
+def read_body(body: bytes) -> Any:
     """The body, cleaned once: everything in it can be stored and written as JSON again.
 
     Null characters and halves of surrogate pairs become U+FFFD, NaN and infinite numbers ``None``;

@@ -6,8 +6,8 @@ from typing import Any
 
 from pytake.callback.limits import LimitChange
 from pytake.callback.owners import Owners
-from pytake.callback.parse import UserMessage
-from pytake.callback.store import Update
+from pytake.callback.parse import Update
+from pytake.conversations.inbound import Inbound
 from pytake.tenants import DEFAULT_TENANT
 from pytake.webhooks.event_types import EventType, NumberEvent, ReceivedEvent
 from pytake.webhooks.events import NewEvent
@@ -15,7 +15,7 @@ from pytake.webhooks.ordering import conversation_of
 
 
 def callback_events(
-    messages: list[UserMessage],
+    messages: list[Inbound],
     updates: Iterable[Update],
     limits: list[LimitChange],
     owners: Owners,
@@ -58,7 +58,7 @@ def callback_events(
                 after=_text(payload.get("current_limit")),
             )
             yield NewEvent(
-                update.tenant_id,
+                owners.of(update),
                 EventType.NUMBER_QUALITY_CHANGED.value,
                 update.key(at),
                 number.model_dump(mode="json"),

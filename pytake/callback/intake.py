@@ -15,21 +15,20 @@ from pytake.callback.events import callback_events
 from pytake.callback.limits import LimitChange
 from pytake.callback.notices import tell_of_accounts
 from pytake.callback.owners import Owners, owners_of
-from pytake.callback.parse import Callback, OtherUpdate, StatusUpdate, UserMessage
-from pytake.callback.parts import Part, envelope, join, kind_of, split
-from pytake.callback.store import UNASSIGNED, Update
+from pytake.callback.parse import Callback, Update
+from pytake.callback.parts import Part, envelope, join, kind_of, number_of, split
 from pytake.callback.updates import apply_updates
 from pytake.clock import now
 from pytake.conversations import inbox, wishes
-from pytake.conversations.inbox import Inbound, Waiting
-from pytake.conversations.rules.said import in_group, read_said, unanswerable
+from pytake.conversations.inbox import Waiting
+from pytake.conversations.rules.said import read_said
 from pytake.database.engine import is_outage
 from pytake.messages import receipts
 from pytake.messages.events import raise_for
-from pytake.messages.receipts import Receipt
 from pytake.numbers import alerts
 from pytake.numbers import store as numbers
 from pytake.settings import Settings
+from pytake.tenants import UNASSIGNED
 from pytake.webhooks import events
 from pytake.webhooks.contracts import DeliveryInput
 
@@ -60,11 +59,11 @@ def store(session: Session, callback: Callback, settings: Settings) -> Stored:
     """Everything of a request; a repeat of it changes nothing."""
     at = now()
     owners = owners_of(session, callback, settings)
-    changed = receipts.apply(session, [_receipt(item, owners) for item in callback.statuses], at)
-    inbound = [_inbound(item, owners) for item in callback.messages]
+    inbound = callback.inbound
+    changed = receipts.apply(session, callback.receipts, owners.tenants, at)
     answered = settings.auto_responder
-    waiting = inbox.store_inbound(session, inbound, at, answered=answered)
-    for number in sorted({m.phone_number_id for m in inbound if m.tenant_id == UNASSIGNED}):
+    waiting = inbox.store_inbound(session, inbound, owners.tenants, at, answered=answered)
+    for number in sorted({m.phone_number_id for m in inbound} - owners.tenants.keys()):
         alerts.raise_once(
             session,
             UNASSIGNED,
@@ -74,21 +73,19 @@ def store(session: Session, callback: Callback, settings: Settings) -> Stored:
             phone_number_id=number,
             detail=number,
         )
-    updates = [(item, _update(item, owners)) for item in callback.others]
-    known = callbacks.store_updates(session, [update for _, update in updates], at)
+    known = callbacks.store_updates(session, callback.others, owners, at)
     # Without Meta's time, what was repeated and what happened again look the same: it happened.
-    fresh = [pair for pair in updates if pair[1].id in known or pair[1].time is None]
-    limits = _limits(session, [item for item, _ in fresh], owners)
+    fresh = [item for item in callback.others if item.id in known or item.origin.time is None]
+    limits = _limits(session, fresh, owners)
     raised = raise_for(session, changed, at) if changed else []
     if not answered:
         # Who leaves has left, also where no conversation is told of it.
-        said = {item.wamid: read_said(item.type, item.payload) for item in callback.messages}
+        said = {item.wamid: read_said(item.type, item.payload) for item in inbound}
         raised += wishes.overhear(session, [(w.party, said[w.wamid]) for w in waiting], at)
         waiting = []
-    told = callback_events(callback.messages, [update for _, update in fresh], limits, owners, at)
-    raised += events.emit(session, list(told), at)
-    raised += tell_of_accounts(session, [update for _, update in fresh], owners, at)
-    raised += apply_updates(session, [item for item, _ in fresh], owners, settings, at)
+    raised += events.emit(session, list(callback_events(inbound, fresh, limits, owners, at)), at)
+    raised += tell_of_accounts(session, fresh, owners, at)
+    raised += apply_updates(session, fresh, owners, settings, at)
     return Stored(changed, raised, limits, waiting)
 
 
@@ -142,17 +139,15 @@ def reason_of(error: Exception) -> str:
     return type(getattr(error, "orig", None) or error).__name__
 
 
-def _aside(part: Part, reason: str, owners: Owners) -> set_aside.Part:
-    tenant_id = (
-        owners.of(part) if isinstance(part, OtherUpdate) else owners.of_number(part.phone_number_id)
-    )
-    return set_aside.Part(
+def _aside(part: Part, reason: str, owners: Owners) -> set_aside.Aside:
+    tenant_id = owners.of(part) if isinstance(part, Update) else owners.of_number(number_of(part))
+    return set_aside.Aside(
         tenant_id=tenant_id or UNASSIGNED,
         kind=kind_of(part),
         envelope=envelope(part),
         reason=reason,
         account_id=part.origin.account,
-        phone_number_id=part.phone_number_id,
+        phone_number_id=number_of(part),
     )
 
 
@@ -167,7 +162,7 @@ def replay(session: Session, key: str, callback: Callback, settings: Settings) -
     return stored
 
 
-def _limits(session: Session, updates: list[OtherUpdate], owners: Owners) -> list[LimitChange]:
+def _limits(session: Session, updates: list[Update], owners: Owners) -> list[LimitChange]:
     changes = []
     for item, tier in tiers.reported(updates):
         portfolio = owners.portfolio(item)
@@ -176,58 +171,3 @@ def _limits(session: Session, updates: list[OtherUpdate], owners: Owners) -> lis
         if before := numbers.report_tier(session, item.phone_number_id, portfolio, tier):
             changes.append(LimitChange(item.phone_number_id, before, tier))
     return changes
-
-
-def _inbound(item: UserMessage, owners: Owners) -> Inbound:
-    tenant_id = owners.of_number(item.phone_number_id)
-    ours = tenant_id is not None
-    return Inbound(
-        wamid=item.wamid,
-        tenant_id=tenant_id or UNASSIGNED,
-        phone_number_id=item.phone_number_id,
-        contact_key=item.contact_key,
-        wa_id=item.wa_id,
-        user_id=item.user_id,
-        name=item.name,
-        type=item.type,
-        payload=item.payload,
-        sent_at=item.at,
-        answerable=ours and unanswerable(item.type, item.payload) is None,
-        personal=ours and not in_group(item.payload),
-        group_id=item.group_id,
-    )
-
-
-def _update(item: OtherUpdate, owners: Owners) -> Update:
-    return Update(
-        owners.of(item),
-        item.field,
-        item.payload,
-        item.problem,
-        phone_number_id=item.phone_number_id,
-        account_id=item.origin.account,
-        time=item.origin.time,
-        sent_at=item.origin.sent_at,
-    )
-
-
-def _receipt(item: StatusUpdate, owners: Owners) -> Receipt:
-    ours = item.opaque is not None and item.opaque.startswith("msg_") and len(item.opaque) <= 80
-    rule = item.error
-    return Receipt(
-        wamid=item.wamid,
-        observation=item.observation,
-        at=item.at,
-        tenant_id=owners.of_number(item.phone_number_id) or UNASSIGNED,
-        phone_number_id=item.phone_number_id,
-        message_id=item.opaque if ours else None,
-        recipient=item.recipient,
-        pricing_category=item.pricing_category,
-        pricing_type=item.pricing_type,
-        billable=item.billable,
-        error_code=rule.code if rule else None,
-        error_class=rule.error_class.value if rule else None,
-        error_title=rule.title if rule else None,
-        error_detail=item.error_detail if rule else None,
-        error_advice=rule.advice if rule else None,
-    )

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import structlog
 
-from pytake.callback.parse import OtherUpdate
+from pytake.callback.parse import Update
 from pytake.whatsapp.limits import parse_tier
 
 _log = structlog.get_logger()
@@ -32,7 +32,7 @@ _BY_COUNT: Final = {
 }
 
 
-def reported(updates: Iterable[OtherUpdate]) -> Iterator[tuple[OtherUpdate, str]]:
+def reported(updates: Iterable[Update]) -> Iterator[tuple[Update, str]]:
     """Updates that report a messaging limit, each with the tier."""
     for update in updates:
         value: Any = update.payload

@@ -7,12 +7,12 @@ from sqlmodel import Session
 
 from pytake.callback.account_notices import Notice, notice
 from pytake.callback.owners import Owners
-from pytake.callback.store import UNASSIGNED, Update
+from pytake.callback.parse import Update
 from pytake.contacts import opt_outs
 from pytake.numbers import alerts
 from pytake.numbers import owners as number_owners
 from pytake.numbers.tables import PhoneNumber
-from pytake.tenants import DEFAULT_TENANT
+from pytake.tenants import DEFAULT_TENANT, UNASSIGNED
 from pytake.webhooks.contracts import DeliveryInput
 from pytake.webhooks.event_types import TemplateEvent
 from pytake.webhooks.events import NewEvent, emit
@@ -26,12 +26,12 @@ def tell_of_accounts(
     for update in updates:
         if update.problem is not None:
             continue
-        happened = min(update.sent_at or at, at)
-        told = notice(update.field, update.payload, update.account_id, happened)
+        happened = min(update.origin.sent_at or at, at)
+        told = notice(update.field, update.payload, update.origin.account, happened)
         if told is None:
             continue
         if isinstance(told.data, TemplateEvent):
-            opt_outs.follow_template(session, update.account_id, told.data, told.event)
+            opt_outs.follow_template(session, update.origin.account, told.data, told.event)
         tenants = _tenants(session, told, update, owners)
         _alert(session, told, tenants or {UNASSIGNED}, happened, at)
         data = told.data.model_dump(mode="json")
@@ -49,11 +49,11 @@ def _tenants(session: Session, told: Notice, update: Update, owners: Owners) -> 
     """
     if told.phone_number_id is not None:
         return number_owners.users(session, PhoneNumber.id, told.phone_number_id)
-    if update.account_id == owners.account:
+    if update.origin.account == owners.account:
         return {DEFAULT_TENANT} | number_owners.users(session, PhoneNumber.id)
-    if update.account_id is None:
+    if update.origin.account is None:
         return set()
-    return number_owners.users(session, PhoneNumber.portfolio_id, update.account_id)
+    return number_owners.users(session, PhoneNumber.portfolio_id, update.origin.account)
 
 
 def _alert(

@@ -6,14 +6,16 @@ used. Unknown fields are kept, never an error.
 
 import hashlib
 import hmac
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from pytake.contacts.identities import contact_key, is_phone_number_id, is_user_id
+from pytake.conversations.inbound import Inbound
 from pytake.conversations.rules.said import in_group
-from pytake.messages.status import META_STATUSES, Observation
+from pytake.messages.status import META_STATUSES, Observation, Receipt
 from pytake.whatsapp.errors import ErrorRule, rule_for
 
 CALLBACK_PATH: Final = "/api/v1/whatsapp/webhook"
@@ -23,9 +25,11 @@ MAX_BYTES: Final = 3 * 1024 * 1024
 
 
 _REPLACED: Final = "\ufffd"
-"""What stands for characters that cannot be stored (``callback_json``): two ids with it may be equal."""
+"""What stands for characters that cannot be stored (``pytake.callback.body``): two ids with it may be equal."""
 _CONTACT: Final = 128
 """Characters of a contact's id: what the schema keeps. A business-scoped user id has up to 131."""
+_MESSAGE_ID: Final = 80
+"""Characters of a message's id: what the API takes."""
 _EARLIEST: Final = datetime(2009, 1, 1, tzinfo=UTC)
 """Nothing of WhatsApp's is older: it was founded in 2009."""
 _NOTES: Final = ("deleted", "warning")
@@ -52,43 +56,24 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class StatusUpdate:
+class StatusPart:
     """One entry of ``statuses``, as Meta sent it in ``payload``."""
 
     origin: Origin
-    phone_number_id: str
-    wamid: str
-    observation: Observation
-    at: datetime
-    recipient: str | None
-    opaque: str | None
-    pricing_category: str | None
-    pricing_type: str | None
-    billable: bool | None
-    error: ErrorRule | None
-    error_detail: str
+    receipt: Receipt
     payload: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class UserMessage:
-    """One entry of ``messages``, as Meta sent it in ``payload``."""
+class MessagePart:
+    """One entry of ``messages``."""
 
     origin: Origin
-    phone_number_id: str
-    wamid: str
-    contact_key: str
-    wa_id: str | None
-    user_id: str | None
-    name: str | None
-    type: str
-    at: datetime
-    group_id: str | None
-    payload: dict[str, Any]
+    inbound: Inbound
 
 
 @dataclass(frozen=True, slots=True)
-class OtherUpdate:
+class Update:
     """Any other field, a status that is not one of delivery, or (with ``problem``) something that
     could not be read.
     """
@@ -99,14 +84,35 @@ class OtherUpdate:
     payload: Any
     problem: str | None = None
 
+    @property
+    def id(self) -> str:
+        """A hash of what makes it one update: a repeat of Meta's request has the same."""
+        origin = self.origin
+        whole = [origin.account, origin.time, self.phone_number_id, self.field, self.payload]
+        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+    def key(self, at: datetime) -> str:
+        """What makes an event of it one event: without Meta's time, equal updates of an hour are one."""
+        return self.id if self.origin.time is not None else f"{self.id}:{at:%Y-%m-%dT%H}"
+
 
 @dataclass(slots=True)
 class Callback:
     """Everything one request brought."""
 
-    statuses: list[StatusUpdate] = field(default_factory=list)
-    messages: list[UserMessage] = field(default_factory=list)
-    others: list[OtherUpdate] = field(default_factory=list)
+    statuses: list[StatusPart] = field(default_factory=list)
+    messages: list[MessagePart] = field(default_factory=list)
+    others: list[Update] = field(default_factory=list)
+
+    @property
+    def receipts(self) -> list[Receipt]:
+        """What the statuses report."""
+        return [part.receipt for part in self.statuses]
+
+    @property
+    def inbound(self) -> list[Inbound]:
+        """What contacts wrote."""
+        return [part.inbound for part in self.messages]
 
 
 def signature_matches(app_secret: str, body: bytes, header: str | None) -> bool:
@@ -123,20 +129,20 @@ def parse(body: Any, now: datetime) -> Callback:
     callback = Callback()
     if not isinstance(body, dict) or not isinstance(body.get("entry"), list):
         problem = "entry is not a list"
-        callback.others.append(OtherUpdate(Origin(), None, "envelope", body, problem))
+        callback.others.append(Update(Origin(), None, "envelope", body, problem))
         return callback
     for entry in body["entry"]:
         changes = entry.get("changes") if isinstance(entry, dict) else None
         if not isinstance(changes, list):
             problem = "changes is not a list"
-            callback.others.append(OtherUpdate(_origin(entry), None, "entry", entry, problem))
+            callback.others.append(Update(_origin(entry), None, "entry", entry, problem))
             continue
         for change in changes:
             if isinstance(change, dict) and isinstance(change.get("value"), dict):
                 _read_change(callback, _origin(entry, change), change["value"], now)
             else:
                 problem = "value is not an object"
-                callback.others.append(OtherUpdate(_origin(entry), None, "change", change, problem))
+                callback.others.append(Update(_origin(entry), None, "change", change, problem))
     return callback
 
 
@@ -171,7 +177,7 @@ def _read_change(callback: Callback, origin: Origin, value: dict[str, Any], now:
     given = metadata.get("phone_number_id") if isinstance(metadata, dict) else None
     number = given if isinstance(given, str) and is_phone_number_id(given) else None
     if origin.field != "messages":
-        callback.others.append(OtherUpdate(origin, number, origin.field, value))
+        callback.others.append(Update(origin, number, origin.field, value))
         return
     names = dict(_contact_names(value.get("contacts")))
     known = False
@@ -179,19 +185,19 @@ def _read_change(callback: Callback, origin: Origin, value: dict[str, Any], now:
         known = True
         try:
             if note := _note(item):
-                callback.others.append(OtherUpdate(origin, number, note, item))
+                callback.others.append(Update(origin, number, note, item))
             else:
                 callback.statuses.append(_status(origin, number, item, now))
         except MalformedError as error:
-            callback.others.append(OtherUpdate(origin, number, "statuses", item, str(error)))
+            callback.others.append(Update(origin, number, "statuses", item, str(error)))
     for item in _items(value, "messages"):
         known = True
         try:
             callback.messages.append(_message(origin, number, item, names, now))
         except MalformedError as error:
-            callback.others.append(OtherUpdate(origin, number, "messages", item, str(error)))
+            callback.others.append(Update(origin, number, "messages", item, str(error)))
     if not known or value.get("errors"):
-        callback.others.append(OtherUpdate(origin, number, origin.field, value))
+        callback.others.append(Update(origin, number, origin.field, value))
 
 
 def _note(item: Any) -> Literal["message_status", "payment_status"] | None:
@@ -208,7 +214,7 @@ def _items(value: dict[str, Any], name: str) -> list[Any]:
     return items if isinstance(items, list) else [items]
 
 
-def _status(origin: Origin, number: str | None, item: Any, now: datetime) -> StatusUpdate:
+def _status(origin: Origin, number: str | None, item: Any, now: datetime) -> StatusPart:
     number = _require_number(number)
     item = _object(item)
     name = item.get("status")
@@ -222,21 +228,26 @@ def _status(origin: Origin, number: str | None, item: Any, now: datetime) -> Sta
         _status_error(item.get("errors")) if observation is Observation.FAILED else (None, "")
     )
     at = _time(item)
-    return StatusUpdate(
-        origin=origin,
-        phone_number_id=number,
+    receipt = Receipt(
         wamid=_text(item, "id", 512),
         observation=observation,
         at=at if _EARLIEST <= at <= now else now,  # the earliest time of a status is what stays
+        phone_number_id=number,
+        message_id=_message_id(_optional(item, "biz_opaque_callback_data")),
         recipient=_optional(item, "recipient_id") or _optional(item, "recipient_user_id"),
-        opaque=_optional(item, "biz_opaque_callback_data"),
         pricing_category=_optional(pricing, "category"),
         pricing_type=_optional(pricing, "type") or _optional(pricing, "pricing_model"),
         billable=billable if isinstance(billable, bool) else None,
         error=rule,
         error_detail=detail,
-        payload=item,
     )
+    return StatusPart(origin, receipt, item)
+
+
+def _message_id(opaque: str | None) -> str | None:
+    """What a send of ours carried: others may send from the number, too."""
+    ours = opaque is not None and opaque.startswith("msg_") and len(opaque) <= _MESSAGE_ID
+    return opaque if ours else None
 
 
 def _status_error(errors: Any) -> tuple[ErrorRule, str]:
@@ -256,7 +267,7 @@ def _status_error(errors: Any) -> tuple[ErrorRule, str]:
 
 def _message(
     origin: Origin, number: str | None, item: Any, names: dict[str, str], now: datetime
-) -> UserMessage:
+) -> MessagePart:
     number = _require_number(number)
     item = _object(item)
     sender = _optional(item, "from")
@@ -266,19 +277,19 @@ def _message(
     address = (sender or user_id or "").lstrip("+")
     if not 0 < len(address) <= _CONTACT:
         raise MalformedError(f"from is not an id of 1 to {_CONTACT} characters")
-    return UserMessage(
-        origin=origin,
-        phone_number_id=number,
+    inbound = Inbound(
         wamid=_text(item, "id", 512),
+        phone_number_id=number,
         contact_key=contact_key(address),
         wa_id=address if sender and not is_user_id(address) else None,
         user_id=user_id,
         name=names.get(address) or (names.get(user_id) if user_id else None),
         type=_text(item, "type", 40),
+        payload=item,
         at=max(_EARLIEST, min(_time(item), now)),
         group_id=_group(item),
-        payload=item,
     )
+    return MessagePart(origin, inbound)
 
 
 def _group(item: dict[str, Any]) -> str | None:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from pytake.callback.parse import Callback, OtherUpdate, StatusUpdate, UserMessage
+from pytake.callback.parse import Callback, MessagePart, StatusPart, Update
 
-Part = StatusUpdate | UserMessage | OtherUpdate
+Part = StatusPart | MessagePart | Update
 
 _IN_MESSAGES = {
     "statuses": "statuses",
@@ -23,29 +23,38 @@ def split(callback: Callback) -> list[Part]:
 def join(parts: list[Part]) -> Callback:
     """Parts as one request again."""
     return Callback(
-        [part for part in parts if isinstance(part, StatusUpdate)],
-        [part for part in parts if isinstance(part, UserMessage)],
-        [part for part in parts if isinstance(part, OtherUpdate)],
+        [part for part in parts if isinstance(part, StatusPart)],
+        [part for part in parts if isinstance(part, MessagePart)],
+        [part for part in parts if isinstance(part, Update)],
     )
 
 
 def kind_of(part: Part) -> str:
     """``statuses``, ``messages``, or the name of another update."""
-    if isinstance(part, OtherUpdate):
+    if isinstance(part, Update):
         return part.field
-    return "statuses" if isinstance(part, StatusUpdate) else "messages"
+    return "statuses" if isinstance(part, StatusPart) else "messages"
+
+
+def number_of(part: Part) -> str | None:
+    """The number that it came for, where it says one."""
+    if isinstance(part, StatusPart):
+        return part.receipt.phone_number_id
+    return part.inbound.phone_number_id if isinstance(part, MessagePart) else part.phone_number_id
 
 
 def envelope(part: Part) -> dict[str, Any]:
     """A request that brings this part alone: read again, it is the same part."""
     kind = kind_of(part)
     name = _IN_MESSAGES.get(kind)
-    field, value = part.origin.field or kind, part.payload
+    payload = part.inbound.payload if isinstance(part, MessagePart) else part.payload
+    field, value = part.origin.field or kind, payload
     if name is not None and not _whole(part):
-        value = {"metadata": {"phone_number_id": part.phone_number_id}, name: [part.payload]}
-        if isinstance(part, UserMessage) and part.name is not None:
-            who = {"wa_id": part.wa_id} if part.wa_id else {"user_id": part.user_id}
-            value["contacts"] = [{**who, "profile": {"name": part.name}}]
+        value = {"metadata": {"phone_number_id": number_of(part)}, name: [payload]}
+        if isinstance(part, MessagePart) and part.inbound.name is not None:
+            inbound = part.inbound
+            who = {"wa_id": inbound.wa_id} if inbound.wa_id else {"user_id": inbound.user_id}
+            value["contacts"] = [{**who, "profile": {"name": inbound.name}}]
     entry = {"id": part.origin.account, "changes": [{"field": field, "value": value}]}
     if part.origin.time is not None:
         entry["time"] = part.origin.time
@@ -54,4 +63,4 @@ def envelope(part: Part) -> dict[str, Any]:
 
 def _whole(part: Part) -> bool:
     """Whether an update is the value of its change, not an item of a list in it."""
-    return isinstance(part, OtherUpdate) and part.field == "messages" and part.problem is None
+    return isinstance(part, Update) and part.field == "messages" and part.problem is None

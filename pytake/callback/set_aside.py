@@ -23,7 +23,7 @@ class FullError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Aside:
     """One status, message or other update, in an envelope of its own as Meta would have sent it."""
 
     tenant_id: str
@@ -35,7 +35,7 @@ class Part:
     phone_number_id: str | None = None
 
 
-def add(session: Session, parts: list[Part], now: datetime) -> None:
+def add(session: Session, parts: list[Aside], now: datetime) -> None:
     """Set parts aside, each once.
 
     Raises:

@@ -1,68 +1,29 @@
-"""Updates of Meta's callback in the database, and whose they are."""
+"""Updates of Meta's callback in the database."""
 
-import hashlib
-import json
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
 
 from sqlalchemy import select
 from sqlmodel import Session, col
 
+from pytake.callback.owners import Owners
+from pytake.callback.parse import Update
 from pytake.callback.tables import CallbackUpdate
 from pytake.database.upsert import insert_into
-from pytake.numbers.tables import PhoneNumber
-
-UNASSIGNED: Final = "*"
-"""The tenant of what came for a number or an account that is nobody's here: only admins see it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
-    """Anything else: any other field, or something that could not be read."""
-
-    tenant_id: str
-    field: str
-    payload: Any
-    problem: str | None = None
-    phone_number_id: str | None = None
-    account_id: str | None = None
-    time: str | None = None
-    """``entry.time`` as Meta wrote it; ``sent_at`` is the same as a time."""
-    sent_at: datetime | None = None
-
-    @property
-    def id(self) -> str:
-        """A hash of what makes it one update: a repeat of Meta's request has the same."""
-        whole = [self.account_id, self.time, self.phone_number_id, self.field, self.payload]
-        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
-
-    def key(self, at: datetime) -> str:
-        """What makes an event of it one event: without Meta's time, equal updates of an hour are one."""
-        return self.id if self.time is not None else f"{self.id}:{at:%Y-%m-%dT%H}"
-
-
-def owners(session: Session, phone_number_ids: set[str]) -> dict[str, str]:
-    """The tenant of each number that is registered."""
-    rows = session.execute(
-        select(col(PhoneNumber.id), col(PhoneNumber.tenant_id)).where(
-            col(PhoneNumber.id).in_(phone_number_ids)
-        )
-    )
-    return {str(number): str(tenant) for number, tenant in rows}
-
-
-def store_updates(session: Session, updates: list[Update], now: datetime) -> set[str]:
+def store_updates(
+    session: Session, updates: list[Update], owners: Owners, now: datetime
+) -> set[str]:
     """Keep other updates, each once; the ids of those that were not known yet."""
     rows = {
         item.id: {
             "id": item.id,
-            "tenant_id": item.tenant_id,
+            "tenant_id": owners.of(item),
             "field": item.field[:100],
             "problem": item.problem,
             "payload": item.payload,
-            "account_id": item.account_id,
-            "sent_at": item.sent_at,
+            "account_id": item.origin.account,
+            "sent_at": item.origin.sent_at,
             "received_at": now,
         }
         for item in updates

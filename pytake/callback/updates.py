@@ -7,7 +7,7 @@ from typing import Any
 from sqlmodel import Session
 
 from pytake.callback.owners import Owners
-from pytake.callback.parse import OtherUpdate
+from pytake.callback.parse import Update
 from pytake.contacts import opt_outs
 from pytake.contacts.identities import contact_key
 from pytake.conversations import state as conversation_state
@@ -19,7 +19,7 @@ from pytake.webhooks.contracts import DeliveryInput
 
 def apply_updates(
     session: Session,
-    updates: Iterable[OtherUpdate],
+    updates: Iterable[Update],
     owners: Owners,
     settings: Settings,
     at: datetime,
@@ -39,7 +39,7 @@ def apply_updates(
 
 
 def _preferences(
-    session: Session, update: OtherUpdate, number: str, tenant_id: str, at: datetime
+    session: Session, update: Update, number: str, tenant_id: str, at: datetime
 ) -> Iterator[DeliveryInput]:
     """Contacts who told WhatsApp what they want of marketing messages."""
     for item in _items(update, "user_preferences"):
@@ -72,7 +72,7 @@ def _preferences(
 
 def _echoes(
     session: Session,
-    update: OtherUpdate,
+    update: Update,
     number: str,
     tenant_id: str,
     silence: timedelta,
@@ -88,7 +88,7 @@ def _echoes(
         yield from conversation_state.hand_over(session, conversation, at, "phone")
 
 
-def _items(update: OtherUpdate, name: str) -> list[dict[str, Any]]:
+def _items(update: Update, name: str) -> list[dict[str, Any]]:
     items = update.payload.get(name) if isinstance(update.payload, dict) else None
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 

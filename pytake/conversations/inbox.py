@@ -1,5 +1,6 @@
 """Messages of contacts in the database, and which of them conversations were told of."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -8,32 +9,13 @@ from sqlalchemy import case, func, select, update
 from sqlmodel import Session, col
 
 from pytake.contacts.tables import Contact
+from pytake.conversations.inbound import Inbound
 from pytake.conversations.state import Party
 from pytake.conversations.tables import InboundMessage
 from pytake.database.upsert import insert_into
+from pytake.tenants import UNASSIGNED
 
 _UNSIGNALLED_AFTER: Final = timedelta(seconds=5)
-
-
-@dataclass(frozen=True, slots=True)
-class Inbound:
-    """One message of a contact."""
-
-    wamid: str
-    tenant_id: str
-    phone_number_id: str
-    contact_key: str
-    wa_id: str | None
-    user_id: str | None
-    name: str | None
-    type: str
-    payload: dict[str, Any]
-    sent_at: datetime
-    answerable: bool = False
-    """Whether it is of a kind that the auto-responder may answer."""
-    personal: bool = True
-    """Whether it was said to one of our numbers alone: only then it opens the contact's window."""
-    group_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +27,16 @@ class Waiting:
 
 
 def store_inbound(
-    session: Session, messages: list[Inbound], now: datetime, *, answered: bool = True
+    session: Session,
+    messages: list[Inbound],
+    tenants: Mapping[str, str],
+    now: datetime,
+    *,
+    answered: bool = True,
 ) -> list[Waiting]:
     """Keep inbound messages once, and open their contacts' customer service windows.
+
+    ``tenants`` by number: what was said to another number is kept, and nothing comes of it.
 
     Returns:
         The new ones that are answerable, in order: conversations are to be told of them, unless
@@ -58,14 +47,14 @@ def store_inbound(
     rows = {
         m.wamid: {
             "wamid": m.wamid,
-            "tenant_id": m.tenant_id,
+            "tenant_id": tenants.get(m.phone_number_id, UNASSIGNED),
             "phone_number_id": m.phone_number_id,
             "contact_key": m.contact_key,
             "type": m.type,
             "payload": m.payload,
-            "sent_at": m.sent_at,
+            "sent_at": m.at,
             "received_at": now,
-            "signalled_at": None if m.answerable and answered else now,
+            "signalled_at": None if answered and _answerable(m, tenants) else now,
             "group_id": m.group_id,
         }
         for m in messages
@@ -77,31 +66,36 @@ def store_inbound(
         [rows[k] for k in sorted(rows)],
     )
     new_wamids = set(inserted.scalars())
-    _open_windows(session, [m for m in messages if m.personal])
+    personal = [m for m in messages if m.personal and m.phone_number_id in tenants]
+    _open_windows(session, personal, tenants)
     return [
-        Waiting(Party(m.tenant_id, m.phone_number_id, m.contact_key), m.wamid)
-        for m in sorted(messages, key=lambda message: message.sent_at)
-        if m.answerable and m.wamid in new_wamids
+        Waiting(Party(tenants[m.phone_number_id], m.phone_number_id, m.contact_key), m.wamid)
+        for m in sorted(messages, key=lambda message: message.at)
+        if m.wamid in new_wamids and _answerable(m, tenants)
     ]
 
 
-def _open_windows(session: Session, messages: list[Inbound]) -> None:
+def _answerable(message: Inbound, tenants: Mapping[str, str]) -> bool:
+    return message.phone_number_id in tenants and message.answerable
+
+
+def _open_windows(session: Session, messages: list[Inbound], tenants: Mapping[str, str]) -> None:
     """Note when the contacts last wrote, and what is known of them."""
     if not messages:
         return
     contacts: dict[tuple[str, str], dict[str, Any]] = {}
-    for m in sorted(messages, key=lambda message: message.sent_at):
+    for m in sorted(messages, key=lambda message: message.at):
         key = (m.phone_number_id, m.contact_key)
         earlier = contacts.get(key, {})
         contacts[key] = {
             "phone_number_id": m.phone_number_id,
             "contact_key": m.contact_key,
-            "tenant_id": m.tenant_id,
+            "tenant_id": tenants[m.phone_number_id],
             "wa_id": m.wa_id or earlier.get("wa_id"),
             "user_id": m.user_id or earlier.get("user_id"),
             "name": m.name or earlier.get("name"),
-            "first_inbound_at": earlier.get("first_inbound_at", m.sent_at),
-            "last_inbound_at": m.sent_at,
+            "first_inbound_at": earlier.get("first_inbound_at", m.at),
+            "last_inbound_at": m.at,
         }
     statement = insert_into(session, Contact)
     new = statement.excluded

@@ -5,7 +5,7 @@ arrive before our own record of the send: then it makes the row, and the record 
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,31 +14,10 @@ from sqlmodel import Session, col
 
 from pytake.contacts.identities import contact_key
 from pytake.database.types import iso
-from pytake.messages.status import RANK, Observation, advance
+from pytake.messages.status import RANK, Observation, Receipt, advance
 from pytake.messages.store import orphan_id
 from pytake.messages.tables import Message
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """One status update of Meta's webhook."""
-
-    wamid: str
-    observation: Observation
-    at: datetime
-    tenant_id: str
-    phone_number_id: str
-    message_id: str | None = None
-    recipient: str | None = None
-    pricing_category: str | None = None
-    pricing_type: str | None = None
-    billable: bool | None = None
-    error_code: int | None = None
-    error_class: str | None = None
-    error_title: str | None = None
-    error_detail: str | None = None
-    error_advice: str | None = None
-
+from pytake.tenants import UNASSIGNED
 
 _TIMES: Final = {
     Observation.SENT: "sent_at",
@@ -114,15 +93,20 @@ def _upsert_sql(postgres: bool) -> str:
 _UPSERT: Final = {postgres: text(_upsert_sql(postgres)) for postgres in (False, True)}
 
 
-def apply(session: Session, receipts: list[Receipt], now: datetime) -> list[str]:
-    """Apply the statuses of one request; returns the ids of the messages they changed."""
+def apply(
+    session: Session, receipts: list[Receipt], tenants: Mapping[str, str], now: datetime
+) -> list[str]:
+    """Apply the statuses of one request; returns the ids of the messages they changed.
+
+    ``tenants`` by number: a receipt of another number is nobody's.
+    """
     if not receipts:
         return []
     ids = _message_ids(session, receipts)
     merged: dict[str, dict[str, Any]] = {}
     for receipt in receipts:
         key = ids[receipt.wamid]
-        merged[key] = _merge(merged.get(key), _row(key, receipt, now))
+        merged[key] = _merge(merged.get(key), _row(key, receipt, tenants, now))
     postgres = session.get_bind().dialect.name == "postgresql"
     rows = [merged[key] for key in sorted(merged)]  # one order for all: no deadlocks
     return list(session.execute(_UPSERT[postgres], {"rows": json.dumps(rows)}).scalars())
@@ -140,11 +124,10 @@ def _message_ids(session: Session, receipts: list[Receipt]) -> dict[str, str]:
     return {r.wamid: ids.get(r.wamid) or orphan_id(r.wamid) for r in receipts}
 
 
-def _row(key: str, receipt: Receipt, now: datetime) -> dict[str, Any]:
-    failed = receipt.observation is Observation.FAILED
+def _row(key: str, receipt: Receipt, tenants: Mapping[str, str], now: datetime) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": key,
-        "tenant_id": receipt.tenant_id,
+        "tenant_id": tenants.get(receipt.phone_number_id, UNASSIGNED),
         "phone_number_id": receipt.phone_number_id,
         "wamid": receipt.wamid,
         "status": receipt.observation.value,
@@ -153,11 +136,24 @@ def _row(key: str, receipt: Receipt, now: datetime) -> dict[str, Any]:
         "contact_key": contact_key(receipt.recipient) if receipt.recipient else None,
         **dict.fromkeys(_TIMES.values()),
         **{name: getattr(receipt, name) for name in _PRICING},
-        **{name: getattr(receipt, name) if failed else None for name in _ERROR},
+        **_error(receipt),
         "updated_at": iso(now),
     }
     row[_TIMES[receipt.observation]] = iso(receipt.at)
     return row
+
+
+def _error(receipt: Receipt) -> dict[str, Any]:
+    rule = receipt.error
+    if rule is None:
+        return dict.fromkeys(_ERROR)
+    return {
+        "error_code": rule.code,
+        "error_class": rule.error_class.value,
+        "error_title": rule.title,
+        "error_detail": receipt.error_detail,
+        "error_advice": rule.advice,
+    }
 
 
 def _merge(one: dict[str, Any] | None, other: dict[str, Any]) -> dict[str, Any]:

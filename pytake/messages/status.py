@@ -6,8 +6,12 @@ events, duplicated or not, moves a message backwards or leaves it with two endin
 in ``pytake.messages.receipts`` compare the same ranks.
 """
 
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
+
+from pytake.whatsapp.errors import ErrorRule
 
 
 class Status(StrEnum):
@@ -95,6 +99,25 @@ META_STATUSES: Final = {
     )
 }
 """The ``status`` strings of Meta's webhook."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What Meta reports of a message that it accepted: one status of its callback."""
+
+    wamid: str
+    observation: Observation
+    at: datetime
+    phone_number_id: str
+    message_id: str | None = None
+    """Ours, which every send carries; ``None`` of a message that PyTake did not send."""
+    recipient: str | None = None
+    pricing_category: str | None = None
+    pricing_type: str | None = None
+    billable: bool | None = None
+    error: ErrorRule | None = None
+    """Why it failed, of one that did."""
+    error_detail: str = ""
 
 
 def accepted_as(message_status: str) -> Observation:

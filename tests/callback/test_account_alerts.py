@@ -11,8 +11,8 @@ from sqlalchemy import select
 from sqlmodel import Session
 
 from pytake import number_transfer
-from pytake.callback import body as callback_json
 from pytake.callback import intake as callback_intake
+from pytake.callback.body import read_body
 from pytake.callback.parse import parse
 from pytake.clock import now
 from pytake.database.engine import Database
@@ -52,7 +52,7 @@ class Installation:
     def receive(self, field: str, value: Any, account: str = OURS, at: int = 1_790_000_000) -> None:
         changes = [{"field": field, "value": value}]
         body = {"entry": [{"id": account, "time": at, "changes": changes}]}
-        callback = parse(callback_json.read(json.dumps(body).encode()), now())
+        callback = parse(read_body(json.dumps(body).encode()), now())
         self.database.write_now(callback_intake.store, callback, self.settings)
 
     def alerts(self, kind: str) -> list[tuple[str, str]]:

@@ -479,10 +479,10 @@ async def test_what_cannot_be_stored_is_set_aside_alone_and_can_be_tried_again(
             session.execute(sql("INSERT INTO contact (phone_number_id) VALUES ('x')"))
         return insert(session, items, *args, **more)
 
-    def raises(session: Session, items: list[Any], at: Any) -> Any:
+    def raises(session: Session, items: list[Any], *args: Any) -> Any:
         if any(item.recipient == "bad" for item in items):
             raise ValueError(receipt["id"])
-        return apply(session, items, at)
+        return apply(session, items, *args)
 
     with monkeypatch.context() as faults:
         faults.setattr("pytake.conversations.inbox.store_inbound", broken)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytake.callback import body as callback_json
+from pytake.callback.body import UnreadableError, read_body
 from pytake.callback.parse import Callback, parse, signature_matches
 from pytake.callback.parts import envelope, split
 from pytake.contacts.identities import is_phone_number_id
@@ -85,14 +85,14 @@ def test_a_good_message_among_broken_ones_is_read() -> None:
         "text": {"body": "oi"},
     }
     callback = _parse(messages=[None, good, {"id": 3}])
-    assert [message.contact_key for message in callback.messages] == ["5561994013828"]
+    assert [message.contact_key for message in callback.inbound] == ["5561994013828"]
     assert len(callback.others) == 2
 
 
 def _parse(number: Any = "1", **value: Any) -> Callback:
     value["metadata"] = {"phone_number_id": number}
     body = {"entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}]}
-    return parse(callback_json.read(json.dumps(body).encode()), NOW)
+    return parse(read_body(json.dumps(body).encode()), NOW)
 
 
 def _said(**changes: Any) -> dict[str, Any]:
@@ -112,14 +112,14 @@ def _said(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_what_no_database_holds_is_replaced(raw: bytes, clean: object) -> None:
-    assert callback_json.read(raw) == clean
+    assert read_body(raw) == clean
 
 
 @given(st.binary(max_size=60) | values.map(lambda value: json.dumps(value).encode()))
 def test_a_cleaned_body_can_be_written_again(raw: bytes) -> None:
     try:
-        value = callback_json.read(raw)
-    except callback_json.UnreadableError:
+        value = read_body(raw)
+    except UnreadableError:
         return
     text = json.dumps(value, allow_nan=False, ensure_ascii=False)
     assert "\0" not in text.encode().decode()
@@ -129,8 +129,8 @@ def test_a_cleaned_body_can_be_written_again(raw: bytes) -> None:
 @pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}")])
 def test_a_deep_body_is_refused(depth: int, opened: str, closed: str) -> None:
     body = opened * depth + ("1" if "{" in opened else "") + closed * depth
-    with pytest.raises(callback_json.UnreadableError, match="64 levels"):
-        callback_json.read(body.encode())
+    with pytest.raises(UnreadableError, match="64 levels"):
+        read_body(body.encode())
 
 
 @pytest.mark.parametrize(
@@ -143,15 +143,15 @@ def test_a_deep_body_is_refused(depth: int, opened: str, closed: str) -> None:
     ],
 )
 def test_a_messages_time_is_within_bounds(seconds: str, at: datetime) -> None:
-    (message,) = _parse(messages=[_said(timestamp=seconds)]).messages
+    (message,) = _parse(messages=[_said(timestamp=seconds)]).inbound
     assert message.at == at
 
 
 @pytest.mark.parametrize("seconds", ["-62135596800", "0", "253402300799", "1796000000"])
 def test_a_status_of_an_impossible_time_happened_now(seconds: str) -> None:
     item = {"id": "w", "status": "read", "timestamp": seconds}
-    (status,) = _parse(statuses=[item]).statuses
-    assert status.at == NOW
+    (receipt,) = _parse(statuses=[item]).receipts
+    assert receipt.at == NOW
 
 
 @given(st.datetimes(), st.datetimes())
@@ -191,7 +191,7 @@ def test_an_id_of_a_number_is_digits(number: Any) -> None:
 
 def test_a_group_is_marked() -> None:
     callback = _parse(messages=[_said(), _said(group_id="g1")])
-    assert [message.group_id for message in callback.messages] == [None, "g1"]
+    assert [message.group_id for message in callback.inbound] == [None, "g1"]
 
 
 @given(values, values)

@@ -11,6 +11,7 @@ from pytake.conversations import decide as conversations
 from pytake.conversations import inbox
 from pytake.conversations import rule_store as rules
 from pytake.conversations.decide import options_of
+from pytake.conversations.inbound import Inbound
 from pytake.conversations.state import Party
 from tests.callback.test_http import envelope, post
 from tests.hooks import configure, tenant
@@ -96,9 +97,8 @@ async def test_switched_off_before_it_decided_it_records_and_is_silent(stack: St
     number = await stack.register(tenant=owner)
     at = now()
     items = [
-        inbox.Inbound(
+        Inbound(
             f"wamid.{contact}.{text}",
-            owner,
             number,
             contact,
             contact,
@@ -107,12 +107,11 @@ async def test_switched_off_before_it_decided_it_records_and_is_silent(stack: St
             "text",
             {"type": "text", "text": {"body": text}},
             at - timedelta(seconds=9),
-            answerable=True,
         )
         for text in ("menu", "sair")
     ]
     wamids = [item.wamid for item in items]
-    await stack.database.write(inbox.store_inbound, items, at, answered=False)
+    await stack.database.write(inbox.store_inbound, items, {number: owner}, at, answered=False)
     await stack.database.write(rules.install, owner, at, defaults=True)
     book = await stack.database.read(rules.Books().load, owner)
     verdict = await stack.database.write(

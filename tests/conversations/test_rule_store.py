@@ -13,6 +13,7 @@ from pytake.conversations import decide as conversations
 from pytake.conversations import inbox
 from pytake.conversations import rule_store as rules
 from pytake.conversations.decide import OutdatedError, Policy
+from pytake.conversations.inbound import Inbound
 from pytake.conversations.rule_store import TooMuchError
 from pytake.conversations.rules.etiquette import LoopBreaker
 from pytake.conversations.rules.matching import RuleBook
@@ -118,9 +119,8 @@ def test_rules_that_were_there_before_the_bounds_are_counted_and_shown(database:
 def test_a_decision_is_made_by_the_rules_as_they_are(database: Database) -> None:
     owner, number, contact = tenant(), fresh_number(), "5561994013828"
     party, wamid = Party(owner, number, contact), f"wamid.{number}"
-    item = inbox.Inbound(
+    item = Inbound(
         wamid,
-        owner,
         number,
         contact,
         contact,
@@ -129,9 +129,8 @@ def test_a_decision_is_made_by_the_rules_as_they_are(database: Database) -> None
         "text",
         {"from": contact, "type": "text", "text": {"body": "oi"}},
         NOW,
-        answerable=True,
     )
-    database.write_now(inbox.store_inbound, [item], NOW)
+    database.write_now(inbox.store_inbound, [item], {number: owner}, NOW)
     database.write_now(rules.install, owner, NOW, defaults=False)
     make(database, owner, "first", fields(["oi"]))
     books = rules.Books()
@@ -173,9 +172,8 @@ def test_however_many_rules_a_contact_used_up_a_decision_asks_little(database: D
     answered = []
     for turn in range(20):
         wamid, at = f"wamid.{number}.{turn}", NOW + timedelta(minutes=turn)
-        item = inbox.Inbound(
+        item = Inbound(
             wamid,
-            owner,
             number,
             contact,
             contact,
@@ -184,9 +182,8 @@ def test_however_many_rules_a_contact_used_up_a_decision_asks_little(database: D
             "text",
             {"from": contact, "type": "text", "text": {"body": "oi"}},
             at,
-            answerable=True,
         )
-        database.write_now(inbox.store_inbound, [item], at)
+        database.write_now(inbox.store_inbound, [item], {number: owner}, at)
         book = database.read_now(books.load, owner).having_read(["oi"])
         asked.clear()
         verdict = database.write_now(conversations.decide, party, wamid, [wamid], book, POLICY, at)

@@ -21,6 +21,7 @@ from pytake.contacts.hashing import ContactHashes
 from pytake.conversations import inbox
 from pytake.conversations.contracts import ReplyRequest
 from pytake.conversations.decide import options_of
+from pytake.conversations.inbound import Inbound
 from pytake.conversations.tables import InboundMessage
 from pytake.messages.accept import Acceptor
 from pytake.numbers import owners as number_owners
@@ -149,9 +150,8 @@ async def test_messages_whose_signal_was_lost_are_swept_up(stack: Stack) -> None
     owner, contact = tenant(), fresh_recipient()
     number = await stack.register(tenant=owner)
     await call(stack, "POST", "/rules", 201, json=rule(["eco"], owner, id="eco"))
-    item = inbox.Inbound(
+    item = Inbound(
         f"wamid.{contact}",
-        owner,
         number,
         contact,
         contact,
@@ -160,9 +160,8 @@ async def test_messages_whose_signal_was_lost_are_swept_up(stack: Stack) -> None
         "text",
         {"from": contact, "type": "text", "text": {"body": "eco"}},
         now(),
-        answerable=True,
     )
-    await stack.database.write(inbox.store_inbound, [item], now())
+    await stack.database.write(inbox.store_inbound, [item], {number: owner}, now())
     await answers(stack, contact, 1)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pytake.contacts import opt_outs
 from pytake.conversations import inbox
-from pytake.conversations.inbox import Inbound
+from pytake.conversations.inbound import Inbound
 from pytake.database.engine import Database
 from pytake.messages import gate as admission
 from pytake.messages.gate import Admission, Candidate, Process
@@ -98,10 +98,10 @@ def test_contacts_in_their_service_window_and_free_form_do_not_count(database: D
     number_id = number(database, tier="TIER_50")
     recipients = [fresh_recipient() for _ in range(60)]
     inbound = [
-        Inbound(f"w{r}", "t", number_id, r, r, None, None, "text", {}, NOW - timedelta(hours=1))
+        Inbound(f"w{r}", number_id, r, r, None, None, "text", {}, NOW - timedelta(hours=1))
         for r in recipients
     ]
-    database.write_now(inbox.store_inbound, inbound, NOW)
+    database.write_now(inbox.store_inbound, inbound, {number_id: "t"}, NOW)
     for start in range(0, 60, 20):
         decisions = admit(database, number_id, *recipients[start : start + 20])
         assert all(decision.send_at for decision in decisions)

@@ -19,13 +19,13 @@ from pytake.messages.contracts import (
     SendRequest,
     new_message_id,
 )
-from pytake.messages.receipts import Receipt
-from pytake.messages.status import META_STATUSES, RANK, Observation, advance
+from pytake.messages.status import META_STATUSES, RANK, Observation, Receipt, advance
 from pytake.messages.tables import Message
 from pytake.temporal.priority import Priority
-from pytake.whatsapp.errors import ErrorClass
+from pytake.whatsapp.errors import ErrorClass, rule_for
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+TENANTS = {"1": "t"}
 from_meta = st.sampled_from(list(META_STATUSES.values()))
 
 
@@ -60,18 +60,14 @@ def message(
 def receipt(
     wamid: str, seen: Observation, message_id: str | None = None, seconds: int = 0
 ) -> Receipt:
-    failed = seen is Observation.FAILED
     return Receipt(
         wamid=wamid,
         observation=seen,
         at=NOW + timedelta(seconds=seconds),
-        tenant_id="t",
         phone_number_id="1",
         message_id=message_id,
         recipient="556194013828",
-        error_code=131026 if failed else None,
-        error_class="permanent" if failed else None,
-        error_title="no" if failed else None,
+        error=rule_for(131026) if seen is Observation.FAILED else None,
     )
 
 
@@ -116,7 +112,7 @@ def test_any_order_of_statuses_and_our_record_ends_as_the_machine_says(
             database.write_now(messages.record_outcome, record(message_id, wamid))
             state = advance(state, Observation.ACCEPTED)
         batch = [receipt(wamid, seen, message_id if with_id else None) for seen in request]
-        database.write_now(receipts.apply, batch, NOW)
+        database.write_now(receipts.apply, batch, TENANTS, NOW)
         for seen in request:
             state = advance(state, seen)
         row = database.read_now(messages.get, message_id) or database.read_now(
@@ -139,15 +135,15 @@ def test_the_first_time_of_a_status_is_kept(database: Database) -> None:
     database.write_now(messages.record_outcome, record(message_id, wamid))
     for seconds in (5, 3, 9):
         database.write_now(
-            receipts.apply, [receipt(wamid, Observation.SENT, message_id, seconds)], NOW
+            receipts.apply, [receipt(wamid, Observation.SENT, message_id, seconds)], TENANTS, NOW
         )
     assert get(database, message_id).sent_at == NOW + timedelta(seconds=3)
 
 
 def test_a_repeat_changes_no_row(database: Database) -> None:
     batch = [receipt(f"w{i}", Observation.READ, new_message_id()) for i in range(5)]
-    assert len(database.write_now(receipts.apply, batch, NOW)) == 5
-    assert database.write_now(receipts.apply, batch, NOW + timedelta(hours=1)) == []
+    assert len(database.write_now(receipts.apply, batch, TENANTS, NOW)) == 5
+    assert database.write_now(receipts.apply, batch, TENANTS, NOW + timedelta(hours=1)) == []
 
 
 def test_receipts_of_an_earlier_run_say_nothing_about_a_redriven_message(
@@ -156,14 +152,14 @@ def test_receipts_of_an_earlier_run_say_nothing_about_a_redriven_message(
     message_id = new_message_id()
     old, new = f"old{message_id}", f"new{message_id}"
     database.write_now(messages.record_outcome, record(message_id, old))
-    database.write_now(receipts.apply, [receipt(old, Observation.FAILED, message_id)], NOW)
+    database.write_now(receipts.apply, [receipt(old, Observation.FAILED, message_id)], TENANTS, NOW)
     assert get(database, message_id).error_code == 131026
     database.write_now(messages.begin_redrive, message_id, 1, [old], NOW)
     row = get(database, message_id)
     assert (row.status, row.wamid, row.error_code) == (None, None, None)
-    database.write_now(receipts.apply, [receipt(old, Observation.READ, message_id)], NOW)
+    database.write_now(receipts.apply, [receipt(old, Observation.READ, message_id)], TENANTS, NOW)
     assert get(database, message_id).status is None
-    database.write_now(receipts.apply, [receipt(new, Observation.SENT, message_id)], NOW)
+    database.write_now(receipts.apply, [receipt(new, Observation.SENT, message_id)], TENANTS, NOW)
     database.write_now(
         messages.record_outcome, record(message_id, new, generation=1, superseded=[old])
     )
@@ -175,7 +171,9 @@ def test_a_late_receipt_brings_a_dead_letter_back(database: Database) -> None:
     message_id, wamid = new_message_id(), new_message_id()
     database.write_now(messages.record_outcome, record(message_id, "", Observation.DEAD))
     assert get(database, message_id).status == "dead"
-    database.write_now(receipts.apply, [receipt(wamid, Observation.DELIVERED, message_id)], NOW)
+    database.write_now(
+        receipts.apply, [receipt(wamid, Observation.DELIVERED, message_id)], TENANTS, NOW
+    )
     row = get(database, message_id)
     assert (row.status, row.wamid) == ("delivered", wamid)
     database.write_now(messages.record_outcome, record(message_id, "", Observation.DEAD))

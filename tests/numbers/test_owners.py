@@ -10,7 +10,7 @@ from pytake.contacts import windows
 from pytake.conversations import decide as conversations
 from pytake.conversations import heard, inbox
 from pytake.conversations import state as conversation_state
-from pytake.conversations.inbox import Inbound
+from pytake.conversations.inbound import Inbound
 from pytake.conversations.rules.etiquette import LoopBreaker
 from pytake.conversations.rules.matching import RuleBook
 from pytake.conversations.state import Party
@@ -143,7 +143,7 @@ def test_a_moved_number_takes_its_alerts_along_and_no_knowledge(database: Databa
     number, contact, stranger = fresh_number(), fresh_recipient(), fresh_recipient()
     add(database, number, "before")
     said = [_inbound(number, "before", contact, NOW), _inbound(number, "before", stranger, NOW)]
-    database.write_now(inbox.store_inbound, said, NOW)
+    database.write_now(inbox.store_inbound, said, {number: "before"}, NOW)
     database.write_now(numbers.hold, number, rule_for(190), NOW)
     database.write_now(number_owners.share, number, "after")
     database.write_now(number_transfer.move, number, "after", NOW)
@@ -166,20 +166,18 @@ def test_a_moved_number_takes_its_alerts_along_and_no_knowledge(database: Databa
         NOW,
     )
     later = NOW + timedelta(hours=1)
-    database.write_now(inbox.store_inbound, [_inbound(number, "after", contact, later)], later)
+    again = _inbound(number, "after", contact, later)
+    database.write_now(inbox.store_inbound, [again], {number: "after"}, later)
     assert (last(contact, "before"), last(contact, "after")) == (None, later)
     assert last(stranger, "after") is None
     party = Party("after", number, contact)
-    first, _ = database.read_now(
-        heard.history_before, party, [_inbound(number, "after", contact, later).wamid], later
-    )
+    first, _ = database.read_now(heard.history_before, party, [again.wamid], later)
     assert first, "it is the first that it says to this tenant"
 
 
 def _inbound(number: str, tenant: str, contact: str, at: datetime) -> Inbound:
     return Inbound(
         f"w{number}{tenant}{contact}",
-        tenant,
         number,
         contact,
         contact,
@@ -188,7 +186,6 @@ def _inbound(number: str, tenant: str, contact: str, at: datetime) -> Inbound:
         "text",
         {"from": contact, "text": {"body": "oi"}},
         at,
-        True,
     )
 
 
@@ -198,7 +195,8 @@ def test_a_conversation_that_runs_across_a_move_goes_on_for_the_new_owner(
     number, contact = fresh_number(), fresh_recipient()
     add(database, number, "before")
     early, late = (_inbound(number, tenant, contact, NOW) for tenant in ("before", "after"))
-    database.write_now(inbox.store_inbound, [early, late], NOW)
+    database.write_now(inbox.store_inbound, [early], {number: "before"}, NOW)
+    database.write_now(inbox.store_inbound, [late], {number: "after"}, NOW)
     policy = conversations.Policy(
         timedelta(hours=1), timedelta(hours=4), LoopBreaker(10, 120, 3600), False
     )

@@ -14,7 +14,7 @@ from pytake.messages.status import Observation
 from pytake.reconciliation import store as ended
 from pytake.reconciliation.store import Closed, Ending
 from pytake.whatsapp.errors import ErrorClass
-from tests.messages.test_receipts import NOW, message, receipt
+from tests.messages.test_receipts import NOW, TENANTS, message, receipt
 
 WINDOW = timedelta(seconds=45)
 LATER = NOW + timedelta(minutes=5)
@@ -70,7 +70,7 @@ def test_a_message_that_was_being_sent_is_looked_for_first(database: Database) -
         database.write_now(send_claims.claim, [(it.message_id, "t")], claimed)
         assert close(database, it).later == claimed + WINDOW
     early = receipt(f"w-{sent.message_id}", Observation.SENT, sent.message_id)
-    database.write_now(receipts.apply, [early], NOW)
+    database.write_now(receipts.apply, [early], TENANTS, NOW)
     accepted = close(database, sent).record
     assert accepted is not None
     assert (accepted.observation, accepted.wamid) == (Observation.ACCEPTED, early.wamid)
@@ -79,7 +79,7 @@ def test_a_message_that_was_being_sent_is_looked_for_first(database: Database) -
     assert "Ask the recipient" in found.advice
     # The receipt that comes after all is the truth.
     late = receipt(f"w-{lost.message_id}", Observation.DELIVERED, lost.message_id)
-    database.write_now(receipts.apply, [late], LATER)
+    database.write_now(receipts.apply, [late], TENANTS, LATER)
     row = database.read_now(messages.get, lost.message_id)
     assert row is not None
     assert row.status == Observation.DELIVERED

@@ -7,10 +7,13 @@ import pytest
 from sqlalchemy import select
 from sqlmodel import Session, col
 
-from pytake.callback.store import Update, store_updates
+from pytake.callback.owners import Owners
+from pytake.callback.parse import Origin, Update
+from pytake.callback.store import store_updates
 from pytake.contacts.tables import Contact
 from pytake.conversations import state as conversation_state
-from pytake.conversations.inbox import Inbound, signalled, store_inbound
+from pytake.conversations.inbound import Inbound
+from pytake.conversations.inbox import signalled, store_inbound
 from pytake.conversations.tables import AutoReply, InboundMessage
 from pytake.database.engine import Database
 from pytake.messages import store as messages
@@ -64,11 +67,10 @@ def fill(session: Session, at: datetime, name: str) -> None:
         ),
     )
     messages.begin_redrive(session, redriven.message_id, 1, [], at)
-    inbound = Inbound(
-        f"w{name}", "t", "1", "5561", "5561", None, "Ana", "text", {}, at, answerable=True
-    )
-    store_inbound(session, [inbound], at)
-    store_updates(session, [Update("t", "account_alerts", {"n": name})], at)
+    inbound = Inbound(f"w{name}", "1", "5561", "5561", None, "Ana", "text", {}, at)
+    store_inbound(session, [inbound], {"1": "t"}, at)
+    update = Update(Origin(), None, "account_alerts", {"n": name})
+    store_updates(session, [update], Owners({}, ""), at)
     session.add(
         AutoReply(
             key=f"w{name}",

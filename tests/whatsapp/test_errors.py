@@ -162,7 +162,7 @@ def test_late_failures_go_by_the_same_table() -> None:
         status = {"id": "wamid.x", "status": "failed", "timestamp": "1700000000", "errors": [error]}
         value = {"metadata": {"phone_number_id": "1"}, "statuses": [status]}
         body = {"entry": [{"changes": [{"field": "messages", "value": value}]}]}
-        return parse(body, datetime.now(UTC)).statuses[0].error
+        return parse(body, datetime.now(UTC)).receipts[0].error
 
     assert late(code=135000) == ERRORS[135000]
     assert late(code=100, error_subcode=33) == rule_for(100, subcode=33)
