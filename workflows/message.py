@@ -100,7 +100,8 @@ class MessageWorkflow:
         Raises:
             ApplicationError: of type ``DeadLetter``, with the :class:`Problem` as its detail.
         """
-        await begin_redrive(message)
+        if (over := await begin_redrive(message)) is not None:
+            return over
         try:
             return await self._process()
         except asyncio.CancelledError:
@@ -365,17 +366,24 @@ class MessageWorkflow:
         )
 
 
-async def begin_redrive(message: MessageInput) -> None:
-    """Take a redriven message out of the dead letters; nothing to do for a new one."""
+async def begin_redrive(message: MessageInput) -> MessageResult | None:
+    """Take a redriven message out of the dead letters; nothing to do for a new one.
+
+    Two that ask for a redrive at the same time both start a run, if the first one's is over by the time
+    of the second: that one sends nothing, and has the result of the first.
+    """
     if message.generation == 0:
-        return
-    await workflow.execute_local_activity_method(
+        return None
+    over = await workflow.execute_local_activity_method(
         RecordActivities.begin_redrive,
         message,
         start_to_close_timeout=RECORD_TIMEOUT,
         retry_policy=RECORD_RETRY,
         local_retry_threshold=RECORD_LOCAL_THRESHOLD,
     )
+    if over is None or workflow.info().continued_run_id is not None:
+        return None  # a run that goes on may have a receipt by now, and finds it
+    return MessageResult(message_id=message.message_id, status=over)
 
 
 async def write_outcome(record: OutcomeRecord) -> Problem | None:

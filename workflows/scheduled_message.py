@@ -59,7 +59,8 @@ class ScheduledMessageWorkflow:
     @workflow.run
     async def run(self, message: MessageInput) -> MessageResult:
         """Returns when the message was cancelled; else continues as MessageWorkflow."""
-        await begin_redrive(message)
+        if (over := await begin_redrive(message)) is not None:
+            return over
         try:
             while (wait := self._remaining()) > timedelta(0) and not self._stop():
                 self._rescheduled = False

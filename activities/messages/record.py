@@ -34,9 +34,9 @@ class RecordActivities:
         return await self._records.submit(record)
 
     @activity.defn
-    async def begin_redrive(self, message: MessageInput) -> None:
-        """Take the dead letter out of the dead letters."""
-        await self._database.write(
+    async def begin_redrive(self, message: MessageInput) -> Observation | None:
+        """Take the dead letter out of the dead letters; what became of this redrive, if it is over."""
+        return await self._database.write(
             messages.begin_redrive,
             message.message_id,
             message.generation,

@@ -166,6 +166,15 @@ class Acceptor:
             await self._run(message, WorkflowIDReusePolicy.ALLOW_DUPLICATE)
         except WorkflowAlreadyStartedError:
             raise ConflictError("the message is in flight already") from None
+        if delay:  # its first task may be as late, and it is no dead letter meanwhile
+            with suppress(*UNAVAILABLE):
+                await self._database.write(
+                    store.begin_redrive,
+                    message.message_id,
+                    message.generation,
+                    message.superseded_wamids,
+                    now(),
+                )
         return message
 
     async def _checked(self, wanted: Wanted, principal: Principal) -> MessageInput:

@@ -196,8 +196,12 @@ def _adopt_orphan(session: Session, message_id: str, orphan: Message) -> None:
 
 def begin_redrive(
     session: Session, message_id: str, generation: int, superseded: list[str], at: datetime
-) -> None:
-    """Take a dead letter back into flight: what was observed belongs to the earlier generation."""
+) -> Observation | None:
+    """Take a dead letter back into flight: what was observed belongs to the earlier generation.
+
+    Returns:
+        What became of the generation, where it is over already: another redrive was faster.
+    """
     cleared = dict.fromkeys(
         (
             "status",
@@ -231,6 +235,10 @@ def begin_redrive(
             superseded_wamids=" ".join(superseded),
         )
     )
+    row = session.get(Message, message_id, populate_existing=True)
+    if row is None or row.generation < generation or row.status is None:
+        return None
+    return Observation(row.status)
 
 
 def log_attempt(

@@ -8,10 +8,15 @@ import pytest
 from temporalio.client import WorkflowHandle
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 
+from pytake.contacts.hashing import ContactHashes
+from pytake.messages import store as messages
+from pytake.messages.accept import Acceptor
 from pytake.messages.content import MessageType
 from pytake.messages.contracts import SCHEDULED_WORKFLOW, MessageInput, MessageMemo, new_message_id
 from pytake.messages.start import start_message
+from pytake.numbers.choice import NumberChoice
 from pytake.temporal.attributes import MEMO_MESSAGE, TENANT
+from pytake.webhooks.dispatch import Dispatcher
 from tests.stack import EXAMPLE, Stack, eventually, fresh_recipient
 
 
@@ -369,6 +374,22 @@ async def test_a_redriven_message_has_the_rate_of_its_number(stack: Stack) -> No
     begun = history.events[0].workflow_execution_started_event_attributes.input.payloads
     (message,) = await stack.client.data_converter.decode(begun, [MessageInput])
     assert (message.generation, message.messages_per_second) == (1, 7)
+
+
+async def test_two_who_redrive_a_message_at_once_send_it_once(stack: Stack) -> None:
+    """The second, in another process, comes to start its run when the first one's is over."""
+    await stack.fault("error", code=131026, count=1)
+    message_id = (await stack.send(to=fresh_recipient()))["message_id"]
+    await stack.until(message_id, "failed")
+    row = await stack.database.read(messages.get, message_id)
+    hashes, choice = ContactHashes(stack.database), NumberChoice(stack.database, stack.settings)
+    dispatcher = Dispatcher(stack.client, stack.database)
+    acceptor = Acceptor(stack.client, stack.database, dispatcher, choice, hashes, stack.settings)
+    for _ in range(2):
+        await acceptor.redrive(row)
+        result = await stack.client.get_workflow_handle(message_id).result()
+        assert result["status"] in ("accepted", "sent", "delivered", "read")
+    await stack.accepted_once(message_id)
 
 
 async def in_an_hour(stack: Stack) -> MessageInput:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pytake.messages.first_tasks import FirstTasks
 from tests.stack import Stack, fresh_recipient, make_settings, running_stack
 
 
@@ -28,6 +29,20 @@ async def test_a_failure_reported_later_is_scheduled_again_after_the_wait(redriv
     await handle.signal("resume")
     view = await redriving.until(sent["message_id"], "read")
     assert len(await redriving.accepted(biz_opaque_callback_data=sent["message_id"])) == 2
+
+
+async def test_what_waits_for_its_redrive_in_a_rush_is_scheduled_and_can_be_cancelled(
+    redriving: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first task comes when it is due, a day later."""
+    monkeypatch.setattr(FirstTasks, "delay", lambda _, ahead: ahead)
+    to = fresh_recipient()
+    await redriving.fault("status_failed", code=131049, to=to, count=1)
+    message_id = (await redriving.send(to=to))["message_id"]
+    await redriving.until(message_id, "scheduled", seconds=8)
+    cancelled = await redriving.api.post(f"/api/v1/queue/message/{message_id}/cancel")
+    assert cancelled.json()["status"] == "cancelled"
+    await redriving.until(message_id, "cancelled")
 
 
 async def test_a_refusal_at_once_holds_the_message_for_the_wait(redriving: Stack) -> None:
