@@ -119,7 +119,7 @@ def _open_windows(session: Session, messages: list[Inbound], tenants: Mapping[st
     session.execute(statement, [contacts[key] for key in sorted(contacts)])
 
 
-def unsignalled(session: Session, now: datetime, limit: int = 500) -> list[Waiting]:
+def unsignalled(session: Session, now: datetime, skip: int = 0, limit: int = 500) -> list[Waiting]:
     """Messages that a crash left between their commit and the signal."""
     rows = session.scalars(
         select(InboundMessage)
@@ -127,7 +127,8 @@ def unsignalled(session: Session, now: datetime, limit: int = 500) -> list[Waiti
             col(InboundMessage.signalled_at).is_(None),
             col(InboundMessage.received_at) < now - _UNSIGNALLED_AFTER,
         )
-        .order_by(col(InboundMessage.sent_at))
+        .order_by(col(InboundMessage.sent_at), col(InboundMessage.wamid))
+        .offset(skip)
         .limit(limit)
     )
     return [

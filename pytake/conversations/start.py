@@ -1,7 +1,7 @@
 """Telling conversations' workflows of inbound messages: after their commit, or by the sweep."""
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -27,7 +27,7 @@ from pytake.conversations.contracts import (
 from pytake.conversations.inbox import Waiting
 from pytake.conversations.state import Party
 from pytake.database.engine import Database
-from pytake.process.outbox import Outbox
+from pytake.process.outbox import Outbox, Step
 from pytake.temporal.attributes import CONTACT, NUMBER, TENANT
 from pytake.temporal.queues import WORKFLOW_QUEUE
 
@@ -48,12 +48,15 @@ class ConversationStarter(Outbox[Waiting]):
         self._hashes = hashes
         self._debounce = debounce_seconds
 
-    def _steps(self, items: Sequence[Waiting]) -> Iterable[Callable[[], Awaitable[None]]]:
+    def _steps(self, items: Sequence[Waiting]) -> Iterable[Step[Waiting]]:
         """Each conversation is told of all its messages at once, in order."""
-        parties: dict[Party, list[str]] = defaultdict(list)
+        parties: dict[Party, list[Waiting]] = defaultdict(list)
         for message in items:
-            parties[message.party].append(message.wamid)
-        return [partial(self._signal, party, wamids) for party, wamids in parties.items()]
+            parties[message.party].append(message)
+        return [
+            Step(waiting, partial(self._signal, party, [message.wamid for message in waiting]))
+            for party, waiting in parties.items()
+        ]
 
     async def _begin(self, item: Waiting) -> None:
         await self._signal(item.party, [item.wamid])
@@ -88,6 +91,6 @@ class ConversationStarter(Outbox[Waiting]):
     async def _begun(self, items: Sequence[Waiting]) -> None:
         await self._database.write(inbox.signalled, [message.wamid for message in items], now())
 
-    async def _missed(self) -> Sequence[Waiting]:
-        missed: list[Waiting] = await self._database.read(inbox.unsignalled, now())
+    async def _missed(self, skip: int) -> Sequence[Waiting]:
+        missed: list[Waiting] = await self._database.read(inbox.unsignalled, now(), skip)
         return missed

@@ -36,6 +36,10 @@ priorities count. A number with a backlog has its next slots taken, so that noth
 """
 
 
+_AHEAD: Final = timedelta(minutes=1)
+"""Nothing of a number is further ahead, by a clock that is right: one that was wrong stops it no longer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """Who asks."""
@@ -162,7 +166,12 @@ class _Pace:
 
     def __init__(self, number: PhoneNumber, process: Process, now: datetime, wanted: int) -> None:
         self._number, self._now = number, now
+        latest = now + _AHEAD
         senders = [Sender(**fields) for fields in number.rate_parts or ()]
+        for sender in senders:
+            sender.not_after(latest.timestamp())
+        if number.next_slot_at is not None:
+            number.next_slot_at = min(number.next_slot_at, latest)
         self._senders, self._mine = join(
             senders,
             process.id,

@@ -56,6 +56,11 @@ class Sender:
         """Whether nothing that it let go, or may let go, counts any more."""
         return self.until + MEMORY < now
 
+    def not_after(self, latest: float) -> None:
+        """Have no time of it be after ``latest``: a clock that was ahead wrote it."""
+        self.since, self.until = min(self.since, latest), min(self.until, latest)
+        self.settled, self.next_slot = min(self.settled, latest), min(self.next_slot, latest)
+
     def take(self, slot: float, rate: float) -> None:
         """Have ``slot``, at one of the ``calls`` that it has of ``rate``."""
         self.next_slot = slot + spacing(rate, self.calls)

@@ -7,19 +7,29 @@ do nothing: a sweep may meet what another process is at.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Final, Generic, TypeVar
 
 import structlog
+from temporalio.service import RPCError
 
 from pytake.database.engine import UNAVAILABLE
-from pytake.temporal.client import UNREACHABLE
+from pytake.temporal.client import is_unavailable, never_connected
 
 _log = structlog.get_logger()
 
 _AT_ONCE: Final = 20
 
 Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[Item]):
+    """Items that are begun together."""
+
+    items: Sequence[Item]
+    begin: Callable[[], Awaitable[None]]
 
 
 class Outbox(ABC, Generic[Item]):
@@ -40,30 +50,55 @@ class Outbox(ABC, Generic[Item]):
 
     async def start(self, items: Sequence[Item]) -> None:
         """Begin them and note it; a failure is left to the sweep."""
-        slots = asyncio.Semaphore(_AT_ONCE)
-
-        async def one(begin: Callable[[], Awaitable[None]]) -> None:
-            async with slots:
-                await begin()
-
-        try:
-            await asyncio.gather(*(one(begin) for begin in self._steps(items)))
-            await self._begun(items)
-        except (*UNREACHABLE, *UNAVAILABLE) as error:
-            _log.warning(
-                f"{self.items} left to the sweep", count=len(items), error=type(error).__name__
-            )
+        await self._start(items)
 
     async def sweep(self) -> None:
         """Begin what was missed."""
-        missed = await self._missed()
-        if missed:
+        left = 0
+        while missed := await self._missed(left):
             _log.info(f"beginning {self.items} that were missed", count=len(missed))
-            await self.start(missed)
+            failed, away = await self._start(missed)
+            if away and failed == len(missed):
+                break
+            left += failed
 
-    def _steps(self, items: Sequence[Item]) -> Iterable[Callable[[], Awaitable[None]]]:
+    async def _start(self, items: Sequence[Item]) -> tuple[int, bool]:
+        """Begin them, each apart from the others: what cannot be begun keeps nothing else waiting.
+
+        Returns:
+            How many are left to the sweep, and whether that is for Temporal or the database is away.
+        """
+        slots = asyncio.Semaphore(_AT_ONCE)
+        begun: list[Item] = []
+        errors: list[Exception] = []
+
+        async def one(step: Step[Item]) -> None:
+            try:
+                async with slots:
+                    await step.begin()
+            except Exception as error:
+                errors.append(error)
+            else:
+                begun.extend(step.items)
+
+        await asyncio.gather(*(one(step) for step in self._steps(items)))
+        try:
+            if begun:
+                await self._begun(begun)
+        except UNAVAILABLE as error:
+            errors.append(error)
+            begun.clear()
+        if errors:
+            _log.warning(
+                f"{self.items} left to the sweep",
+                count=len(items) - len(begun),
+                errors=sorted({type(error).__name__ for error in errors}),
+            )
+        return len(items) - len(begun), any(_away(error) for error in errors)
+
+    def _steps(self, items: Sequence[Item]) -> Iterable[Step[Item]]:
         """What there is to do, each apart from the others."""
-        return [partial(self._begin, item) for item in items]
+        return [Step([item], partial(self._begin, item)) for item in items]
 
     @abstractmethod
     async def _begin(self, item: Item) -> None:
@@ -74,5 +109,14 @@ class Outbox(ABC, Generic[Item]):
         """Note that they are begun."""
 
     @abstractmethod
-    async def _missed(self) -> Sequence[Item]:
-        """Items of some age that nobody noted as begun."""
+    async def _missed(self, skip: int) -> Sequence[Item]:
+        """Items of some age that nobody noted as begun, oldest first, without the first ``skip``."""
+
+
+def _away(error: Exception) -> bool:
+    """Whether an error is about no single item."""
+    if isinstance(error, RPCError):
+        return is_unavailable(error)
+    if isinstance(error, RuntimeError):
+        return never_connected(error)
+    return isinstance(error, UNAVAILABLE)

@@ -5,14 +5,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from pytake.database.engine import UNAVAILABLE
+import structlog
+
+_log = structlog.get_logger()
 
 _SECONDS: Final = 5.0
 
 
 @asynccontextmanager
 async def sweeping(sweep: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Sweep every few seconds while the context is open; a database that is away is asked again."""
+    """Sweep every few seconds while the context is open; a sweep that fails is not the last one."""
     task = asyncio.create_task(_sweep(sweep))
     try:
         yield
@@ -25,5 +27,7 @@ async def sweeping(sweep: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
 async def _sweep(sweep: Callable[[], Awaitable[None]]) -> None:
     while True:
         await asyncio.sleep(_SECONDS)
-        with suppress(*UNAVAILABLE):
+        try:
             await sweep()
+        except Exception as error:
+            _log.warning("a sweep failed", error=type(error).__name__)

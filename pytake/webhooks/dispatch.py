@@ -68,6 +68,6 @@ class Dispatcher(Outbox[DeliveryInput]):
         ids = [item.delivery_id for item in items]
         await self._database.write(events.dispatched, ids, now())
 
-    async def _missed(self) -> Sequence[DeliveryInput]:
-        missed: list[DeliveryInput] = await self._database.read(events.undispatched, now())
+    async def _missed(self, skip: int) -> Sequence[DeliveryInput]:
+        missed: list[DeliveryInput] = await self._database.read(events.undispatched, now(), skip)
         return missed

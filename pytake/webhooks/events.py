@@ -201,7 +201,9 @@ def dispatched(session: Session, delivery_ids: list[str], now: datetime) -> None
     )
 
 
-def undispatched(session: Session, now: datetime, limit: int = 200) -> list[DeliveryInput]:
+def undispatched(
+    session: Session, now: datetime, skip: int = 0, limit: int = 200
+) -> list[DeliveryInput]:
     """Deliveries that a crash left between the commit of their event and the start of a workflow."""
     statement = (
         select(WebhookDelivery, WebhookEndpoint)
@@ -215,7 +217,8 @@ def undispatched(session: Session, now: datetime, limit: int = 200) -> list[Deli
             col(WebhookDelivery.dispatched_at).is_(None),
             col(WebhookDelivery.created_at) < now - _UNDISPATCHED_AFTER,
         )
-        .order_by(col(WebhookDelivery.created_at))
+        .order_by(col(WebhookDelivery.created_at), col(WebhookDelivery.id))
+        .offset(skip)
         .limit(limit)
     )
     return [delivery_input(delivery, endpoint) for delivery, endpoint in session.execute(statement)]

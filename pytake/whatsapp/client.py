@@ -117,13 +117,18 @@ class CloudApi:
         before the request is written, ``left`` is called when it is.
 
         Raises:
-            WithheldError: ``leaves`` said no.
+            WithheldError: ``leaves`` said no, or nothing before the call's time was over.
             RefusedError, NotSentError, AmbiguousError.
         """
+        connected = writing = False
 
         async def trace(event: str, _info: dict[str, Any]) -> None:
-            if event in _WRITING and not await leaves():
-                raise WithheldError("not sent: it is no longer its turn")
+            nonlocal connected, writing
+            if event in _WRITING:
+                connected = True
+                if not await leaves():
+                    raise WithheldError("not sent: it is no longer its turn")
+                writing = True
             if event in _WRITTEN:
                 left()
 
@@ -146,6 +151,10 @@ class CloudApi:
                 raise NotSentError("the connection was reset with the request unread") from error
             raise AmbiguousError(f"the connection was lost: {_describe(error)}") from error
         except (TimeoutError, httpx.HTTPError, ssl.SSLError) as error:
+            if not connected:
+                raise NotSentError(f"no connection in time: {_describe(error)}") from error
+            if not writing:
+                raise WithheldError("not sent: its turn did not come in time") from error
             raise AmbiguousError(f"no answer from the Cloud API: {_describe(error)}") from error
         return _read_answer(response)
 

@@ -369,6 +369,18 @@ def test_workers_that_send_now_and_then_wait_for_nobody(database: Database) -> N
     assert told(busy)[0] == 10
 
 
+@pytest.mark.parametrize("who", ["a", "b"])
+def test_a_clock_that_was_an_hour_ahead_stops_a_number_for_a_minute(
+    database: Database, who: str
+) -> None:
+    number_id, second = number(database, rate=10), timedelta(seconds=1)
+    slots(database, number_id, Process("a", {}), 3600 * second, 1)
+    (stopped,) = slots(database, number_id, Process(who, {}), 0 * second, 1)
+    assert stopped.reason == "pace"
+    (freed,) = slots(database, number_id, Process(who, {}), 63 * second, 1)
+    assert freed.send_at == NOW + 63 * second
+
+
 def test_with_more_workers_than_calls_a_second_only_some_send(database: Database) -> None:
     number_id, second = number(database, rate=1), timedelta(seconds=1)
     assert told(slots(database, number_id, Process("a", {}), 0 * second, 1))[0] == 1

@@ -24,7 +24,7 @@ from pytake.numbers import store as numbers
 from pytake.sandbox.server import build_server
 from pytake.settings import Settings
 from pytake.temporal.priority import Priority
-from pytake.whatsapp.client import CloudApi, WithheldError
+from pytake.whatsapp.client import CloudApi, NotSentError, WithheldError
 from tests.stack import fresh_number, fresh_recipient, make_settings
 
 RATE = 20
@@ -142,3 +142,20 @@ async def test_a_call_that_lost_its_turn_on_the_way_is_not_made(settings: Settin
         base_url=settings.whatsapp_api_base_url, trust_env=False
     ) as client:
         assert (await client.get("/sandbox/stats")).json()["accepted"] == 2
+
+
+async def test_a_call_whose_time_is_over_before_it_is_written_is_known_not_to_be_sent(
+    settings: Settings,
+) -> None:
+    async def never() -> bool:
+        return await asyncio.Future()
+
+    async with CloudApi(
+        settings.whatsapp_api_base_url, "v25.0", "t", timeout=0.2, connections=1
+    ) as api:
+        calls = (api.send("1", {}, never) for _ in range(2))
+        waited_for_its_turn, without_a_connection = await asyncio.gather(
+            *calls, return_exceptions=True
+        )
+    assert type(waited_for_its_turn) is WithheldError
+    assert type(without_a_connection) is NotSentError
