@@ -18,7 +18,6 @@ from pytake.whatsapp import insights as metrics
 from pytake.whatsapp.client import CloudApi, RefusedError, SendError
 from pytake.whatsapp.errors import ErrorClass, rule_for
 from pytake.whatsapp.insights import Usage
-from pytake.whatsapp.number_health import NumberHealth
 
 _log = structlog.get_logger()
 
@@ -76,7 +75,7 @@ class SnapshotActivities:
             if kept := await self.take_snapshot(request):
                 return kept
             known = await self._database.read(snapshots.get, number)
-        shown = NumberHealth.model_validate(known.body) if known and known.body else None
+        shown = known.health if known else None
         last = now().date()
         first = last - timedelta(days=request.days - 1)
         account = row.portfolio_id

@@ -5,6 +5,8 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TypedDict
 from uuid import uuid4
 
 import structlog
@@ -12,18 +14,22 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from temporalio.client import Client
 
 from api.access import Authenticator
 from api.callback import routes as whatsapp_webhook
 from api.callback import set_aside
 from api.conversations import contacts as responder_contacts
 from api.conversations import rules as auto_responder
-from api.dependencies import Services
 from api.errors import install_error_handlers
 from api.insights import dashboard, stats
 from api.insights import routes as metrics
+from api.insights.snapshots import Snapshots
+from api.links import WorkflowLinks
 from api.messages import queue
 from api.messages import routes as messages
+from api.messages.listing import MessageLists
+from api.messages.view import MessageViews
 from api.middleware.body_limit import BodyLimit
 from api.middleware.codec_cors import CodecCors
 from api.middleware.gate import Gate
@@ -37,7 +43,9 @@ from api.webhooks import deliveries as webhook_deliveries
 from api.webhooks import endpoints as webhook_endpoints
 from pytake import __version__
 from pytake.access.keyless import check_keys
+from pytake.callback.follow_up import FollowUp
 from pytake.contacts.hashing import ContactHashes
+from pytake.conversations.rule_store import Books
 from pytake.conversations.start import ConversationStarter
 from pytake.database.engine import Database
 from pytake.messages.accept import Acceptor
@@ -47,10 +55,12 @@ from pytake.process import event_loop, telemetry
 from pytake.process.data_dir import secure
 from pytake.process.heartbeat import beating
 from pytake.process.logs import configure_logging
+from pytake.reconciliation.messages import EndedMessages
 from pytake.settings import ConfigurationError, Settings, load_settings
 from pytake.temporal import client as temporal
 from pytake.temporal.codec import codec_of
 from pytake.webhooks.dispatch import Dispatcher
+from pytake.whatsapp.limits import send_window
 
 _log = structlog.get_logger()
 
@@ -60,13 +70,35 @@ Errors are problem details (RFC 9457): `errors` names each wrong field. Every an
 `GET /api/v1/queue/message/{id}` links to the message's workflow in the Temporal Web UI."""
 
 
+class LifespanState(TypedDict):
+    """What lives as long as the application, and stands in the state of every request.
+
+    Read by the dependencies of ``api.dependencies`` and of each noun.
+    """
+
+    settings: Settings
+    database: Database
+    client: Client
+    authenticator: Authenticator
+    acceptor: Acceptor
+    numbers: NumberChoice
+    dispatcher: Dispatcher
+    links: WorkflowLinks
+    message_views: MessageViews
+    message_lists: MessageLists
+    ended_messages: EndedMessages
+    books: Books
+    follow_up: FollowUp
+    snapshots: Snapshots
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The API, connected to the database and to Temporal while it runs."""
     measured = telemetry.start(settings, "api")
     payload_codec = codec_of(settings)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
         database = Database(settings.sqlalchemy_url)
         client = await temporal.connect(
             codec=payload_codec,
@@ -74,24 +106,10 @@ def create_app(settings: Settings) -> FastAPI:
             interceptors=measured.interceptors,
             runtime=measured.runtime,
         )
-        dispatcher = Dispatcher(client, database)
-        numbers = NumberChoice(database, settings)
-        hashes = ContactHashes(database)
-        app.state.services = Services(
-            settings,
-            database,
-            client,
-            dispatcher,
-            Waker(client),
-            ConversationStarter(client, database, hashes, settings.reply_debounce_seconds),
-            Authenticator(database, settings),
-            Acceptor(client, database, dispatcher, numbers, hashes, settings),
-            numbers,
-            hashes,
-        )
+        state = _state(settings, database, client)
         process_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         async with beating(database, process_id, "api", dict):
-            yield
+            yield state
         database.close()
         measured.close()
 
@@ -133,6 +151,46 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(module.router)
     return app
+
+
+def _state(settings: Settings, database: Database, client: Client) -> LifespanState:
+    """Everything that routes ask for, each built once."""
+    dispatcher = Dispatcher(client, database)
+    numbers = NumberChoice(database, settings)
+    hashes = ContactHashes(database)
+    acceptor = Acceptor(client, database, dispatcher, numbers, hashes, settings)
+    links = WorkflowLinks(settings.temporal_ui_url, client.namespace)
+    debounce = settings.reply_debounce_seconds
+    return {
+        "settings": settings,
+        "database": database,
+        "client": client,
+        "authenticator": Authenticator(database, settings),
+        "acceptor": acceptor,
+        "numbers": numbers,
+        "dispatcher": dispatcher,
+        "links": links,
+        "message_views": MessageViews(client, database, links),
+        "message_lists": MessageLists(client, database, hashes, links, settings.default_region),
+        "ended_messages": EndedMessages(
+            client,
+            database,
+            dispatcher,
+            send_window(settings.whatsapp_timeout_seconds, settings.receipt_wait_seconds),
+        ),
+        "books": Books(),
+        "follow_up": FollowUp(
+            database,
+            dispatcher,
+            ConversationStarter(client, database, hashes, debounce),
+            Waker(client),
+            acceptor,
+            redrives=settings.wait_codes == "redrive",
+        ),
+        "snapshots": Snapshots(
+            client, database, timedelta(seconds=settings.snapshot_seconds or 300)
+        ),
+    }
 
 
 def build_server(settings: Settings) -> uvicorn.Server:

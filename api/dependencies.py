@@ -1,6 +1,8 @@
-"""What the routes share: clients, settings, and who is asking."""
+"""What routes ask for: one dependency for each collaborator, and who is asking.
 
-from dataclasses import dataclass, field
+All of them are built once, in ``api.app``; a dependency reads one out of the request's state.
+"""
+
 from typing import Annotated, Final
 
 from fastapi import Depends, Request, Security
@@ -8,15 +10,12 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from temporalio.client import Client
 
 from api.access import Authenticator
+from api.links import WorkflowLinks
 from pytake.access.principals import Principal
-from pytake.contacts.hashing import ContactHashes
-from pytake.conversations.rule_store import Books
-from pytake.conversations.start import ConversationStarter
 from pytake.database.engine import Database
 from pytake.messages.accept import Acceptor
-from pytake.messages.wake import Waker
 from pytake.numbers.choice import NumberChoice
-from pytake.problems import NotFoundError, UnauthorizedError
+from pytake.problems import UnauthorizedError
 from pytake.settings import Settings
 from pytake.webhooks.dispatch import Dispatcher
 
@@ -25,27 +24,52 @@ _BEARER: Final = HTTPBearer(
 )
 
 
-@dataclass(frozen=True)
-class Services:
-    """The lifespan state of the application."""
-
-    settings: Settings
-    database: Database
-    client: Client
-    dispatcher: Dispatcher
-    waker: Waker
-    conversations: ConversationStarter
-    authenticator: Authenticator
-    acceptor: Acceptor
-    numbers: NumberChoice
-    hashes: ContactHashes
-    books: Books = field(default_factory=Books)
+async def get_settings(request: Request) -> Settings:
+    """The settings."""
+    settings: Settings = request.state.settings
+    return settings
 
 
-async def get_services(request: Request) -> Services:
-    """The application's services."""
-    services: Services = request.app.state.services
-    return services
+async def get_database(request: Request) -> Database:
+    """The database."""
+    database: Database = request.state.database
+    return database
+
+
+async def get_client(request: Request) -> Client:
+    """Temporal's client."""
+    client: Client = request.state.client
+    return client
+
+
+async def get_authenticator(request: Request) -> Authenticator:
+    """Who may ask, and how often."""
+    authenticator: Authenticator = request.state.authenticator
+    return authenticator
+
+
+async def get_acceptor(request: Request) -> Acceptor:
+    """The way in for messages."""
+    acceptor: Acceptor = request.state.acceptor
+    return acceptor
+
+
+async def get_numbers(request: Request) -> NumberChoice:
+    """Which number a tenant's messages go out from."""
+    numbers: NumberChoice = request.state.numbers
+    return numbers
+
+
+async def get_dispatcher(request: Request) -> Dispatcher:
+    """What starts the deliveries of events."""
+    dispatcher: Dispatcher = request.state.dispatcher
+    return dispatcher
+
+
+async def get_links(request: Request) -> WorkflowLinks:
+    """Where the Web UI shows workflows."""
+    links: WorkflowLinks = request.state.links
+    return links
 
 
 async def get_principal(
@@ -59,10 +83,12 @@ async def get_principal(
     return principal
 
 
-def unknown_message(message_id: str) -> NotFoundError:
-    """A message that is not there, or not the asker's: no one can tell which."""
-    return NotFoundError(f"no message {message_id[:80]!r}")
-
-
-ServicesDep = Annotated[Services, Depends(get_services)]
+SettingsDep = Annotated[Settings, Depends(get_settings)]
+DatabaseDep = Annotated[Database, Depends(get_database)]
+ClientDep = Annotated[Client, Depends(get_client)]
+AuthenticatorDep = Annotated[Authenticator, Depends(get_authenticator)]
+AcceptorDep = Annotated[Acceptor, Depends(get_acceptor)]
+NumbersDep = Annotated[NumberChoice, Depends(get_numbers)]
+DispatcherDep = Annotated[Dispatcher, Depends(get_dispatcher)]
+LinksDep = Annotated[WorkflowLinks, Depends(get_links)]
 PrincipalDep = Annotated[Principal, Depends(get_principal)]

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
+from fastapi import Query
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -13,6 +14,10 @@ from pydantic import (
 )
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.\-]{1,64}$")]
+TenantQuery = Annotated[Name | None, Query(description="Another tenant, for admin keys")]
+NumberQuery = Annotated[
+    Annotated[str, StringConstraints(pattern=r"^\d{1,32}$")] | None, Query(description="A number")
+]
 
 
 def _iso_text(value: Any) -> Any:

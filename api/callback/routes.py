@@ -2,7 +2,6 @@
 
 import hmac
 import time
-from datetime import timedelta
 from typing import Annotated
 
 import structlog
@@ -12,18 +11,16 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from api.dependencies import Services, ServicesDep
+from api.callback.dependencies import FollowUpDep
+from api.dependencies import DatabaseDep, SettingsDep
 from api.errors import documented
 from pytake.callback.body import UnreadableError, read_body
+from pytake.callback.follow_up import FollowUp
 from pytake.callback.intake import Stored, reason_of, store, store_apart
 from pytake.callback.parse import CALLBACK_PATH, Callback, parse, signature_matches
 from pytake.clock import now
-from pytake.database.engine import is_outage
-from pytake.messages import receipts
-from pytake.messages.tables import Message
-from pytake.messages.waits import WaitReason
+from pytake.database.engine import Database, is_outage
 from pytake.problems import (
-    ConflictError,
     ForbiddenError,
     InvalidRequestError,
     ProblemError,
@@ -32,12 +29,9 @@ from pytake.problems import (
 )
 from pytake.process.telemetry import CALLBACK_SECONDS, CALLBACK_UPDATES
 from pytake.settings import Settings
-from pytake.whatsapp.errors import ERRORS, ErrorClass
 
 router = APIRouter(tags=["whatsapp"])
 _log = structlog.get_logger()
-
-_WAIT_CODES = [code for code, rule in ERRORS.items() if rule.error_class is ErrorClass.WAIT]
 
 
 class Received(BaseModel):
@@ -54,13 +48,13 @@ class Received(BaseModel):
     responses=documented(ForbiddenError, InvalidRequestError),
 )
 async def verify(
-    services: ServicesDep,
+    settings: SettingsDep,
     mode: Annotated[str, Query(alias="hub.mode")] = "",
     token: Annotated[str, Query(alias="hub.verify_token")] = "",
     challenge: Annotated[str, Query(alias="hub.challenge", max_length=1000)] = "",
 ) -> str:
     """Meta's check of the address: echoes the challenge if the verify token is right."""
-    expected = services.settings.whatsapp_webhook_verify_token
+    expected = settings.whatsapp_webhook_verify_token
     given = token.encode("utf-8", "replace")
     if (
         expected is None
@@ -77,13 +71,15 @@ async def verify(
 )
 async def receive(
     request: Request,
-    services: ServicesDep,
+    database: DatabaseDep,
+    follow_up: FollowUpDep,
+    settings: SettingsDep,
     signature: Annotated[str | None, Header(alias="X-Hub-Signature-256")] = None,
 ) -> Received:
     """Statuses and messages from Meta. 200 once they are durable; Meta retries anything else."""
     started, status = time.monotonic(), "error"
     try:
-        received = await _receive(request, services, signature)
+        received = await _receive(request, signature, database, follow_up, settings)
         status = "ok"
         return received
     except ProblemError as error:
@@ -96,12 +92,18 @@ async def receive(
         CALLBACK_SECONDS.labels(status).observe(time.monotonic() - started)
 
 
-async def _receive(request: Request, services: Services, signature: str | None) -> Received:
+async def _receive(
+    request: Request,
+    signature: str | None,
+    database: Database,
+    follow_up: FollowUp,
+    settings: Settings,
+) -> Received:
     body = await request.body()
-    _authenticate(services.settings, body, signature)
+    _authenticate(settings, body, signature)
     callback = await run_in_threadpool(_parse, body)
-    stored = await _store(services, callback)
-    await after_commit(services, stored)
+    stored = await _store(database, callback, settings)
+    await follow_up.of(stored)
     for receipt in callback.receipts:
         CALLBACK_UPDATES.labels(receipt.observation.value).inc()
     CALLBACK_UPDATES.labels("message").inc(len(callback.messages))
@@ -113,7 +115,7 @@ async def _receive(request: Request, services: Services, signature: str | None) 
     )
 
 
-async def _store(services: Services, callback: Callback) -> Stored:
+async def _store(database: Database, callback: Callback, settings: Settings) -> Stored:
     """Make a request durable: as a whole, or else as far as it goes.
 
     Raises:
@@ -121,12 +123,12 @@ async def _store(services: Services, callback: Callback) -> Stored:
     """
     try:
         try:
-            return await services.database.write(store, callback, services.settings)
+            return await database.write(store, callback, settings)
         except Exception as error:
             if is_outage(error):
                 raise
             _log.error("a callback could not be stored as a whole", error=reason_of(error))
-            stored = await services.database.write(store_apart, callback, services.settings)
+            stored = await database.write(store_apart, callback, settings)
     except Exception as error:
         if not is_outage(error):
             raise
@@ -136,15 +138,6 @@ async def _store(services: Services, callback: Callback) -> Stored:
         _log.error("parts of a callback set aside", parts=stored.set_aside, full=stored.refused)
         CALLBACK_UPDATES.labels("set_aside").inc(stored.set_aside)
     return stored
-
-
-async def after_commit(services: Services, stored: Stored) -> None:
-    """Start what a stored request calls for; sweeps make up for a crash before this."""
-    services.dispatcher.soon(stored.raised)
-    services.conversations.soon(stored.waiting)
-    if stored.limits:
-        services.waker.wake(WaitReason.TIER_WINDOW_FULL)
-    await _redrive(services, stored.changed)
 
 
 def _authenticate(settings: Settings, body: bytes, signature: str | None) -> None:
@@ -160,18 +153,3 @@ def _parse(body: bytes) -> Callback:
         return parse(read_body(body), now())
     except UnreadableError as error:
         raise UnreadableBodyError(str(error)) from None
-
-
-async def _redrive(services: Services, changed: list[str]) -> None:
-    """Queue again, for after their wait, messages that failed with a code that says wait."""
-    if services.settings.wait_codes != "redrive" or not changed:
-        return
-    rows: list[Message] = await services.database.read(
-        receipts.failed_to_redrive, changed, _WAIT_CODES
-    )
-    for row in rows:
-        wait = timedelta(seconds=ERRORS[row.error_code or 0].wait_seconds)
-        try:
-            await services.acceptor.redrive(row, wait)
-        except ConflictError:
-            continue  # a repeat of this request has done it

@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
-from api.callback.routes import after_commit
-from api.dependencies import PrincipalDep, ServicesDep
+from api.callback.dependencies import FollowUpDep
+from api.dependencies import DatabaseDep, PrincipalDep, SettingsDep
 from api.errors import documented
 from api.paging import decode_cursor, encode_cursor
 from pytake.access.principals import Principal
@@ -56,7 +56,7 @@ class SetAsidePage(BaseModel):
 
 @router.get("", responses=_COMMON)
 async def list_set_aside(
-    services: ServicesDep,
+    database: DatabaseDep,
     principal: PrincipalDep,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=4096)] = None,
@@ -64,7 +64,7 @@ async def list_set_aside(
     """What could not be stored, as it came. For admins."""
     _check(principal)
     before = decode_cursor(cursor) if cursor else None
-    rows = await services.database.read(set_aside.page, limit + 1, before)
+    rows = await database.read(set_aside.page, limit + 1, before)
     page = rows[:limit]
     more = encode_cursor(page[-1].received_at, page[-1].id) if len(rows) > limit else None
     views = [SetAsideView.model_validate(row.model_dump()) for row in page]
@@ -78,28 +78,28 @@ async def list_set_aside(
 )
 async def replay(
     part_id: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")],
-    services: ServicesDep,
+    database: DatabaseDep,
+    follow_up: FollowUpDep,
+    settings: SettingsDep,
     principal: PrincipalDep,
 ) -> None:
     """Try a part again, as if Meta sent it now; it is then no longer set aside. For admins."""
     _check(principal)
-    row = await services.database.read(set_aside.get, part_id)
+    row = await database.read(set_aside.get, part_id)
     if row is None:
         raise NotFoundError(f"no part {part_id!r} is set aside")
     if row.size > len(row.body):
         raise ConflictError(f"only {len(row.body)} of its {row.size} bytes were kept")
     try:
         callback = parse(read_body(row.body.encode()), now())
-        stored = await services.database.write(
-            callback_intake.replay, part_id, callback, services.settings
-        )
+        stored = await database.write(callback_intake.replay, part_id, callback, settings)
     except Exception as error:
         if is_outage(error):
             raise UnavailableError("the database is away: try again") from error
         reason = callback_intake.reason_of(error)
-        await services.database.write(set_aside.still_fails, part_id, reason, now())
+        await database.write(set_aside.still_fails, part_id, reason, now())
         raise ConflictError(f"it still cannot be stored ({reason})") from error
-    await after_commit(services, stored)
+    await follow_up.of(stored)
 
 
 def _check(principal: Principal) -> None:

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Depends
 from sqlmodel import Session
 
-from api.conversations.rules import NumberQuery, TenantQuery
 from api.conversations.schemas import (
     ContactView,
     HandoverBody,
@@ -17,9 +16,9 @@ from api.conversations.schemas import (
     RuleUse,
     WindowState,
 )
-from api.dependencies import PrincipalDep, Services, ServicesDep
+from api.dependencies import DatabaseDep, DispatcherDep, NumbersDep, PrincipalDep, SettingsDep
 from api.errors import documented
-from pytake.access.principals import Principal
+from api.fields import NumberQuery, TenantQuery
 from pytake.clock import now
 from pytake.contacts import opt_outs
 from pytake.contacts.identities import InvalidRecipientError, contact_key, normalise
@@ -27,7 +26,9 @@ from pytake.contacts.tables import Contact
 from pytake.conversations import state as conversation_state
 from pytake.conversations.state import Party
 from pytake.conversations.tables import Conversation
+from pytake.database.engine import Database
 from pytake.problems import ForbiddenError, InvalidRequestError, UnauthorizedError, UnavailableError
+from pytake.settings import Settings
 from pytake.webhooks.contracts import DeliveryInput
 from pytake.whatsapp.limits import CUSTOMER_SERVICE_WINDOW, window_open
 
@@ -38,95 +39,90 @@ _COMMON = documented(UnauthorizedError, ForbiddenError, InvalidRequestError, Una
 Change = Callable[[Session, Conversation, datetime], list[DeliveryInput]]
 
 
-@router.get("/{contact}", responses=_COMMON)
-async def get_contact(
+async def party_of(
     contact: str,
-    services: ServicesDep,
+    numbers: NumbersDep,
+    settings: SettingsDep,
     principal: PrincipalDep,
     phone_number_id: NumberQuery = None,
     tenant_id: TenantQuery = None,
-) -> ContactView:
+) -> Party:
+    """The contact of a path, as it writes to one of the tenant's numbers.
+
+    Raises:
+        ForbiddenError: another tenant than the key's is named.
+        InvalidRequestError: the contact is none, or the tenant may not use the number.
+    """
+    tenant = principal.acting_for(tenant_id)
+    try:
+        key = contact_key(normalise(contact[:128], settings.default_region))
+    except InvalidRecipientError as error:
+        raise InvalidRequestError.of("contact", str(error)) from None
+    number = (await numbers.sender(principal, tenant, phone_number_id)).phone_number_id
+    return Party(tenant, number, key)
+
+
+PartyDep = Annotated[Party, Depends(party_of)]
+
+
+@router.get("/{contact}", responses=_COMMON)
+async def get_contact(party: PartyDep, database: DatabaseDep, settings: SettingsDep) -> ContactView:
     """Where the bot and a contact (a phone number) stand; one who never wrote has a blank state."""
-    party = await _party(services, principal, contact, phone_number_id, tenant_id)
-    return await _load(services, party)
+    return await _load(database, settings, party)
 
 
 @router.post("/{contact}/reset", responses=_COMMON)
 async def reset(
-    contact: str,
-    services: ServicesDep,
-    principal: PrincipalDep,
-    phone_number_id: NumberQuery = None,
-    tenant_id: TenantQuery = None,
+    party: PartyDep, database: DatabaseDep, dispatcher: DispatcherDep, settings: SettingsDep
 ) -> ContactView:
     """Begin anew with a contact: uses, menu, tags, hand-over and silence go; an opt-out stays."""
-    party = await _party(services, principal, contact, phone_number_id, tenant_id)
-    return await _change(services, party, conversation_state.reset)
+    dispatcher.soon(await _change(database, party, conversation_state.reset))
+    return await _load(database, settings, party)
 
 
 @router.post("/{contact}/handover", responses=_COMMON)
 async def handover(
-    contact: str,
-    services: ServicesDep,
-    principal: PrincipalDep,
+    party: PartyDep,
+    database: DatabaseDep,
+    dispatcher: DispatcherDep,
+    settings: SettingsDep,
     body: Annotated[HandoverBody | None, Body()] = None,
-    phone_number_id: NumberQuery = None,
-    tenant_id: TenantQuery = None,
 ) -> ContactView:
     """Give the conversation to a person: the bot is silent until it is resumed, or for long enough."""
-    party = await _party(services, principal, contact, phone_number_id, tenant_id)
     department = body.department if body else None
-    return await _change(
-        services,
+    raised = await _change(
+        database,
         party,
         lambda session, row, at: conversation_state.hand_over(session, row, at, "api", department),
     )
+    dispatcher.soon(raised)
+    return await _load(database, settings, party)
 
 
 @router.post("/{contact}/resume", responses=_COMMON)
 async def resume(
-    contact: str,
-    services: ServicesDep,
-    principal: PrincipalDep,
-    phone_number_id: NumberQuery = None,
-    tenant_id: TenantQuery = None,
+    party: PartyDep, database: DatabaseDep, dispatcher: DispatcherDep, settings: SettingsDep
 ) -> ContactView:
     """Give the conversation back to the bot."""
-    party = await _party(services, principal, contact, phone_number_id, tenant_id)
-    return await _change(
-        services,
+    raised = await _change(
+        database,
         party,
         lambda session, row, at: conversation_state.end_handover(session, row, at, "resumed"),
     )
+    dispatcher.soon(raised)
+    return await _load(database, settings, party)
 
 
-async def _party(
-    services: Services,
-    principal: Principal,
-    contact: str,
-    phone_number_id: str | None,
-    tenant_id: str | None,
-) -> Party:
-    tenant = principal.acting_for(tenant_id)
-    try:
-        key = contact_key(normalise(contact[:128], services.settings.default_region))
-    except InvalidRecipientError as error:
-        raise InvalidRequestError.of("contact", str(error)) from None
-    number = (await services.numbers.sender(principal, tenant, phone_number_id)).phone_number_id
-    return Party(tenant, number, key)
-
-
-async def _change(services: Services, party: Party, change: Change) -> ContactView:
+async def _change(database: Database, party: Party, change: Change) -> list[DeliveryInput]:
     def apply(session: Session) -> list[DeliveryInput]:
         return change(session, conversation_state.lock(session, party), now())
 
-    services.dispatcher.soon(await services.database.write(apply))
-    return await _load(services, party)
+    return await database.write(apply)
 
 
-async def _load(services: Services, party: Party) -> ContactView:
-    silence = timedelta(seconds=services.settings.handover_silence_seconds)
-    return await services.database.read(_view, party, now(), silence)
+async def _load(database: Database, settings: Settings, party: Party) -> ContactView:
+    silence = timedelta(seconds=settings.handover_silence_seconds)
+    return await database.read(_view, party, now(), silence)
 
 
 def _view(session: Session, party: Party, at: datetime, silence: timedelta) -> ContactView:

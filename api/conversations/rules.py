@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final
 from uuid import uuid4
 
 from fastapi import APIRouter, Body, Query, Response
-from pydantic import StringConstraints
 from sqlmodel import Session
 from ulid import ULID
 
+from api.conversations.dependencies import BooksDep
 from api.conversations.schemas import (
     HoursBody,
     HoursView,
@@ -27,9 +27,16 @@ from api.conversations.schemas import (
     RuleView,
     ToggleBody,
 )
-from api.dependencies import PrincipalDep, Services, ServicesDep
+from api.dependencies import (
+    AcceptorDep,
+    DatabaseDep,
+    DispatcherDep,
+    NumbersDep,
+    PrincipalDep,
+    SettingsDep,
+)
 from api.errors import documented
-from api.fields import Name
+from api.fields import NumberQuery, TenantQuery
 from pytake.access.principals import Principal
 from pytake.clock import now
 from pytake.contacts.identities import InvalidRecipientError, contact_key, normalise
@@ -45,9 +52,11 @@ from pytake.conversations.rules.rules import Rule
 from pytake.conversations.rules.said import Said
 from pytake.conversations.state import Party, drop, find, lock
 from pytake.conversations.tables import Conversation
-from pytake.messages.accept import Wanted
+from pytake.database.engine import Database
+from pytake.messages.accept import Acceptor, Wanted
 from pytake.messages.content import MessageType
 from pytake.messages.contracts import MessageInput
+from pytake.numbers.choice import NumberChoice
 from pytake.problems import (
     ConflictError,
     ForbiddenError,
@@ -57,6 +66,7 @@ from pytake.problems import (
     UnauthorizedError,
     UnavailableError,
 )
+from pytake.settings import Settings
 from pytake.temporal.priority import Priority
 
 router = APIRouter(prefix="/api/v1/auto-responder", tags=["auto-responder"])
@@ -67,37 +77,33 @@ _NO_PROBLEMS: Final[Mapping[str, str]] = {}
 _COMMON = documented(UnauthorizedError, ForbiddenError, InvalidRequestError, UnavailableError)
 _ONE = _COMMON | documented(NotFoundError)
 
-TenantQuery = Annotated[Name | None, Query(description="Another tenant, for admin keys")]
-NumberQuery = Annotated[
-    Annotated[str, StringConstraints(pattern=r"^\d{1,32}$")] | None, Query(description="A number")
-]
 
-
-async def tenant_of(services: Services, principal: Principal, tenant_id: str | None) -> str:
+async def _tenant_of(
+    database: Database, settings: Settings, principal: Principal, tenant_id: str | None
+) -> str:
     """The tenant a request is for, with its auto-responder set up.
 
     Raises:
         ForbiddenError: it names another tenant than the key's.
     """
     tenant_id = principal.acting_for(tenant_id)
-    if not await services.database.read(rules.installed, tenant_id):
-        await services.database.write(
-            rules.install, tenant_id, now(), defaults=services.settings.default_rules
-        )
+    if not await database.read(rules.installed, tenant_id):
+        await database.write(rules.install, tenant_id, now(), defaults=settings.default_rules)
     return tenant_id
 
 
 @router.get("/rules", responses=_COMMON)
 async def list_rules(
-    services: ServicesDep,
+    database: DatabaseDep,
+    settings: SettingsDep,
     principal: PrincipalDep,
     active: Annotated[bool | None, Query(description="Only those switched on, or off")] = None,
     tenant_id: TenantQuery = None,
 ) -> RuleList:
     """A tenant's rules, in the order in which equally specific ones answer."""
-    tenant = await tenant_of(services, principal, tenant_id)
-    found = await services.database.read(rules.list_all, tenant)
-    problems = await services.database.read(rules.problems, tenant)
+    tenant = await _tenant_of(database, settings, principal, tenant_id)
+    found = await database.read(rules.list_all, tenant)
+    problems = await database.read(rules.problems, tenant)
     return RuleList(
         rules=[
             _view(tenant, rule, problems)
@@ -113,15 +119,20 @@ async def list_rules(
     responses=_COMMON | documented(ConflictError, TooLargeError),
 )
 async def create_rule(
-    body: RuleBody, response: Response, services: ServicesDep, principal: PrincipalDep
+    body: RuleBody,
+    response: Response,
+    database: DatabaseDep,
+    numbers: NumbersDep,
+    settings: SettingsDep,
+    principal: PrincipalDep,
 ) -> RuleView:
     """Make a rule. What WhatsApp could not send is refused here; 409 if the id is taken."""
-    tenant = await tenant_of(services, principal, body.tenant_id)
-    await _check_number(services, principal, tenant, body.phone_number_id)
+    tenant = await _tenant_of(database, settings, principal, body.tenant_id)
+    await _check_number(numbers, settings, principal, tenant, body.phone_number_id)
     rule_id = body.id or f"rule_{ULID()}".lower()
-    most = services.settings.max_rules
+    most = settings.max_rules
     with _kept_to():
-        rule = await services.database.write(rules.create, tenant, rule_id, body, now(), most=most)
+        rule = await database.write(rules.create, tenant, rule_id, body, now(), most=most)
     if rule is None:
         raise ConflictError(f"there is a rule {rule_id!r} already: change it with PUT")
     response.headers["Location"] = f"/api/v1/auto-responder/rules/{rule_id}"
@@ -130,36 +141,46 @@ async def create_rule(
 
 @router.get("/rules/{rule_id}", responses=_ONE)
 async def get_rule(
-    rule_id: str, services: ServicesDep, principal: PrincipalDep, tenant_id: TenantQuery = None
+    rule_id: str,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    principal: PrincipalDep,
+    tenant_id: TenantQuery = None,
 ) -> RuleView:
     """A rule."""
-    tenant = await tenant_of(services, principal, tenant_id)
-    rule = await services.database.read(rules.get, tenant, rule_id)
-    return _found(tenant, rule_id, rule, await services.database.read(rules.problems, tenant))
+    tenant = await _tenant_of(database, settings, principal, tenant_id)
+    rule = await database.read(rules.get, tenant, rule_id)
+    return _found(tenant, rule_id, rule, await database.read(rules.problems, tenant))
 
 
 @router.put("/rules/{rule_id}", responses=_ONE | documented(TooLargeError))
 async def replace_rule(
     rule_id: str,
     body: RuleUpdate,
-    services: ServicesDep,
+    database: DatabaseDep,
+    numbers: NumbersDep,
+    settings: SettingsDep,
     principal: PrincipalDep,
     tenant_id: TenantQuery = None,
 ) -> RuleView:
     """Replace a rule; fields left out take their defaults, its age stays."""
     if body.id not in (None, rule_id):
         raise InvalidRequestError.of("id", "differs from the one in the path")
-    tenant = await tenant_of(services, principal, tenant_id or body.tenant_id)
-    _found(tenant, rule_id, await services.database.read(rules.get, tenant, rule_id))
-    await _check_number(services, principal, tenant, body.phone_number_id)
-    most = services.settings.max_rules
+    tenant = await _tenant_of(database, settings, principal, tenant_id or body.tenant_id)
+    _found(tenant, rule_id, await database.read(rules.get, tenant, rule_id))
+    await _check_number(numbers, settings, principal, tenant, body.phone_number_id)
+    most = settings.max_rules
     with _kept_to():
-        rule = await services.database.write(rules.save, tenant, rule_id, body, now(), most=most)
+        rule = await database.write(rules.save, tenant, rule_id, body, now(), most=most)
     return _view(tenant, rule)
 
 
 async def _check_number(
-    services: Services, principal: Principal, tenant_id: str, phone_number_id: str | None
+    numbers: NumberChoice,
+    settings: Settings,
+    principal: Principal,
+    tenant_id: str,
+    phone_number_id: str | None,
 ) -> None:
     """Refuse a rule for a number that the tenant does not write from, whoever makes it.
 
@@ -168,9 +189,9 @@ async def _check_number(
     """
     if phone_number_id is None:
         return
-    if principal.keyless and phone_number_id == services.settings.phone_number_id:
+    if principal.keyless and phone_number_id == settings.phone_number_id:
         return  # who has no key shares it
-    await services.numbers.named(tenant_id, phone_number_id, any_owner=False)
+    await numbers.named(tenant_id, phone_number_id, any_owner=False)
 
 
 @contextmanager
@@ -186,32 +207,37 @@ def _kept_to() -> Iterator[None]:
 
 @router.delete("/rules/{rule_id}", status_code=HTTPStatus.NO_CONTENT, responses=_ONE)
 async def delete_rule(
-    rule_id: str, services: ServicesDep, principal: PrincipalDep, tenant_id: TenantQuery = None
+    rule_id: str,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    principal: PrincipalDep,
+    tenant_id: TenantQuery = None,
 ) -> None:
     """Delete a rule; rules of the starting set do not come back."""
-    tenant = await tenant_of(services, principal, tenant_id)
-    if not await services.database.write(rules.delete, tenant, rule_id):
+    tenant = await _tenant_of(database, settings, principal, tenant_id)
+    if not await database.write(rules.delete, tenant, rule_id):
         raise _unknown(rule_id)
 
 
 @router.post("/rules/{rule_id}/toggle", responses=_ONE)
 async def toggle_rule(
     rule_id: str,
-    services: ServicesDep,
+    database: DatabaseDep,
+    settings: SettingsDep,
     principal: PrincipalDep,
     body: Annotated[ToggleBody | None, Body()] = None,
     tenant_id: TenantQuery = None,
 ) -> RuleView:
     """Switch a rule on or off."""
-    tenant = await tenant_of(services, principal, tenant_id)
+    tenant = await _tenant_of(database, settings, principal, tenant_id)
     active = body.active if body else None
-    rule = await services.database.write(rules.toggle, tenant, rule_id, active, now())
+    rule = await database.write(rules.toggle, tenant, rule_id, active, now())
     return _found(tenant, rule_id, rule)
 
 
 @router.get("/business-hours", responses=_COMMON)
 async def get_hours(
-    services: ServicesDep,
+    database: DatabaseDep,
     principal: PrincipalDep,
     phone_number_id: NumberQuery = None,
     tenant_id: TenantQuery = None,
@@ -219,17 +245,18 @@ async def get_hours(
     """Business hours of a number, else those of all numbers, else the defaults."""
     tenant = principal.acting_for(tenant_id)
     number = phone_number_id or ""
-    if number and await services.database.read(rules.hours_body, tenant, number) is None:
+    if number and await database.read(rules.hours_body, tenant, number) is None:
         number = ""
-    hours = await services.database.read(rules.hours_of, tenant, number)
-    configured = await services.database.read(rules.hours_body, tenant, number) is not None
+    hours = await database.read(rules.hours_of, tenant, number)
+    configured = await database.read(rules.hours_body, tenant, number) is not None
     return _hours_view(tenant, number, hours, configured=configured)
 
 
 @router.put("/business-hours", responses=_COMMON)
 async def put_hours(
     body: HoursBody,
-    services: ServicesDep,
+    database: DatabaseDep,
+    numbers: NumbersDep,
     principal: PrincipalDep,
     phone_number_id: NumberQuery = None,
     tenant_id: TenantQuery = None,
@@ -237,25 +264,30 @@ async def put_hours(
     """Set the business hours of a number, or (without one) of all that have none of their own."""
     tenant = principal.acting_for(tenant_id)
     if phone_number_id is not None:
-        await services.numbers.sender(principal, tenant, phone_number_id)
+        await numbers.sender(principal, tenant, phone_number_id)
     hours = BusinessHours.model_validate(body.model_dump())
-    await services.database.write(rules.save_hours, tenant, phone_number_id or "", hours, now())
+    await database.write(rules.save_hours, tenant, phone_number_id or "", hours, now())
     return _hours_view(tenant, phone_number_id or "", hours, configured=True)
 
 
 @router.post("/process", responses=_COMMON | documented(ConflictError, TooLargeError))
 async def process(
-    body: ProcessBody, services: ServicesDep, principal: PrincipalDep
+    body: ProcessBody,
+    database: DatabaseDep,
+    books: BooksDep,
+    numbers: NumbersDep,
+    dispatcher: DispatcherDep,
+    acceptor: AcceptorDep,
+    settings: SettingsDep,
+    principal: PrincipalDep,
 ) -> ProcessResult:
     """What a message would be answered; with ``deliver`` it is sent and counted."""
-    tenant = await tenant_of(services, principal, body.tenant_id)
+    tenant = await _tenant_of(database, settings, principal, body.tenant_id)
     try:
-        recipient = normalise(body.from_, services.settings.default_region)
+        recipient = normalise(body.from_, settings.default_region)
     except InvalidRecipientError as error:
         raise InvalidRequestError.of("from", str(error)) from None
-    number = (
-        await services.numbers.sender(principal, tenant, body.phone_number_id)
-    ).phone_number_id
+    number = (await numbers.sender(principal, tenant, body.phone_number_id)).phone_number_id
     at = now()
     heard = Heard(
         said=Said(body.message, body.reply_id), at=at, recipient=recipient, name=body.name
@@ -263,19 +295,19 @@ async def process(
     party = Party(tenant, number, contact_key(recipient))
     key = f"process_{uuid4().hex}"
     for _ in range(_DECISIONS):
-        book = await services.database.read(services.books.load, tenant)
+        book = await database.read(books.load, tenant)
         read = await asyncio.to_thread(book.having_read, [body.message])
         try:
-            verdict: Verdict = await services.database.write(
-                _process, party, key, heard, read, options_of(services.settings), body
+            verdict: Verdict = await database.write(
+                _process, party, key, heard, read, options_of(settings), body
             )
             break
         except OutdatedError:
             continue
     else:
         raise ConflictError("the tenant's rules change faster than they can be read: try again")
-    services.dispatcher.soon(verdict.raised)
-    queued = await _deliver(services, principal, verdict) if body.deliver else []
+    dispatcher.soon(verdict.raised)
+    queued = await _deliver(acceptor, database, principal, verdict) if body.deliver else []
     return _result(verdict, queued, explain=body.explain)
 
 
@@ -326,7 +358,7 @@ def _process(
 
 
 async def _deliver(
-    services: Services, principal: Principal, verdict: Verdict
+    acceptor: Acceptor, database: Database, principal: Principal, verdict: Verdict
 ) -> list[MessageInput]:
     """Queue the answer's messages; if one cannot be, the answer counts as not given."""
     reply = verdict.reply
@@ -348,9 +380,9 @@ async def _deliver(
         for index, (kind, content) in enumerate(reply.messages)
     ]
     try:
-        return await services.acceptor.accept_all(wanted, principal)
+        return await acceptor.accept_all(wanted, principal)
     except InvalidRequestError:
-        await services.database.write(drop, reply.key, "it could not be sent")
+        await database.write(drop, reply.key, "it could not be sent")
         raise
 
 

@@ -5,16 +5,19 @@ from datetime import datetime, timedelta
 
 from fastapi import APIRouter
 from sqlmodel import Session
+from temporalio.client import Client
 
-from api.conversations.rules import NumberQuery
-from api.dependencies import PrincipalDep, Services, ServicesDep
+from api.dependencies import ClientDep, DatabaseDep, PrincipalDep, SettingsDep
 from api.errors import documented
+from api.fields import NumberQuery
 from api.insights import views as metrics
-from api.insights.schemas import AlertItem, Comparison, Dashboard, DataAge, Overview
+from api.insights.dependencies import SnapshotsDep
+from api.insights.schemas import Comparison, Dashboard, DataAge, Overview
 from api.language import LanguageDep
+from api.numbers.schemas import AlertItem
 from pytake.clock import now
 from pytake.insights import counts as figures
-from pytake.insights import store as snapshots
+from pytake.insights import store
 from pytake.insights.counts import Scope
 from pytake.insights.health import score
 from pytake.messages.contracts import MESSAGE_WORKFLOWS
@@ -24,7 +27,6 @@ from pytake.numbers.tables import PhoneNumber
 from pytake.problems import InvalidRequestError, NotFoundError, UnauthorizedError, UnavailableError
 from pytake.temporal.attributes import NUMBER, TENANT
 from pytake.texts import Language, say
-from pytake.whatsapp.number_health import NumberHealth
 
 router = APIRouter(prefix="/api/v1/whatsapp", tags=["whatsapp metrics"])
 
@@ -37,23 +39,28 @@ _SEVERITIES = ("critical", "warning")
     responses=documented(UnauthorizedError, NotFoundError, InvalidRequestError, UnavailableError),
 )
 async def dashboard(
-    services: ServicesDep,
+    database: DatabaseDep,
+    client: ClientDep,
+    snapshots: SnapshotsDep,
+    settings: SettingsDep,
     principal: PrincipalDep,
     language: LanguageDep,
     phone_number_id: NumberQuery = None,
 ) -> Dashboard:
     """Numbers at a glance, today against the same weekday before, alerts, recommendations."""
-    main = await metrics.pick_number(services, principal, phone_number_id)
+    main = await metrics.pick_number(database, settings, principal, phone_number_id)
     rows = [main]
     if phone_number_id is None:
-        rows = await metrics.read_or_503(services, numbers.visible, principal.scope)
-    await _catch_up(services, main)
-    pending = await asyncio.gather(*(_in_flight(services, row.id, principal.scope) for row in rows))
+        rows = await metrics.read_or_503(database, numbers.visible, principal.scope)
+    snapshot = await metrics.read_or_503(database, store.get, main.id)
+    if snapshot is None:  # the dashboard is there without it too
+        await snapshots.ask(main.id)
+    pending = await asyncio.gather(*(_in_flight(client, row.id, principal.scope) for row in rows))
     scope = metrics.scope_of(principal, main if phone_number_id else None)
-    snapshot = await metrics.read_or_503(services, snapshots.get, main.id)
-    age = metrics.age_of(services, snapshot, language)
+    snapshot = await metrics.read_or_503(database, store.get, main.id)
+    age = snapshots.age_of(snapshot, language)
     result: Dashboard = await metrics.read_or_503(
-        services,
+        database,
         _dashboard,
         rows,
         dict(zip((r.id for r in rows), pending, strict=True)),
@@ -64,21 +71,14 @@ async def dashboard(
     return result
 
 
-async def _catch_up(services: Services, number: PhoneNumber) -> None:
-    """Ask Meta where nothing is known yet; the dashboard is there without it too."""
-    snapshot = await metrics.read_or_503(services, snapshots.get, number.id)
-    if snapshot is None:
-        await metrics.ask(services, number.id)
-
-
-async def _in_flight(services: Services, number: str, tenant_id: str | None) -> int:
+async def _in_flight(client: Client, number: str, tenant_id: str | None) -> int:
     query = (
         f"WorkflowType IN {MESSAGE_WORKFLOWS} "
         f"AND ExecutionStatus = 'Running' AND {NUMBER.name} = '{number}'"
     )
     if tenant_id is not None:
         query += f" AND {TENANT.name} = '{tenant_id}'"
-    return (await services.client.count_workflows(query)).count
+    return (await client.count_workflows(query)).count
 
 
 def _dashboard(
@@ -112,10 +112,9 @@ def _dashboard(
 def _overview(
     session: Session, row: PhoneNumber, scope: Scope, pending: int, at: datetime
 ) -> Overview:
-    snapshot = snapshots.get(session, row.id)
-    fields = NumberHealth.model_validate(snapshot.body) if snapshot and snapshot.body else None
-    used, _ = figures.window_frees(session, row, at, scope.tenant_id)
-    limit = numbers.daily_limit(row)
+    snapshot = store.get(session, row.id)
+    fields = snapshot.health if snapshot else None
+    use = figures.window_use(session, row, at, scope.tenant_id)
     return Overview(
         phone_number_id=row.id,
         display_phone_number=fields.display_phone_number if fields else None,
@@ -125,8 +124,8 @@ def _overview(
         status=fields.status if fields else "UNKNOWN",
         state=row.state,
         tier=row.effective_tier,
-        used_24h=used,
-        remaining_24h=max(0, limit - used) if limit is not None else None,
+        used_24h=use.used,
+        remaining_24h=use.remaining,
         messages_per_second=row.effective_rate,
         pending=pending,
     )
@@ -190,15 +189,14 @@ def _state_alerts(
     session: Session, row: PhoneNumber, scope: Scope, at: datetime, language: Language
 ) -> list[AlertItem]:
     found = []
-    used, _ = figures.window_frees(session, row, at, scope.tenant_id)
-    limit = numbers.daily_limit(row)
-    if limit is not None and used >= _NEAR_LIMIT * limit:
+    use = figures.window_use(session, row, at, scope.tenant_id)
+    if use.limit is not None and use.used >= _NEAR_LIMIT * use.limit:
         found.append(
             AlertItem(
                 kind="limit_near",
                 severity="warning",
                 phone_number_id=row.id,
-                title=say("limit_near", language, used=used, limit=limit),
+                title=say("limit_near", language, used=use.used, limit=use.limit),
                 advice=say("limit_near.advice", language),
                 since=None,
             )

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Query
 from sqlmodel import Session
 
-from api.conversations.rules import NumberQuery
-from api.dependencies import PrincipalDep, ServicesDep
+from api.dependencies import DatabaseDep, PrincipalDep, SettingsDep
 from api.errors import documented
+from api.fields import NumberQuery
 from api.insights import views as metrics
+from api.insights.dependencies import SnapshotsDep
 from api.insights.schemas import (
     Analytics,
     CategoryCount,
@@ -32,7 +33,7 @@ from api.insights.schemas import (
 from api.language import LanguageDep
 from pytake.clock import now
 from pytake.insights import counts as figures
-from pytake.insights import store as snapshots
+from pytake.insights import store
 from pytake.insights.counts import Counts, Scope
 from pytake.insights.health import Deduction, score
 from pytake.insights.tables import MetaDay, NumberSnapshot
@@ -59,15 +60,17 @@ _MAX_HOURS: Final = 14 * 24
 
 @router.get("/health", responses=_COMMON)
 async def health(
-    services: ServicesDep,
+    database: DatabaseDep,
+    snapshots: SnapshotsDep,
+    settings: SettingsDep,
     principal: PrincipalDep,
     language: LanguageDep,
     phone_number_id: NumberQuery = None,
     refresh: Annotated[bool, Query(description="Ask Meta now")] = False,
 ) -> HealthView:
     """What Meta says of a number, and its health score; the last known, with its age, if Meta is away."""
-    number = await metrics.pick_number(services, principal, phone_number_id)
-    fields, age = await metrics.known_health(services, number, language, refresh=refresh)
+    number = await metrics.pick_number(database, settings, principal, phone_number_id)
+    fields, age = await snapshots.health_of(number, language, refresh=refresh)
     points, lost = score(fields)
     values = fields.model_dump(exclude={"platform_type"})
     parts = [_score_part(item, language) for item in lost]
@@ -87,7 +90,9 @@ def _score_part(item: Deduction, language: Language) -> ScorePart:
 
 @router.get("/analytics", responses=_COMMON)
 async def analytics(
-    services: ServicesDep,
+    database: DatabaseDep,
+    snapshots: SnapshotsDep,
+    settings: SettingsDep,
     principal: PrincipalDep,
     language: LanguageDep,
     days: Annotated[int, Query(ge=1, le=_MAX_DAYS)] = 7,
@@ -102,18 +107,18 @@ async def analytics(
     first, last = _days(days, start, end, at)
     if granularity == "hour" and (last - first).days * 24 >= _MAX_HOURS:
         raise InvalidRequestError.of("granularity", "hours are given for at most 14 days")
-    number = await metrics.pick_number(services, principal, phone_number_id)
+    number = await metrics.pick_number(database, settings, principal, phone_number_id)
     scope = metrics.scope_of(principal, number)
-    snapshot = await metrics.read_or_503(services, snapshots.get, number.id)
+    snapshot = await metrics.read_or_503(database, store.get, number.id)
     if refresh or snapshot is None or _old(snapshot, at):
-        await metrics.ask(services, number.id, days=min((at.date() - first).days + 1, _ASK_DAYS))
-        snapshot = await metrics.read_or_503(services, snapshots.get, number.id)
-    age = metrics.age_of(services, snapshot, language, of_days=True)
+        await snapshots.ask(number.id, days=min((at.date() - first).days + 1, _ASK_DAYS))
+        snapshot = await metrics.read_or_503(database, store.get, number.id)
+    age = snapshots.age_of(snapshot, language, of_days=True)
     wanted = _Wanted(
         first, last, timedelta(hours=1) if granularity == "hour" else timedelta(days=1)
     )
     result: Analytics = await metrics.read_or_503(
-        services, _analytics, number, scope, wanted, language, age
+        database, _analytics, number, scope, wanted, language, age
     )
     return result
 
@@ -165,7 +170,7 @@ def _analytics(
     edges = figures.edges_of(start, end, wanted.step)
     periods = figures.counts(session, scope, edges)
     total = figures.total(session, scope, start, end)
-    rows = snapshots.days_of(session, number.id, wanted.first, wanted.last)
+    rows = store.days_of(session, number.id, wanted.first, wanted.last)
     whole = metrics.owns(session, scope, number)
     by_day = {row.day: row for row in rows if whole and metrics.since_owned(scope, number, row.day)}
     daily = wanted.step == timedelta(days=1)
@@ -258,8 +263,8 @@ def _categories(ours: dict[str, int], rows: list[MetaDay]) -> list[CategoryCount
 def _templates(
     session: Session, number: PhoneNumber, scope: Scope, wanted: _Wanted
 ) -> list[TemplateCount]:
-    ids = {t.name: t.template_id for t in snapshots.templates_of(session, number.portfolio_id)}
-    theirs = snapshots.template_days(session, number.portfolio_id, wanted.first, wanted.last)
+    ids = {t.name: t.template_id for t in store.templates_of(session, number.portfolio_id)}
+    theirs = store.template_days(session, number.portfolio_id, wanted.first, wanted.last)
     theirs = theirs if metrics.owns_account(session, scope, number) else {}
     return [
         TemplateCount(name=name, own=metrics.own(counts), meta=theirs.get(ids.get(name, "")))
@@ -269,17 +274,19 @@ def _templates(
 
 @router.get("/quality", responses=_COMMON)
 async def quality(
-    services: ServicesDep,
+    database: DatabaseDep,
+    snapshots: SnapshotsDep,
+    settings: SettingsDep,
     principal: PrincipalDep,
     language: LanguageDep,
     phone_number_id: NumberQuery = None,
 ) -> Quality:
     """The rating, its history, and what in the data of the last seven days endangers it."""
-    number = await metrics.pick_number(services, principal, phone_number_id)
-    fields, age = await metrics.known_health(services, number, language)
+    number = await metrics.pick_number(database, settings, principal, phone_number_id)
+    fields, age = await snapshots.health_of(number, language)
     scope = metrics.scope_of(principal, number)
     result: Quality = await metrics.read_or_503(
-        services, _quality, number, scope, fields, language, age
+        database, _quality, number, scope, fields, language, age
     )
     return result
 
@@ -294,7 +301,7 @@ def _quality(
 ) -> Quality:
     changes = [
         change
-        for change in snapshots.changes(session, number.id)
+        for change in store.changes(session, number.id)
         if metrics.since_owned(scope, number, change.at.date())
     ]
     rated = [change for change in changes if change.field == "quality_rating"]
@@ -317,17 +324,18 @@ def _quality(
 
 @router.get("/limits", responses=_COMMON)
 async def limits(
-    services: ServicesDep,
+    database: DatabaseDep,
+    settings: SettingsDep,
     principal: PrincipalDep,
     language: LanguageDep,
     phone_number_id: NumberQuery = None,
 ) -> Limits:
     """What a number may send, what it has used, and what raises the limit."""
-    number = await metrics.pick_number(services, principal, phone_number_id)
-    snapshot = await metrics.read_or_503(services, snapshots.get, number.id)
-    fields = NumberHealth.model_validate(snapshot.body) if snapshot and snapshot.body else None
+    number = await metrics.pick_number(database, settings, principal, phone_number_id)
+    snapshot = await metrics.read_or_503(database, store.get, number.id)
+    fields = snapshot.health if snapshot else None
     result: Limits = await metrics.read_or_503(
-        services, _limits, number, metrics.scope_of(principal, number), fields, language
+        database, _limits, number, metrics.scope_of(principal, number), fields, language
     )
     return result
 
@@ -341,17 +349,16 @@ def _limits(
 ) -> Limits:
     at = now()
     tier = parse_tier(number.effective_tier)
-    used, frees = figures.window_frees(session, number, at, scope.tenant_id)
-    limit = tier.daily_limit
+    use = figures.window_use(session, number, at, scope.tenant_id)
     stopped = number.stopped
     return Limits(
         phone_number_id=number.id,
         tier=tier.name,
         tier_source="meta" if number.reported_tier else "configured",
-        daily_limit=limit,
-        used=used,
-        remaining=max(0, limit - used) if limit is not None else None,
-        next_frees_at=frees,
+        daily_limit=use.limit,
+        used=use.used,
+        remaining=use.remaining,
+        next_frees_at=use.frees_at,
         messages_per_second_allowed=number.base_rate,
         messages_per_second_current=0.0 if stopped else number.current_rate,
         messages_per_second_used=figures.last_minute(session, scope, at),

@@ -5,11 +5,12 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from api.numbers.schemas import AlertItem
 from pytake.insights.health import Deduction
 from pytake.whatsapp.number_health import Entity
 
 
-class Problem(BaseModel):
+class SnapshotProblem(BaseModel):
     """Why Meta could not be asked the last time."""
 
     code: int | None = None
@@ -25,7 +26,7 @@ class DataAge(BaseModel):
     fetched_at: datetime | None
     age_seconds: float | None
     stale: bool = Field(description="Snapshots were missed: see `problem`")
-    problem: Problem | None = None
+    problem: SnapshotProblem | None = None
 
 
 class ScorePart(Deduction):
@@ -221,17 +222,6 @@ class Limits(BaseModel):
     next_tier: NextTier | None
 
 
-class AlertItem(BaseModel):
-    """Something that needs a person."""
-
-    kind: str
-    severity: Literal["warning", "critical"]
-    phone_number_id: str | None
-    title: str
-    advice: str
-    since: datetime | None
-
-
 class Comparison(BaseModel):
     """Today so far against the same hours of the same weekday before."""
 
@@ -268,3 +258,38 @@ class Dashboard(BaseModel):
     alerts: list[AlertItem]
     recommendations: list[str]
     data: DataAge
+
+
+class RateLimit(BaseModel):
+    """What a number may send."""
+
+    phone_number_id: str
+    state: str
+    tier: str
+    daily_limit: int | None
+    used_24h: int
+    remaining_24h: int | None
+    messages_per_second: float
+    current_rate: float
+
+
+class Stats(BaseModel):
+    """Live figures: in flight from Temporal, finished from the database."""
+
+    pending_total: int
+    pending_by_priority: dict[str, int]
+    scheduled: int
+    processing: int
+    retrying: int
+    held: int
+    held_by_meta: int = Field(
+        description="Accepted, and held for quality assessment or paused by Meta"
+    )
+    sent: int
+    delivered: int
+    read: int
+    failed: int
+    cancelled: int
+    dead_letter: int
+    rate_limit: RateLimit
+    numbers: list[RateLimit]

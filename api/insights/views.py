@@ -1,38 +1,30 @@
 """What the metrics endpoints share: snapshots with their age, rates, risk factors, alerts."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from sqlmodel import Session
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.service import RPCError
 
-from api.dependencies import Services
-from api.insights.schemas import AlertItem, DataAge, Factor, OwnCounts, Problem, Rates
+from api.insights.schemas import Factor, OwnCounts, Rates
+from api.numbers.schemas import AlertItem
 from pytake.access.principals import Principal
-from pytake.clock import now
-from pytake.database.engine import UNAVAILABLE
+from pytake.database.engine import UNAVAILABLE, Database
 from pytake.insights import counts as figures
 from pytake.insights import store as snapshots
-from pytake.insights.contracts import SNAPSHOT_WORKFLOW, SnapshotInput
 from pytake.insights.counts import Counts, Scope
-from pytake.insights.tables import NumberSnapshot
 from pytake.numbers import owners as number_owners
 from pytake.numbers import store as numbers
 from pytake.numbers.tables import Alert, PhoneNumber
 from pytake.problems import NotFoundError, UnavailableError
-from pytake.temporal.queues import WORKFLOW_QUEUE
+from pytake.settings import Settings
 from pytake.texts import Language, say
 from pytake.whatsapp.errors import hold_rule, rule_for
 from pytake.whatsapp.errors_pt import advice_in
-from pytake.whatsapp.number_health import NumberHealth
 
 WEEK: Final = timedelta(days=7)
 BLOCK_CODES: Final = (131048, 131049, 131050, 368, 130403)
 """Codes that say recipients (or Meta for them) do not want the messages."""
-_ASK_SECONDS: Final = 8.0
 _FAILURE_SHARE: Final = 0.05
 _READ_DROP: Final = 0.2
 _FEW: Final = 20
@@ -44,16 +36,16 @@ _BAD_TEMPLATES: Final = ("PAUSED", "DISABLED", "REJECTED", "FLAGGED")
 
 
 async def pick_number(
-    services: Services, principal: Principal, phone_number_id: str | None
+    database: Database, settings: Settings, principal: Principal, phone_number_id: str | None
 ) -> PhoneNumber:
     """The number a request is about: the named one, else the configured one.
 
     Raises:
         NotFoundError: there is none of this id that the asker may see.
     """
-    rows = await services.database.read(numbers.visible, principal.scope)
+    rows = await database.read(numbers.visible, principal.scope)
     if phone_number_id is None:
-        found = main_number(rows, principal.scope, services.settings.phone_number_id)
+        found = main_number(rows, principal.scope, settings.phone_number_id)
     else:
         found = next((row for row in rows if row.id == phone_number_id), None)
     if found is None:
@@ -98,97 +90,6 @@ def since_owned(scope: Scope, number: PhoneNumber, day: date) -> bool:
     """Whether what Meta said on a day (UTC) is for the asker: not what it said to an owner before."""
     moved = number.owned_since
     return scope.tenant_id is None or moved is None or day > moved.date()
-
-
-async def known_health(
-    services: Services, number: PhoneNumber, language: Language, *, refresh: bool = False
-) -> tuple[NumberHealth, DataAge]:
-    """What Meta last told of a number; asks now if it never did, or the schedule fell behind.
-
-    Raises:
-        UnavailableError: nothing is known, with the reason.
-    """
-    snapshot: NumberSnapshot | None = await services.database.read(snapshots.get, number.id)
-    answered = True
-    if refresh or _outdated(services, snapshot):
-        answered = await ask(services, number.id)
-        snapshot = await services.database.read(snapshots.get, number.id)
-    age = age_of(services, snapshot, language, answered=answered)
-    if snapshot is None or snapshot.body is None:
-        problem = age.problem
-        raise UnavailableError(
-            f"{problem.title}: {problem.advice}"
-            if problem
-            else "Meta was not asked yet: try again",
-            code=problem.code if problem else None,
-        )
-    return NumberHealth.model_validate(snapshot.body), age
-
-
-async def ask(services: Services, phone_number_id: str, days: int = 0) -> bool:
-    """Have a worker take a snapshot now; whether it did, in time."""
-    try:
-        async with asyncio.timeout(_ASK_SECONDS):
-            await services.client.execute_workflow(
-                SNAPSHOT_WORKFLOW,
-                SnapshotInput(phone_number_ids=[phone_number_id], days=days),
-                id=f"snapshot-{'days' if days else 'health'}-{phone_number_id}",
-                task_queue=WORKFLOW_QUEUE,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                execution_timeout=timedelta(minutes=5),
-            )
-    except (TimeoutError, RPCError):
-        return False
-    return True
-
-
-def _outdated(services: Services, snapshot: NumberSnapshot | None) -> bool:
-    if snapshot is None or snapshot.body is None:
-        return True
-    interval = timedelta(seconds=services.settings.snapshot_seconds or 300)
-    return now() - snapshot.attempted_at > snapshots.stale_after(interval)
-
-
-def age_of(
-    services: Services,
-    snapshot: NumberSnapshot | None,
-    language: Language,
-    *,
-    answered: bool = True,
-    of_days: bool = False,
-) -> DataAge:
-    """How old the data is, and what keeps it from being newer."""
-    fetched = (snapshot.days_fetched_at if of_days else snapshot.fetched_at) if snapshot else None
-    age = (now() - fetched).total_seconds() if fetched else None
-    interval = timedelta(seconds=services.settings.snapshot_seconds or 300)
-    limit = timedelta(days=2) if of_days else snapshots.stale_after(interval)
-    problem = _problem(snapshot.problem if snapshot else None, language)
-    if problem is None and not answered:
-        problem = Problem(
-            title=say("problem.workers", language), advice=say("problem.workers.advice", language)
-        )
-    stale = fetched is None or problem is not None or (age or 0) > limit.total_seconds()
-    return DataAge(
-        fetched_at=fetched,
-        age_seconds=round(age, 1) if age is not None else None,
-        stale=stale,
-        problem=problem,
-    )
-
-
-def _problem(stored: dict[str, Any] | None, language: Language) -> Problem | None:
-    if stored is None:
-        return None
-    kind, code = stored.get("kind"), stored.get("code")
-    return Problem(
-        code=code,
-        title=say(
-            f"problem.{kind}", language, value=rule_for(code).title if code is not None else ""
-        ),
-        advice=say(f"problem.{kind}.advice", language),
-        detail=str(stored.get("detail") or ""),
-    )
 
 
 def own(counts: Counts) -> OwnCounts:
@@ -298,13 +199,13 @@ def alert_item(alert: Alert, language: Language) -> AlertItem:
     )
 
 
-async def read_or_503(services: Services, call: Any, *args: Any) -> Any:
+async def read_or_503(database: Database, call: Any, *args: Any) -> Any:
     """Read figures.
 
     Raises:
         UnavailableError: the database is away.
     """
     try:
-        return await services.database.read(call, *args)
+        return await database.read(call, *args)
     except UNAVAILABLE as error:
         raise UnavailableError("the database could not be read: try again") from error

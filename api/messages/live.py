@@ -4,7 +4,7 @@ from datetime import datetime
 
 from temporalio.client import WorkflowExecution
 
-from api.dependencies import Services
+from api.links import WorkflowLinks
 from api.messages.schemas import MessageError, MessageView, TimelineEntry
 from pytake.messages.contracts import SCHEDULED_WORKFLOW, MessageMemo, Wait
 from pytake.messages.in_flight import Known
@@ -16,13 +16,13 @@ from pytake.whatsapp.errors import rule_for
 
 
 def listed(
-    services: Services, execution: WorkflowExecution, memo: MessageMemo, known: Known
+    execution: WorkflowExecution, memo: MessageMemo, known: Known, links: WorkflowLinks
 ) -> MessageView:
     """The view of a message in flight as a list has it: without what only ``describe()`` tells, an
     attempt after the first that is under way right now (``retrying`` here, ``processing`` there).
     """
     attempts = known.attempts.get(execution.id, [])
-    view = queued(services, execution, memo, attempts)
+    view = queued(execution, memo, attempts, links)
     failed = [attempt for attempt in attempts if attempt.generation == memo.generation]
     if failed:
         failed_before(view, failed[-1])
@@ -40,7 +40,10 @@ def listed(
 
 
 def queued(
-    services: Services, execution: WorkflowExecution, memo: MessageMemo, attempts: list[SendAttempt]
+    execution: WorkflowExecution,
+    memo: MessageMemo,
+    attempts: list[SendAttempt],
+    links: WorkflowLinks,
 ) -> MessageView:
     """What is known of it without its attempts: ``pending``."""
     known = execution.typed_search_attributes
@@ -66,7 +69,7 @@ def queued(
         reply_to=memo.reply_to,
         metadata=memo.metadata,
         timeline=timeline(memo, attempts, []),
-        links=link(services, execution.id),
+        links=links.of(execution.id),
     )
 
 
@@ -99,13 +102,6 @@ def failed_before(view: MessageView, last: SendAttempt) -> None:
         detail=last.error_detail,
         advice=rule_for(last.error_code).advice if last.error_code is not None else "",
     )
-
-
-def link(services: Services, message_id: str) -> dict[str, str]:
-    """Where the Web UI shows its workflow."""
-    base = services.settings.temporal_ui_url
-    namespace = services.client.namespace
-    return {"temporal_ui": f"{base}/namespaces/{namespace}/workflows/{message_id}"}
 
 
 def timeline(

@@ -9,11 +9,11 @@ from fastapi.responses import JSONResponse
 from pydantic import StringConstraints, ValidationError
 from temporalio.service import RPCError
 
-from api.dependencies import PrincipalDep, Services, ServicesDep
+from api.dependencies import AcceptorDep, AuthenticatorDep, PrincipalDep
 from api.errors import documented
 from api.messages.schemas import Accepted, BatchBody, BatchItem, BatchResult, SendBody
 from pytake.access.principals import Principal
-from pytake.messages.accept import Wanted, fingerprint
+from pytake.messages.accept import Acceptor, Wanted, fingerprint
 from pytake.problems import (
     ForbiddenError,
     InvalidRequestError,
@@ -47,13 +47,13 @@ IdempotencyKey = Annotated[
 )
 async def send(
     body: SendBody,
-    services: ServicesDep,
+    acceptor: AcceptorDep,
     principal: PrincipalDep,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Queue a message. 202: it is durable, and ends as sent, dead letter or cancelled."""
     wanted = _wanted(body, principal, idempotency_key)
-    message, status = await services.acceptor.accept(wanted, principal)
+    message, status = await acceptor.accept(wanted, principal)
     accepted = Accepted.model_validate({"message_id": message.message_id, "status": status})
     # Made here: FastAPI would validate and serialise it once more.
     return JSONResponse(
@@ -69,25 +69,25 @@ async def send(
     responses=documented(UnauthorizedError, TooLargeError, InvalidRequestError, UnavailableError),
 )
 async def send_batch(
-    body: BatchBody, services: ServicesDep, principal: PrincipalDep
+    body: BatchBody, acceptor: AcceptorDep, authenticator: AuthenticatorDep, principal: PrincipalDep
 ) -> BatchResult:
     """Queue up to 500 messages; a bad item does not sink the others."""
-    services.authenticator.charge(principal, max(1, len(body.messages) / _MESSAGES_OF_A_REQUEST))
+    authenticator.charge(principal, max(1, len(body.messages) / _MESSAGES_OF_A_REQUEST))
     slots = asyncio.Semaphore(_CONCURRENT_STARTS)
 
     async def one(index: int, item: Any) -> BatchItem:
         async with slots:
-            return await _batch_item(services, principal, index, item)
+            return await _batch_item(acceptor, principal, index, item)
 
     results = await asyncio.gather(*(one(i, item) for i, item in enumerate(body.messages)))
     accepted = sum(result.success for result in results)
     return BatchResult(accepted=accepted, rejected=len(results) - accepted, results=results)
 
 
-async def _batch_item(services: Services, principal: Principal, index: int, item: Any) -> BatchItem:
+async def _batch_item(acceptor: Acceptor, principal: Principal, index: int, item: Any) -> BatchItem:
     try:
         wanted = _wanted(SendBody.model_validate(item), principal)
-        message, status = await services.acceptor.accept(wanted, principal)
+        message, status = await acceptor.accept(wanted, principal)
     except ValidationError as error:
         problem: ProblemError = InvalidRequestError.from_pydantic(error.errors())
     except ProblemError as error:

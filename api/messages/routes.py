@@ -19,14 +19,16 @@ from temporalio.client import (
 from temporalio.exceptions import CancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.dependencies import PrincipalDep, Services, ServicesDep
+from api.dependencies import AcceptorDep, ClientDep, DatabaseDep, NumbersDep, PrincipalDep
 from api.errors import documented
 from api.fields import IsoDatetime
-from api.messages import listing
-from api.messages import view as message_view
+from api.messages.dependencies import EndedMessagesDep, MessageListsDep, MessageViewsDep
+from api.messages.listing import Wanted
 from api.messages.schemas import Accepted, CancelResult, MessagePage, MessageView, RescheduleBody
+from api.messages.view import MessageViews
 from pytake.access.principals import Principal
 from pytake.clock import now
+from pytake.database.engine import Database
 from pytake.messages import checks
 from pytake.messages import store as messages
 from pytake.messages.contracts import MessageResult, RescheduleRequest
@@ -41,7 +43,6 @@ from pytake.problems import (
 )
 from pytake.reconciliation.messages import EndedMessages
 from pytake.temporal.priority import Priority
-from pytake.whatsapp.limits import send_window
 from workflows.message import MessageWorkflow
 from workflows.scheduled_message import ScheduledMessageWorkflow
 
@@ -58,15 +59,15 @@ _CHANGE = _ONE | documented(ConflictError)
 
 @router.get("/message/{message_id}", responses=_ONE)
 async def get_message(
-    message_id: str, services: ServicesDep, principal: PrincipalDep
+    message_id: str, views: MessageViewsDep, principal: PrincipalDep
 ) -> MessageView:
     """Everything known of a message; works with every worker down."""
-    return await message_view.load(services, principal, message_id)
+    return await views.load(principal, message_id)
 
 
 @router.get("/messages", responses=_COMMON)
 async def list_messages(
-    services: ServicesDep,
+    lists: MessageListsDep,
     principal: PrincipalDep,
     status: Status | None = None,
     recipient: Annotated[str | None, Query(max_length=128)] = None,
@@ -83,13 +84,13 @@ async def list_messages(
     failed before, until it is over (a further attempt under way is `processing` in `GET
     /queue/message/{id}` alone), `held` one that waits for a time of its own or for its number.
     """
-    wanted = listing.Wanted(status, recipient, priority, since, until)
-    return await listing.page(services, principal, wanted, limit, cursor)
+    wanted = Wanted(status, recipient, priority, since, until)
+    return await lists.page(principal, wanted, limit, cursor)
 
 
 @router.get("/dead-letter", responses=_COMMON)
 async def dead_letters(
-    services: ServicesDep,
+    lists: MessageListsDep,
     principal: PrincipalDep,
     recipient: Annotated[str | None, Query(max_length=128)] = None,
     since: IsoDatetime | None = None,
@@ -98,8 +99,8 @@ async def dead_letters(
     cursor: Annotated[str | None, Query(max_length=4096)] = None,
 ) -> MessagePage:
     """Messages that were given up, or that Meta reported failed, newest first."""
-    wanted = listing.Wanted(Status.FAILED, recipient, None, since, until)
-    return await listing.page(services, principal, wanted, limit, cursor)
+    wanted = Wanted(Status.FAILED, recipient, None, since, until)
+    return await lists.page(principal, wanted, limit, cursor)
 
 
 @router.post(
@@ -108,14 +109,18 @@ async def dead_letters(
     | {202: {"model": CancelResult, "description": "No worker is up to do it yet"}},
 )
 async def cancel(
-    message_id: str, response: Response, services: ServicesDep, principal: PrincipalDep
+    message_id: str,
+    response: Response,
+    views: MessageViewsDep,
+    client: ClientDep,
+    principal: PrincipalDep,
 ) -> CancelResult:
     """Cancel a message. It wins exactly when the call to Meta has not started; 409 says what was."""
-    view = await message_view.load(services, principal, message_id)
+    view = await views.load(principal, message_id)
     if view.status is Status.CANCELLED:
         return CancelResult(message_id=message_id, status="cancelled")
     _refuse_finished(view)
-    handle = services.client.get_workflow_handle(message_id, result_type=MessageResult)
+    handle = client.get_workflow_handle(message_id, result_type=MessageResult)
     try:
         await handle.signal(MessageWorkflow.cancel)
     except RPCError as error:
@@ -128,7 +133,7 @@ async def cancel(
         response.status_code = HTTPStatus.ACCEPTED
         return CancelResult(message_id=message_id, status="cancelling")
     if outcome is not Observation.CANCELLED:
-        view = await message_view.load(services, principal, message_id)
+        view = await views.load(principal, message_id)
         _refuse_finished(view)
         raise ConflictError(f"too late to cancel: the message is {PUBLIC[outcome]}")
     return CancelResult(message_id=message_id, status="cancelled")
@@ -190,11 +195,12 @@ async def reschedule(
     message_id: str,
     body: RescheduleBody,
     response: Response,
-    services: ServicesDep,
+    views: MessageViewsDep,
+    client: ClientDep,
     principal: PrincipalDep,
 ) -> MessageView:
     """Give a scheduled message another time."""
-    view = await message_view.load(services, principal, message_id)
+    view = await views.load(principal, message_id)
     _refuse_unscheduled(view)
     expires_at = body.expires_at
     checks.times(body.scheduled_for, expires_at, now())
@@ -205,7 +211,7 @@ async def reschedule(
     ):
         expires_at = body.scheduled_for + checks.VALIDITY
     request = RescheduleRequest(scheduled_for=body.scheduled_for, expires_at=expires_at)
-    handle = services.client.get_workflow_handle(message_id)
+    handle = client.get_workflow_handle(message_id)
     try:
         await handle.signal(ScheduledMessageWorkflow.reschedule, request)
     except RPCError as error:
@@ -217,7 +223,7 @@ async def reschedule(
             "no worker is up to bring the message forward, and it may be sent at its old time: ask again",
             headers={"Retry-After": "10"},
         )
-    return await _confirm_reschedule(services, principal, response, message_id, body.scheduled_for)
+    return await _confirm_reschedule(views, principal, response, message_id, body.scheduled_for)
 
 
 def _refuse_unscheduled(view: MessageView) -> None:
@@ -228,11 +234,15 @@ def _refuse_unscheduled(view: MessageView) -> None:
 
 
 async def _confirm_reschedule(
-    services: Services, principal: Principal, response: Response, message_id: str, wanted: datetime
+    views: MessageViews,
+    principal: Principal,
+    response: Response,
+    message_id: str,
+    wanted: datetime,
 ) -> MessageView:
     deadline = time.monotonic() + _CONFIRM_SECONDS
     while True:
-        view = await message_view.load(services, principal, message_id)
+        view = await views.load(principal, message_id)
         _refuse_unscheduled(view)
         if view.scheduled_for == wanted:
             return view
@@ -244,29 +254,33 @@ async def _confirm_reschedule(
 
 @router.post("/message/{message_id}/retry", status_code=HTTPStatus.ACCEPTED, responses=_CHANGE)
 async def retry(
-    message_id: str, response: Response, services: ServicesDep, principal: PrincipalDep
+    message_id: str,
+    response: Response,
+    database: DatabaseDep,
+    views: MessageViewsDep,
+    ended: EndedMessagesDep,
+    numbers: NumbersDep,
+    acceptor: AcceptorDep,
+    principal: PrincipalDep,
 ) -> Accepted:
     """Send a dead letter again: a new run of its workflow, with all its attempts."""
-    row = await services.database.read(messages.get, message_id)
+    row = await database.read(messages.get, message_id)
     if row is None or not row.recorded or not principal.sees(row.tenant_id) or not row.status:
-        await message_view.load(services, principal, message_id)  # 404
-        row = await _settled(services, message_id)
+        await views.load(principal, message_id)  # 404
+        row = await _settled(ended, database, message_id)
     if row is None or not row.recorded or not row.status:
         raise ConflictError("only a dead letter can be retried: this message is in flight")
     if Observation(row.status) not in DEAD_LETTERS:
         status = PUBLIC[Observation(row.status)]
         raise ConflictError(f"only a dead letter can be retried: this message is {status}")
-    await services.numbers.sender(principal, row.tenant_id, row.phone_number_id)
-    await services.acceptor.redrive(row)
+    await numbers.sender(principal, row.tenant_id, row.phone_number_id)
+    await acceptor.redrive(row)
     response.headers["Location"] = f"/api/v1/queue/message/{message_id}"
     return Accepted(message_id=message_id, status="queued")
 
 
-async def _settled(services: Services, message_id: str) -> Message | None:
+async def _settled(ended: EndedMessages, database: Database, message_id: str) -> Message | None:
     """The row of a message; if its workflow was ended from outside, that is recorded now."""
-    settings = services.settings
-    window = send_window(settings.whatsapp_timeout_seconds, settings.receipt_wait_seconds)
-    ended = EndedMessages(services.client, services.database, services.dispatcher, window)
     closed = await ended.settle(message_id, at := now())
     if closed.later is not None:
         wait = math.ceil((closed.later - at).total_seconds())
@@ -275,4 +289,4 @@ async def _settled(services: Services, message_id: str) -> Message | None:
             f"whether it was sent is known in {wait} seconds",
             headers={"Retry-After": str(wait)},
         )
-    return await services.database.read(messages.get, message_id)
+    return await database.read(messages.get, message_id)

@@ -178,38 +178,3 @@ class CancelResult(BaseModel):
     success: Literal[True] = True
     message_id: str
     status: Literal["cancelled", "cancelling"]
-
-
-class RateLimit(BaseModel):
-    """What a number may send."""
-
-    phone_number_id: str
-    state: str
-    tier: str
-    daily_limit: int | None
-    used_24h: int
-    remaining_24h: int | None
-    messages_per_second: float
-    current_rate: float
-
-
-class Stats(BaseModel):
-    """Live figures: in flight from Temporal, finished from the database."""
-
-    pending_total: int
-    pending_by_priority: dict[str, int]
-    scheduled: int
-    processing: int
-    retrying: int
-    held: int
-    held_by_meta: int = Field(
-        description="Accepted, and held for quality assessment or paused by Meta"
-    )
-    sent: int
-    delivered: int
-    read: int
-    failed: int
-    cancelled: int
-    dead_letter: int
-    rate_limit: RateLimit
-    numbers: list[RateLimit]

@@ -7,16 +7,17 @@ from sqlmodel import Session
 from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import (
+    Client,
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.dependencies import Services, unknown_message
+from api.links import WorkflowLinks
 from api.messages import live as live_view
 from api.messages.schemas import MessageError, MessageView, TimelineEntry
 from pytake.access.principals import Principal
-from pytake.database.engine import UNAVAILABLE
+from pytake.database.engine import UNAVAILABLE, Database
 from pytake.messages import store as messages
 from pytake.messages.contracts import (
     MESSAGE_WORKFLOWS,
@@ -29,52 +30,142 @@ from pytake.messages.status import PUBLIC, RANK, Observation, Status
 from pytake.messages.tables import Message, SendAttempt
 from pytake.numbers import store as numbers
 from pytake.numbers.tables import PhoneNumber
+from pytake.problems import NotFoundError
 from pytake.temporal.attributes import ATTEMPTS, HOLD, HOLD_UNTIL, MEMO_MESSAGE
 
 _SEND_ACTIVITY: Final = "send_message"
 
 
-async def load(services: Services, principal: Principal, message_id: str) -> MessageView:
-    """The message of an id.
+class MessageViews:
+    """Messages as Temporal and the database tell of them together."""
 
-    Raises:
-        NotFoundError: it is not there, or another tenant's.
-        DBAPIError: the database is away, and may know more of the message than Temporal.
-    """
-    description = await describe(services, message_id)
-    running = description is not None and description.status is WorkflowExecutionStatus.RUNNING
-    row: Message | None = None
-    attempts: list[SendAttempt] = []
-    memo = await _memo(description) if description else None
-    try:
-        row, attempts = await services.database.read(_stored, message_id)
-    except UNAVAILABLE:
-        if not running or description is None or not _never_tried(description, memo):
-            raise
-    owner = memo.tenant_id if memo else row.tenant_id if row and row.recorded else None
-    if owner is None or not principal.sees(owner):
-        raise unknown_message(message_id)
-    evidence = (
-        row is not None and row.status is not None and row.status_rank >= RANK[Observation.ACCEPTED]
-    )
-    if row is not None and row.recorded and row.status is not None and (not running or evidence):
-        return finished(services, row, attempts)
-    if description is None or memo is None:
-        raise unknown_message(message_id)
-    return await in_flight(services, description, memo, attempts, row if evidence else None)
+    def __init__(self, client: Client, database: Database, links: WorkflowLinks) -> None:
+        self._client = client
+        self._database = database
+        self._links = links
 
+    async def load(self, principal: Principal, message_id: str) -> MessageView:
+        """The message of an id.
 
-async def describe(services: Services, message_id: str) -> WorkflowExecutionDescription | None:
-    """The workflow of a message; ``None`` when Temporal does not know it (any more)."""
-    if not 0 < len(message_id) <= 80:
-        return None
-    try:
-        description = await services.client.get_workflow_handle(message_id).describe()
-    except RPCError as error:
-        if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+        Raises:
+            NotFoundError: it is not there, or another tenant's.
+            DBAPIError: the database is away, and may know more of the message than Temporal.
+        """
+        description = await self._describe(message_id)
+        running = description is not None and description.status is WorkflowExecutionStatus.RUNNING
+        row: Message | None = None
+        attempts: list[SendAttempt] = []
+        memo = await _memo(description) if description else None
+        try:
+            row, attempts = await self._database.read(_stored, message_id)
+        except UNAVAILABLE:
+            if not running or description is None or not _never_tried(description, memo):
+                raise
+        owner = memo.tenant_id if memo else row.tenant_id if row and row.recorded else None
+        if owner is None or not principal.sees(owner):
+            raise _unknown(message_id)
+        evidence = (
+            row is not None
+            and row.status is not None
+            and row.status_rank >= RANK[Observation.ACCEPTED]
+        )
+        if (
+            row is not None
+            and row.recorded
+            and row.status is not None
+            and (not running or evidence)
+        ):
+            return finished(row, attempts, self._links)
+        if description is None or memo is None:
+            raise _unknown(message_id)
+        return await self._in_flight(description, memo, attempts, row if evidence else None)
+
+    async def _describe(self, message_id: str) -> WorkflowExecutionDescription | None:
+        """The workflow of a message; ``None`` when Temporal does not know it (any more)."""
+        if not 0 < len(message_id) <= 80:
             return None
-        raise
-    return description if description.workflow_type in MESSAGE_WORKFLOWS else None
+        try:
+            description = await self._client.get_workflow_handle(message_id).describe()
+        except RPCError as error:
+            if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+                return None
+            raise
+        return description if description.workflow_type in MESSAGE_WORKFLOWS else None
+
+    async def _in_flight(
+        self,
+        description: WorkflowExecutionDescription,
+        memo: MessageMemo,
+        attempts: list[SendAttempt],
+        row: Message | None = None,
+    ) -> MessageView:
+        """The view of a message whose workflow runs, or was ended from outside without a record."""
+        view = live_view.queued(description, memo, attempts, self._links)
+        if row is not None and row.status is not None:
+            view.status, view.wamid = PUBLIC[Observation(row.status)], row.wamid
+        elif description.status is not WorkflowExecutionStatus.RUNNING:
+            _ended_from_outside(view, description.status)
+        elif description.workflow_type == SCHEDULED_WORKFLOW:
+            view.status = Status.SCHEDULED
+        else:
+            await self._live_status(view, description, attempts if memo.direct else None)
+        return view
+
+    async def _live_status(
+        self,
+        view: MessageView,
+        description: WorkflowExecutionDescription,
+        direct: list[SendAttempt] | None,
+    ) -> None:
+        activity = next(
+            (
+                pending
+                for pending in description.raw_description.pending_activities
+                if pending.activity_type.name == _SEND_ACTIVITY
+            ),
+            None,
+        )
+        if activity is None:
+            reason = description.typed_search_attributes.get(HOLD)
+            if reason is not None:
+                live_view.waits(view, reason, description.typed_search_attributes.get(HOLD_UNTIL))
+            elif direct is not None:
+                _directly(view, description, direct)
+            return
+        started = activity.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+        begun = activity.attempt if started else activity.attempt - 1
+        view.attempts += begun
+        if begun:
+            view.last_attempt_at = _time(activity, "last_started_time")
+        if activity.HasField("last_failure"):
+            view.error = await self._failure(activity)
+        if started:
+            view.status = Status.PROCESSING
+        elif activity.attempt > 1:
+            view.status = Status.RETRYING
+            view.next_retry_at = _time(activity, "next_attempt_schedule_time") or _time(
+                activity, "scheduled_time"
+            )
+        if not started and (stopped := await self._stopped_number(view.phone_number_id)):
+            live_view.stopped(view, stopped)
+
+    async def _stopped_number(self, phone_number_id: str) -> PhoneNumber | None:
+        try:
+            row: PhoneNumber | None = await self._database.read(numbers.get, phone_number_id)
+        except UNAVAILABLE:
+            return None
+        return row if row is not None and row.stopped else None
+
+    async def _failure(self, activity: PendingActivityInfo) -> MessageError:
+        error = await self._client.data_converter.decode_failure(activity.last_failure)
+        if failure := SendFailure.read(error):
+            return MessageError.model_validate(failure.problem.model_dump())
+        return MessageError(
+            error_class="ambiguous",
+            title="The worker was lost during the attempt",
+            detail=str(error)[:500],
+            advice="PyTake looks for a receipt, then tries again.",
+        )
 
 
 async def _memo(description: WorkflowExecutionDescription) -> MessageMemo | None:
@@ -98,67 +189,13 @@ def _never_tried(description: WorkflowExecutionDescription, memo: MessageMemo | 
     )
 
 
+def _unknown(message_id: str) -> NotFoundError:
+    """A message that is not there, or not the asker's: no one can tell which."""
+    return NotFoundError(f"no message {message_id[:80]!r}")
+
+
 def _stored(session: Session, message_id: str) -> tuple[Message | None, list[SendAttempt]]:
     return messages.get(session, message_id), messages.attempts_of(session, message_id)
-
-
-async def in_flight(
-    services: Services,
-    description: WorkflowExecutionDescription,
-    memo: MessageMemo,
-    attempts: list[SendAttempt],
-    row: Message | None = None,
-) -> MessageView:
-    """The view of a message whose workflow runs, or was ended from outside without a record."""
-    view = live_view.queued(services, description, memo, attempts)
-    if row is not None and row.status is not None:
-        view.status, view.wamid = PUBLIC[Observation(row.status)], row.wamid
-    elif description.status is not WorkflowExecutionStatus.RUNNING:
-        _ended_from_outside(view, description.status)
-    elif description.workflow_type == SCHEDULED_WORKFLOW:
-        view.status = Status.SCHEDULED
-    else:
-        await _live_status(services, view, description, attempts if memo.direct else None)
-    return view
-
-
-async def _live_status(
-    services: Services,
-    view: MessageView,
-    description: WorkflowExecutionDescription,
-    direct: list[SendAttempt] | None,
-) -> None:
-    activity = next(
-        (
-            pending
-            for pending in description.raw_description.pending_activities
-            if pending.activity_type.name == _SEND_ACTIVITY
-        ),
-        None,
-    )
-    if activity is None:
-        reason = description.typed_search_attributes.get(HOLD)
-        if reason is not None:
-            live_view.waits(view, reason, description.typed_search_attributes.get(HOLD_UNTIL))
-        elif direct is not None:
-            _directly(view, description, direct)
-        return
-    started = activity.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
-    begun = activity.attempt if started else activity.attempt - 1
-    view.attempts += begun
-    if begun:
-        view.last_attempt_at = _time(activity, "last_started_time")
-    if activity.HasField("last_failure"):
-        view.error = await _failure(services, activity)
-    if started:
-        view.status = Status.PROCESSING
-    elif activity.attempt > 1:
-        view.status = Status.RETRYING
-        view.next_retry_at = _time(activity, "next_attempt_schedule_time") or _time(
-            activity, "scheduled_time"
-        )
-    if not started and (stopped := await _stopped_number(services, view.phone_number_id)):
-        live_view.stopped(view, stopped)
 
 
 def _directly(
@@ -173,26 +210,6 @@ def _directly(
         view.attempts = max(view.attempts, 1)
     elif attempts and attempts[-1].next_retry_at is not None:
         live_view.failed_before(view, attempts[-1])
-
-
-async def _stopped_number(services: Services, phone_number_id: str) -> PhoneNumber | None:
-    try:
-        row: PhoneNumber | None = await services.database.read(numbers.get, phone_number_id)
-    except UNAVAILABLE:
-        return None
-    return row if row is not None and row.stopped else None
-
-
-async def _failure(services: Services, activity: PendingActivityInfo) -> MessageError:
-    error = await services.client.data_converter.decode_failure(activity.last_failure)
-    if failure := SendFailure.read(error):
-        return MessageError.model_validate(failure.problem.model_dump())
-    return MessageError(
-        error_class="ambiguous",
-        title="The worker was lost during the attempt",
-        detail=str(error)[:500],
-        advice="PyTake looks for a receipt, then tries again.",
-    )
 
 
 def _time(activity: PendingActivityInfo, field: str) -> datetime | None:
@@ -215,7 +232,7 @@ def _ended_from_outside(view: MessageView, status: WorkflowExecutionStatus | Non
     )
 
 
-def finished(services: Services, row: Message, attempts: list[SendAttempt]) -> MessageView:
+def finished(row: Message, attempts: list[SendAttempt], links: WorkflowLinks) -> MessageView:
     """The view of a message that left the queue."""
     observation = Observation(row.status or Observation.ACCEPTED)
     memo = MessageMemo.model_validate(
@@ -247,7 +264,7 @@ def finished(services: Services, row: Message, attempts: list[SendAttempt]) -> M
         timeline=live_view.timeline(
             memo, attempts, [Wait.model_validate(w) for w in row.waits or []]
         ),
-        links=live_view.link(services, row.id),
+        links=links.of(row.id),
     )
     if row.error_class is not None and view.status is Status.FAILED:
         view.error = MessageError(

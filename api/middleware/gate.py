@@ -40,13 +40,13 @@ class Gate:
 
     async def _admit(self, scope: Scope) -> None:
         path, headers = scope["path"], scope["headers"]
-        authenticator: Authenticator = scope["app"].state.services.authenticator
+        authenticator: Authenticator = scope["state"]["authenticator"]
         if path == CALLBACK_PATH:
             self._admit_callback(authenticator, scope)
         elif not _PUBLIC.fullmatch(path):
             client = scope["client"][0] if scope["client"] else ""
             codec = path.startswith(CODEC_PREFIX)
-            scope.setdefault("state", {})["principal"] = await authenticator.principal(
+            scope["state"]["principal"] = await authenticator.principal(
                 headers, client, codec=codec
             )
 

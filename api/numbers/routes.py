@@ -4,14 +4,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 from sqlmodel import Session
+from temporalio.client import Client
 from temporalio.service import RPCError
 
-from api.conversations.rules import NumberQuery
-from api.dependencies import PrincipalDep, Services, ServicesDep
+from api.dependencies import ClientDep, DatabaseDep, PrincipalDep
 from api.errors import documented
+from api.fields import NumberQuery
 from api.numbers.schemas import AlertView, NumberView
 from pytake.access.principals import Principal
 from pytake.clock import now
+from pytake.database.engine import Database
 from pytake.insights import store as snapshots
 from pytake.insights.health import score
 from pytake.insights.tables import NumberSnapshot
@@ -20,7 +22,6 @@ from pytake.numbers import store as numbers
 from pytake.numbers.follow import follow_number
 from pytake.numbers.tables import PhoneNumber
 from pytake.problems import InvalidRequestError, NotFoundError, UnauthorizedError, UnavailableError
-from pytake.whatsapp.number_health import NumberHealth
 
 router = APIRouter(prefix="/api/v1/whatsapp", tags=["whatsapp"])
 
@@ -31,60 +32,62 @@ _BAD = documented(InvalidRequestError)
 
 @router.get("/numbers", responses=_COMMON | documented(InvalidRequestError))
 async def list_numbers(
-    services: ServicesDep, principal: PrincipalDep, phone_number_id: NumberQuery = None
+    database: DatabaseDep, principal: PrincipalDep, phone_number_id: NumberQuery = None
 ) -> list[NumberView]:
     """The numbers that may be sent from, with what Meta last said of them."""
-    rows = await services.database.read(_numbers, principal.scope)
+    rows = await database.read(_numbers, principal.scope)
     return [_view(row, snapshot) for row, snapshot in rows if phone_number_id in (None, row.id)]
 
 
 @router.post("/numbers/{phone_number_id}/pause", responses=_ONE)
-async def pause(phone_number_id: str, services: ServicesDep, principal: PrincipalDep) -> NumberView:
+async def pause(
+    phone_number_id: str, database: DatabaseDep, client: ClientDep, principal: PrincipalDep
+) -> NumberView:
     """Stop a number by hand: its messages wait in the queue until it is resumed."""
-    await _check(services, principal, phone_number_id)
-    row = await services.database.write(numbers.pause, phone_number_id, now(), "paused by hand")
-    return await _follow(services, phone_number_id, row)
+    await _check(database, principal, phone_number_id)
+    row = await database.write(numbers.pause, phone_number_id, now(), "paused by hand")
+    return await _follow(client, phone_number_id, row)
 
 
 @router.post("/numbers/{phone_number_id}/resume", responses=_ONE)
 async def resume(
-    phone_number_id: str, services: ServicesDep, principal: PrincipalDep
+    phone_number_id: str, database: DatabaseDep, client: ClientDep, principal: PrincipalDep
 ) -> NumberView:
     """Let a number on hold or paused go: its messages flow again, in priority order."""
-    await _check(services, principal, phone_number_id)
-    row = await services.database.write(numbers.resume, phone_number_id, now())
-    return await _follow(services, phone_number_id, row)
+    await _check(database, principal, phone_number_id)
+    row = await database.write(numbers.resume, phone_number_id, now())
+    return await _follow(client, phone_number_id, row)
 
 
 @router.get("/alerts", responses=_COMMON)
-async def list_alerts(services: ServicesDep, principal: PrincipalDep) -> list[AlertView]:
+async def list_alerts(database: DatabaseDep, principal: PrincipalDep) -> list[AlertView]:
     """What needs a person's attention now, newest first."""
-    rows = await services.database.read(numbers.open_alerts, principal.scope)
+    rows = await database.read(numbers.open_alerts, principal.scope)
     return [AlertView.model_validate(row.model_dump()) for row in rows]
 
 
 @router.post("/alerts/{alert_id}/end", status_code=204, responses=_ONE | _BAD)
 async def end_alert(
-    alert_id: Annotated[int, Path(ge=1, lt=2**63)], services: ServicesDep, principal: PrincipalDep
+    alert_id: Annotated[int, Path(ge=1, lt=2**63)], database: DatabaseDep, principal: PrincipalDep
 ) -> None:
     """End an alert that was seen to, such as a violation that Meta reported."""
-    ended = await services.database.write(alerts.end_by_hand, alert_id, principal.scope, now())
+    ended = await database.write(alerts.end_by_hand, alert_id, principal.scope, now())
     if not ended:
         raise NotFoundError(f"no alert {alert_id}")
 
 
-async def _check(services: Services, principal: Principal, phone_number_id: str) -> None:
+async def _check(database: Database, principal: Principal, phone_number_id: str) -> None:
     """Only a number's owner may stop it, even where others may send from it."""
-    rows = await services.database.read(numbers.visible, principal.scope)
+    rows = await database.read(numbers.visible, principal.scope)
     if not any(row.id == phone_number_id and principal.sees(row.tenant_id) for row in rows):
         raise NotFoundError(f"no number {phone_number_id[:64]!r}")
 
 
-async def _follow(services: Services, phone_number_id: str, row: PhoneNumber | None) -> NumberView:
+async def _follow(client: Client, phone_number_id: str, row: PhoneNumber | None) -> NumberView:
     if row is None:
         raise NotFoundError(f"no number {phone_number_id[:64]!r}")
     try:
-        await follow_number(services.client, row)
+        await follow_number(client, row)
     except RPCError as error:
         raise UnavailableError(
             f"the number is {row.state}, but Temporal could not be reached to apply it to the "
@@ -101,7 +104,7 @@ def _numbers(
 
 
 def _view(row: PhoneNumber, snapshot: NumberSnapshot | None = None) -> NumberView:
-    health = NumberHealth.model_validate(snapshot.body) if snapshot and snapshot.body else None
+    health = snapshot.health if snapshot else None
     shown = {"display_phone_number", "verified_name", "quality_rating", "status"}
     return NumberView.model_validate(
         {

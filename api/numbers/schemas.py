@@ -3,10 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import (
-    BaseModel,
-    Field,
-)
+from pydantic import BaseModel, Field
 
 
 class NumberView(BaseModel):
@@ -30,14 +27,20 @@ class NumberView(BaseModel):
     health_fetched_at: datetime | None = None
 
 
-class AlertView(BaseModel):
-    """Something a person must know."""
+class AlertItem(BaseModel):
+    """Something that needs a person."""
 
-    id: int
     kind: str
-    severity: str
+    severity: Literal["warning", "critical"]
     phone_number_id: str | None
-    code: int | None
     title: str
     advice: str
+    since: datetime | None
+
+
+class AlertView(AlertItem):
+    """An alert that stays until it is over, or ended by hand (by its ``id``)."""
+
+    id: int
+    code: int | None
     since: datetime

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from api.dependencies import PrincipalDep, ServicesDep
+from api.dependencies import DatabaseDep, PrincipalDep
 from api.errors import documented
 from api.paging import decode_cursor, encode_cursor
 from pytake.callback import store as callbacks
@@ -41,7 +41,7 @@ class UpdatePage(BaseModel):
     "/updates", responses=documented(UnauthorizedError, InvalidRequestError, UnavailableError)
 )
 async def list_updates(
-    services: ServicesDep,
+    database: DatabaseDep,
     principal: PrincipalDep,
     problems: Annotated[bool, Query(description="Only those that could not be read")] = False,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
@@ -49,9 +49,7 @@ async def list_updates(
 ) -> UpdatePage:
     """Everything the callback brought besides statuses and messages."""
     before = decode_cursor(cursor) if cursor else None
-    rows = await services.database.read(
-        callbacks.list_updates, principal.scope, problems, limit + 1, before
-    )
+    rows = await database.read(callbacks.list_updates, principal.scope, problems, limit + 1, before)
     page = rows[:limit]
     more = encode_cursor(page[-1].received_at, page[-1].id) if len(rows) > limit else None
     views = [UpdateView.model_validate(row.model_dump()) for row in page]

@@ -11,7 +11,7 @@ from pydantic import BaseModel, EncodedBytes, EncoderProtocol, Field
 from pydantic_core import PydanticCustomError
 from temporalio.api.common.v1 import Payload as TemporalPayload
 
-from api.dependencies import PrincipalDep, ServicesDep
+from api.dependencies import ClientDep, PrincipalDep
 from api.errors import documented
 from pytake.access.principals import Principal
 from pytake.problems import (
@@ -84,15 +84,15 @@ async def sign_in(admin: AdminDep) -> Response:
 
 
 @router.post("/decode", responses=_ERRORS)
-async def decode(body: Payloads, services: ServicesDep, admin: AdminDep) -> Payloads:
+async def decode(body: Payloads, client: ClientDep, admin: AdminDep) -> Payloads:
     """Decrypt payloads; what is not encrypted comes back as it is."""
-    return await _changed(_codec(services.client.data_converter.payload_codec).decode, body)
+    return await _changed(_codec(client.data_converter.payload_codec).decode, body)
 
 
 @router.post("/encode", responses=_ERRORS)
-async def encode(body: Payloads, services: ServicesDep, admin: AdminDep) -> Payloads:
+async def encode(body: Payloads, client: ClientDep, admin: AdminDep) -> Payloads:
     """Encrypt payloads, for what is entered in the Web UI."""
-    return await _changed(_codec(services.client.data_converter.payload_codec).encode, body)
+    return await _changed(_codec(client.data_converter.payload_codec).encode, body)
 
 
 def _codec(codec: object) -> EncryptionCodec:

@@ -6,22 +6,23 @@ import structlog
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlmodel import Session
+from temporalio.client import Client
 from temporalio.service import RPCError
 
-from api.dependencies import PrincipalDep, Services, ServicesDep
+from api.dependencies import ClientDep, DatabaseDep, PrincipalDep, SettingsDep
 from api.errors import documented
-from api.insights.stats import stats
+from api.insights.queue import queue_stats
 from pytake.access.principals import Principal
 from pytake.clock import now
-from pytake.database.engine import UNAVAILABLE
+from pytake.database.engine import UNAVAILABLE, Database
 from pytake.insights import counts as figures
 from pytake.insights import store as snapshots
 from pytake.insights.health import score
 from pytake.numbers import store as numbers
 from pytake.problems import ForbiddenError, ProblemError, UnauthorizedError
 from pytake.process import telemetry
+from pytake.settings import Settings
 from pytake.tenants import DEFAULT_TENANT
-from pytake.whatsapp.number_health import NumberHealth
 
 router = APIRouter(tags=["health"])
 _log = structlog.get_logger()
@@ -33,19 +34,21 @@ _log = structlog.get_logger()
     responses=documented(UnauthorizedError, ForbiddenError)
     | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def metrics(services: ServicesDep, principal: PrincipalDep) -> Response:
+async def metrics(
+    database: DatabaseDep, client: ClientDep, settings: SettingsDep, principal: PrincipalDep
+) -> Response:
     """Prometheus' text format. The figures are of all tenants: an admin key is needed if there are keys."""
     if not principal.admin:
         raise ForbiddenError("the metrics are of all tenants: use an admin key")
-    await asyncio.gather(_queue(services), _numbers(services))
+    await asyncio.gather(_queue(database, client, settings), _numbers(database))
     text = await asyncio.to_thread(generate_latest)
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _queue(services: Services) -> None:
+async def _queue(database: Database, client: Client, settings: Settings) -> None:
     """How many messages are where; what cannot be read is left out, and said."""
     try:
-        found = await stats(services, Principal(DEFAULT_TENANT, admin=True))
+        found = await queue_stats(database, client, settings, Principal(DEFAULT_TENANT, admin=True))
     except (ProblemError, RPCError, *UNAVAILABLE) as error:
         _log.warning("queue not measured", error=type(error).__name__)
         telemetry.replace_series(telemetry.QUEUE_DEPTH, {})
@@ -70,7 +73,7 @@ async def _queue(services: Services) -> None:
     telemetry.PART_UP.labels("queue").set(1)
 
 
-async def _numbers(services: Services) -> None:
+async def _numbers(database: Database) -> None:
     gauges = (
         telemetry.NUMBER_RATE,
         telemetry.NUMBER_RATE_ALLOWED,
@@ -79,7 +82,7 @@ async def _numbers(services: Services) -> None:
         telemetry.HEALTH_SCORE,
     )
     try:
-        rows = await services.database.read(_read_numbers)
+        rows = await database.read(_read_numbers)
     except UNAVAILABLE as error:
         _log.warning("numbers not measured", error=type(error).__name__)
         rows = [{} for _ in gauges]
@@ -99,10 +102,11 @@ def _read_numbers(session: Session) -> list[dict[str, float]]:
     for row in numbers.visible(session, None):
         rate[row.id] = row.effective_rate
         allowed[row.id] = row.base_rate
-        used[row.id], _ = figures.window_frees(session, row, at)
-        daily = numbers.daily_limit(row)
-        limit[row.id] = -1 if daily is None else daily
+        use = figures.window_use(session, row, at)
+        used[row.id] = use.used
+        limit[row.id] = -1 if use.limit is None else use.limit
         snapshot = snapshots.get(session, row.id)
-        if snapshot is not None and snapshot.body is not None:
-            health[row.id] = score(NumberHealth.model_validate(snapshot.body))[0]
+        told = snapshot.health if snapshot else None
+        if told is not None:
+            health[row.id] = score(told)[0]
     return [rate, allowed, used, limit, health]

@@ -16,12 +16,20 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError, RPCStatusCode
 from ulid import ULID
 
-from api.dependencies import PrincipalDep, Services, ServicesDep
+from api.dependencies import (
+    ClientDep,
+    DatabaseDep,
+    DispatcherDep,
+    LinksDep,
+    PrincipalDep,
+    SettingsDep,
+)
 from api.errors import documented
 from api.fields import IsoDatetime
+from api.links import WorkflowLinks
 from api.paging import decode_cursor, encode_cursor
+from api.webhooks.dependencies import EndpointDep
 from api.webhooks.editing import check_target, create, new_endpoint, vault_of
-from api.webhooks.endpoints import EndpointDep
 from api.webhooks.schemas import (
     AttemptView,
     DeliveryPage,
@@ -34,6 +42,7 @@ from api.webhooks.schemas import (
 )
 from pytake.access.principals import Principal
 from pytake.clock import now
+from pytake.database.engine import Database
 from pytake.problems import (
     ConflictError,
     ForbiddenError,
@@ -42,6 +51,7 @@ from pytake.problems import (
     UnauthorizedError,
     UnavailableError,
 )
+from pytake.settings import Settings
 from pytake.temporal.attributes import TENANT
 from pytake.temporal.queues import WORKFLOW_QUEUE
 from pytake.webhooks import deliveries, endpoints, events
@@ -66,39 +76,45 @@ _FIGURES_DAYS = 30
     responses=_COMMON | documented(ForbiddenError, ConflictError),
 )
 async def send_event(
-    body: SendEventBody, services: ServicesDep, principal: PrincipalDep
+    body: SendEventBody,
+    database: DatabaseDep,
+    dispatcher: DispatcherDep,
+    settings: SettingsDep,
+    principal: PrincipalDep,
 ) -> SentEvent:
     """Raise an event of the tenant's own: to every subscribed endpoint, or to ``target_url`` only."""
     tenant_id = principal.acting_for(body.tenant_id)
-    sealed = vault_of(services).seal(dict(body.custom_headers)) if body.custom_headers else None
+    sealed = vault_of(settings).seal(dict(body.custom_headers)) if body.custom_headers else None
     key = f"key:{body.idempotency_key}" if body.idempotency_key else secrets.token_hex(16)
     event = NewEvent(tenant_id, body.event_type, key, body.payload, now(), sealed_headers=sealed)
     only = shown = None
     if body.target_url is not None:
-        check_target(services, "target_url", body.target_url)
-        only, shown = await _one_off(services, tenant_id, body.target_url)
-    most = services.settings.webhook_event_bytes
+        check_target(settings, "target_url", body.target_url)
+        only, shown = await _one_off(database, settings, tenant_id, body.target_url)
+    most = settings.webhook_event_bytes
     try:
-        started = await services.database.write(events.emit, [event], now(), only, most)
+        started = await database.write(events.emit, [event], now(), only, most)
     except events.FanOutError as error:
         raise InvalidRequestError.of("payload", f"{error} (PYTAKE_WEBHOOK_EVENT_BYTES)") from None
-    services.dispatcher.soon(started)
-    found = await services.database.read(deliveries.find, event.id)
+    dispatcher.soon(started)
+    found = await database.read(deliveries.find, event.id)
     return SentEvent(event_id=event.id, deliveries=[row.id for row in found], secret=shown)
 
 
-async def _one_off(services: Services, tenant_id: str, url: str) -> tuple[str, str | None]:
-    existing = await services.database.read(endpoints.one_off, tenant_id, url)
+async def _one_off(
+    database: Database, settings: Settings, tenant_id: str, url: str
+) -> tuple[str, str | None]:
+    existing = await database.read(endpoints.one_off, tenant_id, url)
     if existing is not None:
         return existing.id, None
     secret = new_secret()
     # Of two requests for one new address at the same moment, one makes the endpoint of this id.
     digest = hashlib.sha256(f"{tenant_id}\0{url}".encode()).hexdigest()
     endpoint = new_endpoint(f"whe_{digest[:20]}", tenant_id, url, one_off=True)
-    endpoint.sealed = vault_of(services).seal({"secret": secret})
-    if await create(services, endpoint, "target_url"):
+    endpoint.sealed = vault_of(settings).seal({"secret": secret})
+    if await create(database, settings, endpoint, "target_url"):
         return endpoint.id, secret
-    existing = await services.database.read(endpoints.one_off, tenant_id, url)
+    existing = await database.read(endpoints.one_off, tenant_id, url)
     if existing is None:
         raise ConflictError("the endpoint of the target address was changed meanwhile: try again")
     return existing.id, None
@@ -128,7 +144,8 @@ Cursor = Annotated[str | None, Query(max_length=4096)]
 
 @router.get("/deliveries", responses=_COMMON)
 async def list_deliveries(
-    services: ServicesDep,
+    database: DatabaseDep,
+    links: LinksDep,
     wanted: Wanted,
     status: DeliveryStatus | None = None,
     limit: Limit = 50,
@@ -136,38 +153,38 @@ async def list_deliveries(
 ) -> DeliveryPage:
     """Deliveries, newest first."""
     statuses = (status.value,) if status else ()
-    return await _page(services, replace(wanted, statuses=statuses), limit, cursor)
+    return await _page(database, links, replace(wanted, statuses=statuses), limit, cursor)
 
 
 @router.get("/dead-letter", responses=_COMMON)
 async def dead_letters(
-    services: ServicesDep, wanted: Wanted, limit: Limit = 50, cursor: Cursor = None
+    database: DatabaseDep, links: LinksDep, wanted: Wanted, limit: Limit = 50, cursor: Cursor = None
 ) -> DeliveryPage:
     """Deliveries that were given up, newest first."""
     statuses = (DeliveryStatus.DEAD.value,)
-    return await _page(services, replace(wanted, statuses=statuses), limit, cursor)
+    return await _page(database, links, replace(wanted, statuses=statuses), limit, cursor)
 
 
 async def _page(
-    services: Services, wanted: DeliveryFilter, limit: int, cursor: str | None
+    database: Database, links: WorkflowLinks, wanted: DeliveryFilter, limit: int, cursor: str | None
 ) -> DeliveryPage:
     before = decode_cursor(cursor) if cursor else None
-    rows = await services.database.read(deliveries.list_deliveries, wanted, limit + 1, before)
+    rows = await database.read(deliveries.list_deliveries, wanted, limit + 1, before)
     page = rows[:limit]
     more = encode_cursor(page[-1].created_at, page[-1].id) if len(rows) > limit else None
-    return DeliveryPage(deliveries=[_view(services, row) for row in page], next_cursor=more)
+    return DeliveryPage(deliveries=[_view(row, links) for row in page], next_cursor=more)
 
 
 @router.get("/delivery/{delivery_id}", responses=_ONE)
 async def get_delivery(
-    delivery_id: str, services: ServicesDep, principal: PrincipalDep
+    delivery_id: str, database: DatabaseDep, links: LinksDep, principal: PrincipalDep
 ) -> DeliveryView:
     """One delivery with its event and every attempt."""
-    row = (await _find(services, principal, delivery_id))[0]
-    view = _view(services, row)
-    event = await services.database.read(_event, row.event_id)
+    row = (await _find(database, principal, delivery_id))[0]
+    view = _view(row, links)
+    event = await database.read(_event, row.event_id)
     view.event = json.loads(event.body) if event else None
-    log = await services.database.read(deliveries.attempts_of, row.id)
+    log = await database.read(deliveries.attempts_of, row.id)
     view.attempt_log = [AttemptView.model_validate(item.model_dump()) for item in log]
     return view
 
@@ -176,8 +193,8 @@ def _event(session: Session, event_id: str) -> WebhookEvent | None:
     return session.get(WebhookEvent, event_id)
 
 
-async def _find(services: Services, principal: Principal, some_id: str) -> list[WebhookDelivery]:
-    found = await services.database.read(deliveries.find, some_id[:64])
+async def _find(database: Database, principal: Principal, some_id: str) -> list[WebhookDelivery]:
+    found = await database.read(deliveries.find, some_id[:64])
     visible = [row for row in found if principal.sees(row.tenant_id)]
     if not visible:
         raise NotFoundError(f"no delivery or event {some_id[:64]!r}")
@@ -188,10 +205,15 @@ async def _find(services: Services, principal: Principal, some_id: str) -> list[
     "/retry/{some_id}", status_code=HTTPStatus.ACCEPTED, responses=_ONE | documented(ConflictError)
 )
 async def retry_one(
-    some_id: str, services: ServicesDep, principal: PrincipalDep
+    some_id: str,
+    database: DatabaseDep,
+    client: ClientDep,
+    dispatcher: DispatcherDep,
+    links: LinksDep,
+    principal: PrincipalDep,
 ) -> list[DeliveryView]:
     """Deliver again, by delivery or event id. A pending one is attempted now, not twice."""
-    found = await _find(services, principal, some_id)
+    found = await _find(database, principal, some_id)
     pending = [row for row in found if row.status == DeliveryStatus.PENDING.value]
     finished = [row.id for row in found if row.status in deliveries.REPLAYABLE]
     if not pending and not finished:
@@ -200,7 +222,7 @@ async def retry_one(
         )
     lost: list[WebhookDelivery] = []
     for row in pending:
-        handle = services.client.get_workflow_handle(row.workflow_id)
+        handle = client.get_workflow_handle(row.workflow_id)
         try:
             await handle.signal(WebhookDeliveryWorkflow.retry_now)
         except RPCError as error:
@@ -208,9 +230,9 @@ async def retry_one(
                 raise
             if row.dispatched_at is not None:  # else the sweep is about to start it
                 lost.append(row)
-    started = await services.database.write(_replay, finished, lost)
-    await services.dispatcher.start(started)
-    return [_view(services, row) for row in await _find(services, principal, some_id)]
+    started = await database.write(_replay, finished, lost)
+    await dispatcher.start(started)
+    return [_view(row, links) for row in await _find(database, principal, some_id)]
 
 
 def _replay(
@@ -234,7 +256,7 @@ def _replay(
     status_code=HTTPStatus.ACCEPTED,
 )
 async def replay_many(
-    body: ReplayBody, services: ServicesDep, principal: PrincipalDep
+    body: ReplayBody, database: DatabaseDep, client: ClientDep, principal: PrincipalDep
 ) -> ReplayView:
     """Deliver many again: first a count (``dry_run``, the default), then durably and paced."""
     wanted = body.model_dump(
@@ -249,11 +271,11 @@ async def replay_many(
         per_second=body.per_second,
         created_at=now(),
     )
-    row.total = await services.database.read(deliveries.count, deliveries.replay_filter(row))
+    row.total = await database.read(deliveries.count, deliveries.replay_filter(row))
     if body.dry_run:
         return ReplayView(dry_run=True, total=row.total, status="counted")
-    await services.database.write(_add, row)
-    await services.client.start_workflow(
+    await database.write(_add, row)
+    await client.start_workflow(
         WebhookReplayWorkflow.run,
         ReplayInput(replay_id=row.id, tenant_id=row.tenant_id),
         id=row.id,
@@ -269,30 +291,30 @@ def _add(session: Session, row: WebhookReplay) -> None:
 
 @router.get("/retry/{replay_id}", responses=_ONE)
 async def replay_progress(
-    replay_id: str, services: ServicesDep, principal: PrincipalDep
+    replay_id: str, database: DatabaseDep, principal: PrincipalDep
 ) -> ReplayView:
     """How far a replay is."""
-    return _replay_view(await _load_replay(services, principal, replay_id))
+    return _replay_view(await _load_replay(database, principal, replay_id))
 
 
 @router.post("/retry/{replay_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=_ONE)
 async def cancel_replay(
-    replay_id: str, services: ServicesDep, principal: PrincipalDep
+    replay_id: str, database: DatabaseDep, client: ClientDep, principal: PrincipalDep
 ) -> ReplayView:
     """Stop a replay; what it has started goes on."""
-    row = await _load_replay(services, principal, replay_id)
+    row = await _load_replay(database, principal, replay_id)
     if row.status == "running":
         try:
-            await services.client.get_workflow_handle(row.id).signal(WebhookReplayWorkflow.cancel)
+            await client.get_workflow_handle(row.id).signal(WebhookReplayWorkflow.cancel)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-            await services.database.write(deliveries.end_replay, row.id, "cancelled", now())
-    return _replay_view(await _load_replay(services, principal, replay_id))
+            await database.write(deliveries.end_replay, row.id, "cancelled", now())
+    return _replay_view(await _load_replay(database, principal, replay_id))
 
 
-async def _load_replay(services: Services, principal: Principal, replay_id: str) -> WebhookReplay:
-    row = await services.database.read(lambda session: session.get(WebhookReplay, replay_id[:64]))
+async def _load_replay(database: Database, principal: Principal, replay_id: str) -> WebhookReplay:
+    row = await database.read(lambda session: session.get(WebhookReplay, replay_id[:64]))
     if row is None or not principal.sees(row.tenant_id):
         raise NotFoundError(f"no replay {replay_id[:64]!r}")
     return row
@@ -303,10 +325,10 @@ def _replay_view(row: WebhookReplay) -> ReplayView:
 
 
 @router.get("/metrics/{endpoint_id}", responses=_ONE)
-async def figures(endpoint: EndpointDep, services: ServicesDep) -> Figures:
+async def figures(endpoint: EndpointDep, database: DatabaseDep) -> Figures:
     """What became of an endpoint's events."""
     since = now() - timedelta(days=_FIGURES_DAYS)
-    found: dict[str, Any] = await services.database.read(
+    found: dict[str, Any] = await database.read(
         deliveries.figures, endpoint.tenant_id, endpoint.id, since
     )
     by_status = found["by_status"]
@@ -341,7 +363,5 @@ def _percentile(ordered: list[float], percent: int) -> float | None:
     return statistics.quantiles(ordered, n=100, method="inclusive")[percent - 1]
 
 
-def _view(services: Services, row: WebhookDelivery) -> DeliveryView:
-    base = services.settings.temporal_ui_url
-    link = f"{base}/namespaces/{services.client.namespace}/workflows/{row.workflow_id}"
-    return DeliveryView.model_validate({**row.model_dump(), "links": {"temporal_ui": link}})
+def _view(row: WebhookDelivery, links: WorkflowLinks) -> DeliveryView:
+    return DeliveryView.model_validate({**row.model_dump(), "links": links.of(row.workflow_id)})

@@ -5,12 +5,12 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any, Final
 
-from api.dependencies import Services
 from api.webhooks.schemas import Backoff, EndpointFields
 from pytake.clock import now
+from pytake.database.engine import Database
 from pytake.database.vault import Vault, open_vault
 from pytake.problems import ConflictError, InvalidRequestError, NotFoundError, UnavailableError
-from pytake.settings import ConfigurationError
+from pytake.settings import ConfigurationError, Settings
 from pytake.webhooks import endpoints
 from pytake.webhooks.client_certificates import (
     CertificateError,
@@ -47,25 +47,24 @@ _OF_AUTHENTICATION: Final = {
 }
 
 
-def vault_of(services: Services) -> Vault:
+def vault_of(settings: Settings) -> Vault:
     """The vault.
 
     Raises:
         UnavailableError: no key is configured.
     """
     try:
-        return open_vault(services.settings)
+        return open_vault(settings)
     except ConfigurationError as error:
         raise UnavailableError(str(error)) from None
 
 
-def check_target(services: Services, field: str, url: str) -> None:
+def check_target(settings: Settings, field: str, url: str) -> None:
     """Refuse at once what can be told from a URL's text; the address is checked at each connection.
 
     Raises:
         InvalidRequestError.
     """
-    settings = services.settings
     try:
         check_url(url, settings.allowed_ports)
         host = url.split("//", 1)[1].split("/", 1)[0].rsplit("@", 1)[-1]
@@ -105,18 +104,19 @@ def new_endpoint(
     )
 
 
-async def create(services: Services, endpoint: WebhookEndpoint, field: str) -> bool:
+async def create(
+    database: Database, settings: Settings, endpoint: WebhookEndpoint, field: str
+) -> bool:
     """Store a new endpoint; ``False`` if the tenant has one of that id.
 
     Raises:
         InvalidRequestError: of ``field``: the tenant has as many as it may have.
     """
-    settings = services.settings
     most, setting = settings.webhook_endpoints, "PYTAKE_WEBHOOK_ENDPOINTS"
     if endpoint.one_off:
         most, setting = settings.webhook_targets, "PYTAKE_WEBHOOK_TARGETS"
     try:
-        return await services.database.write(endpoints.create, endpoint, most)
+        return await database.write(endpoints.create, endpoint, most)
     except endpoints.QuotaError:
         what = "target addresses" if endpoint.one_off else "endpoints"
         raise InvalidRequestError.of(
@@ -127,7 +127,7 @@ async def create(services: Services, endpoint: WebhookEndpoint, field: str) -> b
 
 
 async def change(
-    services: Services, endpoint: WebhookEndpoint, edit: Edit
+    database: Database, vault: Vault, endpoint: WebhookEndpoint, edit: Edit
 ) -> tuple[WebhookEndpoint, dict[str, Any]]:
     """Change an endpoint as it is now, whoever else changes it; returns it with its opened secrets.
 
@@ -135,7 +135,7 @@ async def change(
         NotFoundError: it was deleted meanwhile.
         ConflictError: others were faster every time.
     """
-    vault, seen = vault_of(services), endpoint
+    seen = endpoint
     for _ in range(_TRIES):
         before = seen.model_dump()
         edited, sealed = WebhookEndpoint(**before), vault.open(seen.sealed)
@@ -143,11 +143,9 @@ async def change(
         edited.sealed, edited.updated_at = vault.seal(sealed), now()
         after = edited.model_dump()
         values = {name: value for name, value in after.items() if value != before[name]}
-        if await services.database.write(
-            endpoints.change, seen.tenant_id, seen.id, seen.updated_at, values
-        ):
+        if await database.write(endpoints.change, seen.tenant_id, seen.id, seen.updated_at, values):
             return edited, sealed
-        current = await services.database.read(endpoints.get, seen.tenant_id, seen.id)
+        current = await database.read(endpoints.get, seen.tenant_id, seen.id)
         if current is None:
             raise NotFoundError(f"no endpoint {seen.id!r}")
         seen = current
@@ -155,7 +153,7 @@ async def change(
 
 
 def apply(
-    services: Services,
+    settings: Settings,
     endpoint: WebhookEndpoint,
     sealed: dict[str, Any],
     body: EndpointFields,
@@ -169,7 +167,7 @@ def apply(
         InvalidRequestError.
     """
     if url is not None:
-        check_target(services, "url", url)
+        check_target(settings, "url", url)
         endpoint.url = url
     if subscriptions is not None:
         endpoint.events = subscriptions
@@ -198,7 +196,7 @@ def apply(
         if (value := getattr(body, name)) is not None:
             sealed[name] = value
     if body.oauth2 is not None:
-        check_target(services, "oauth2.token_url", body.oauth2.token_url)
+        check_target(settings, "oauth2.token_url", body.oauth2.token_url)
         sealed["oauth2"] = body.oauth2.model_dump()
     if body.active is not None:
         endpoint.active = body.active

@@ -4,17 +4,19 @@ import asyncio
 import secrets
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Response
+from temporalio.client import Client
 
-from api.dependencies import PrincipalDep, Services, ServicesDep
+from api.dependencies import ClientDep, DatabaseDep, DispatcherDep, PrincipalDep, SettingsDep
 from api.errors import documented
-from api.fields import Name
+from api.webhooks.dependencies import EndpointDep
 from api.webhooks.editing import apply, change, create, new_endpoint, vault_of
 from api.webhooks.schemas import ConfigureBody, EndpointView, PatchBody, RotateBody
 from api.webhooks.views import hints_for, view
 from pytake.clock import now
+from pytake.database.engine import Database
 from pytake.problems import (
     ConflictError,
     ForbiddenError,
@@ -38,42 +40,14 @@ _ONE = _COMMON | documented(ForbiddenError, NotFoundError)
 _CHANGE = _ONE | documented(ConflictError)
 
 
-async def named_endpoint(
-    endpoint_id: str,
-    services: ServicesDep,
-    principal: PrincipalDep,
-    tenant_id: Annotated[
-        Name | None, Query(description="Whose endpoint: for admins, where several have this id")
-    ] = None,
-) -> WebhookEndpoint:
-    """The endpoint of a path.
-
-    Raises:
-        NotFoundError: it is not there, or another tenant's.
-        InvalidRequestError: an admin names none of the tenants that have one of this id.
-    """
-    wanted = endpoint_id[:64]
-    if principal.admin and tenant_id is None:
-        found = await services.database.read(endpoints.named, wanted)
-        if len(found) > 1:
-            raise InvalidRequestError.of(
-                "tenant_id", "several tenants have an endpoint of this id: say whose"
-            )
-        endpoint = found[0] if found else None
-    else:
-        owner = principal.acting_for(tenant_id)
-        endpoint = await services.database.read(endpoints.get, owner, wanted)
-    if endpoint is None:
-        raise NotFoundError(f"no endpoint {wanted!r}")
-    return endpoint
-
-
-EndpointDep = Annotated[WebhookEndpoint, Depends(named_endpoint)]
-
-
 @router.post("/configure", responses=_CHANGE | {201: {"model": EndpointView}})
 async def configure(
-    body: ConfigureBody, response: Response, services: ServicesDep, principal: PrincipalDep
+    body: ConfigureBody,
+    response: Response,
+    database: DatabaseDep,
+    client: ClientDep,
+    settings: SettingsDep,
+    principal: PrincipalDep,
 ) -> EndpointView:
     """Make an endpoint (201), or update the tenant's own of ``id`` (200)."""
     tenant_id = principal.acting_for(body.tenant_id)
@@ -81,42 +55,42 @@ async def configure(
 
     def edit(endpoint: WebhookEndpoint, sealed: dict[str, Any]) -> None:
         sealed.update(given)
-        apply(services, endpoint, sealed, body, url=body.url, subscriptions=body.events)
+        apply(settings, endpoint, sealed, body, url=body.url, subscriptions=body.events)
 
     shown: str | None = None
-    existing = await services.database.read(endpoints.get, tenant_id, body.id) if body.id else None
+    existing = await database.read(endpoints.get, tenant_id, body.id) if body.id else None
     if existing is None:
         if body.id and principal.admin and body.tenant_id is None:
-            await _refuse_another_owner(services, body.id)
+            await _refuse_another_owner(database, body.id)
         made = new_endpoint(body.id or f"whe_{secrets.token_hex(10)}", tenant_id, body.url)
         sealed = {"secret": body.secret or new_secret()}
         await asyncio.to_thread(edit, made, sealed)
-        made.sealed = vault_of(services).seal(sealed)
-        if await create(services, made, "tenant_id"):
+        made.sealed = vault_of(settings).seal(sealed)
+        if await create(database, settings, made, "tenant_id"):
             shown = None if body.secret else sealed["secret"]
             response.status_code = HTTPStatus.CREATED
         else:  # the same tenant made it at the same moment
-            existing = await services.database.read(endpoints.get, tenant_id, made.id)
+            existing = await database.read(endpoints.get, tenant_id, made.id)
     if existing is not None:
-        made, sealed = await change(services, existing, edit)
-    await _follow_rate(services, made, made.rate_limit_per_second)
-    hints = await hints_for(services, principal, made, sealed["secret"])
+        made, sealed = await change(database, vault_of(settings), existing, edit)
+    await _follow_rate(client, made, made.rate_limit_per_second)
+    hints = await hints_for(database, principal, made, sealed["secret"])
     return view(made, sealed, shown, hints)
 
 
-async def _refuse_another_owner(services: Services, endpoint_id: str) -> None:
+async def _refuse_another_owner(database: Database, endpoint_id: str) -> None:
     """An admin who names no tenant may mean the one whose endpoint it is, or none of them."""
-    if await services.database.read(endpoints.named, endpoint_id):
+    if await database.read(endpoints.named, endpoint_id):
         raise InvalidRequestError.of(
             "tenant_id", "another tenant has an endpoint of this id: say whose you mean"
         )
 
 
-async def _follow_rate(services: Services, endpoint: WebhookEndpoint, rate: float | None) -> None:
+async def _follow_rate(client: Client, endpoint: WebhookEndpoint, rate: float | None) -> None:
     """A changed rate applies to what waits already, too; ``None``: there is no endpoint any more."""
     try:
         await temporal.override_weights(
-            services.client,
+            client,
             queues.DELIVERY_QUEUE,
             {endpoint.fairness_key: rate},
             timedelta(seconds=5),
@@ -126,45 +100,53 @@ async def _follow_rate(services: Services, endpoint: WebhookEndpoint, rate: floa
 
 
 @router.get("/configs", responses=_COMMON)
-async def list_endpoints(services: ServicesDep, principal: PrincipalDep) -> list[EndpointView]:
+async def list_endpoints(
+    database: DatabaseDep, settings: SettingsDep, principal: PrincipalDep
+) -> list[EndpointView]:
     """The endpoints, oldest first."""
-    vault = vault_of(services)
-    rows = await services.database.read(endpoints.visible, principal.scope)
+    vault = vault_of(settings)
+    rows = await database.read(endpoints.visible, principal.scope)
     return [view(row, vault.open(row.sealed)) for row in rows]
 
 
 @router.get("/config/{endpoint_id}", responses=_ONE)
-async def get_endpoint(endpoint: EndpointDep, services: ServicesDep) -> EndpointView:
+async def get_endpoint(endpoint: EndpointDep, settings: SettingsDep) -> EndpointView:
     """One endpoint."""
-    return view(endpoint, vault_of(services).open(endpoint.sealed))
+    return view(endpoint, vault_of(settings).open(endpoint.sealed))
 
 
 @router.patch("/config/{endpoint_id}", responses=_CHANGE)
 async def change_endpoint(
-    body: PatchBody, endpoint: EndpointDep, services: ServicesDep, principal: PrincipalDep
+    body: PatchBody,
+    endpoint: EndpointDep,
+    database: DatabaseDep,
+    client: ClientDep,
+    settings: SettingsDep,
+    principal: PrincipalDep,
 ) -> EndpointView:
     """Change an endpoint."""
 
     def edit(endpoint: WebhookEndpoint, sealed: dict[str, Any]) -> None:
-        apply(services, endpoint, sealed, body, url=body.url, subscriptions=body.events)
+        apply(settings, endpoint, sealed, body, url=body.url, subscriptions=body.events)
 
-    changed, sealed = await change(services, endpoint, edit)
-    await _follow_rate(services, changed, changed.rate_limit_per_second)
-    hints = await hints_for(services, principal, changed, sealed["secret"])
+    changed, sealed = await change(database, vault_of(settings), endpoint, edit)
+    await _follow_rate(client, changed, changed.rate_limit_per_second)
+    hints = await hints_for(database, principal, changed, sealed["secret"])
     return view(changed, sealed, hints=hints)
 
 
 @router.delete("/config/{endpoint_id}", status_code=HTTPStatus.NO_CONTENT, responses=_ONE)
-async def delete_endpoint(endpoint: EndpointDep, services: ServicesDep) -> None:
+async def delete_endpoint(endpoint: EndpointDep, database: DatabaseDep, client: ClientDep) -> None:
     """Delete an endpoint; pending deliveries to it end as dead letters."""
-    await services.database.write(endpoints.remove, endpoint.tenant_id, endpoint.id)
-    await _follow_rate(services, endpoint, None)
+    await database.write(endpoints.remove, endpoint.tenant_id, endpoint.id)
+    await _follow_rate(client, endpoint, None)
 
 
 @router.post("/config/{endpoint_id}/rotate-secret", responses=_CHANGE)
 async def rotate_secret(
     endpoint: EndpointDep,
-    services: ServicesDep,
+    database: DatabaseDep,
+    settings: SettingsDep,
     principal: PrincipalDep,
     body: RotateBody | None = None,
 ) -> EndpointView:
@@ -176,21 +158,29 @@ async def rotate_secret(
         sealed["previous_secret"], sealed["secret"] = sealed["secret"], secret
         endpoint.previous_secret_until = now() + timedelta(seconds=wanted.keep_old_seconds)
 
-    changed, sealed = await change(services, endpoint, edit)
-    hints = await hints_for(services, principal, changed, secret)
+    changed, sealed = await change(database, vault_of(settings), endpoint, edit)
+    hints = await hints_for(database, principal, changed, secret)
     return view(changed, sealed, None if wanted.secret else secret, hints)
 
 
 @router.post("/config/{endpoint_id}/enable", responses=_CHANGE)
 async def enable(
-    endpoint: EndpointDep, services: ServicesDep, principal: PrincipalDep
+    endpoint: EndpointDep,
+    database: DatabaseDep,
+    client: ClientDep,
+    settings: SettingsDep,
+    principal: PrincipalDep,
 ) -> EndpointView:
     """Enable a disabled endpoint; what it missed can be replayed (``POST /retry``)."""
-    return await change_endpoint(PatchBody(active=True), endpoint, services, principal)
+    return await change_endpoint(
+        PatchBody(active=True), endpoint, database, client, settings, principal
+    )
 
 
 @router.post("/config/{endpoint_id}/test", responses=_CHANGE)
-async def send_test(endpoint: EndpointDep, services: ServicesDep) -> dict[str, Any]:
+async def send_test(
+    endpoint: EndpointDep, database: DatabaseDep, dispatcher: DispatcherDep
+) -> dict[str, Any]:
     """Deliver a real signed test event once, and return what came back."""
     if not endpoint.active:
         raise ConflictError("the endpoint is disabled: enable it first")
@@ -201,13 +191,13 @@ async def send_test(endpoint: EndpointDep, services: ServicesDep) -> dict[str, A
         {"endpoint_id": endpoint.id, "message": "a test event of PyTake"},
         now(),
     )
-    started = await services.database.write(events.emit, [event], now(), endpoint.id)
-    await services.dispatcher.start(started)
+    started = await database.write(events.emit, [event], now(), endpoint.id)
+    await dispatcher.start(started)
     delivery_id = started[0].delivery_id
     deadline = endpoint.timeout_seconds + 10
     attempts = []
     for _ in range(int(deadline * 10)):
-        attempts = await services.database.read(deliveries.attempts_of, delivery_id)
+        attempts = await database.read(deliveries.attempts_of, delivery_id)
         if attempts:
             break
         await asyncio.sleep(0.1)

@@ -3,9 +3,9 @@
 from typing import Any
 
 from activities.webhooks.deliver import retry_policy_of
-from api.dependencies import Services
 from api.webhooks.schemas import Backoff, EndpointView
 from pytake.access.principals import Principal
+from pytake.database.engine import Database
 from pytake.messages import traffic
 from pytake.tenants import DEFAULT_TENANT
 from pytake.webhooks.signing import SECRET_PREFIX, of_the_standard
@@ -53,7 +53,7 @@ def mask(secret: str) -> str:
 
 
 async def hints_for(
-    services: Services, principal: Principal, endpoint: WebhookEndpoint, secret: str
+    database: Database, principal: Principal, endpoint: WebhookEndpoint, secret: str
 ) -> list[str]:
     """What the owner of an endpoint that was just set should know, in sentences."""
     hints = []
@@ -64,9 +64,7 @@ async def hints_for(
             "key (README: Webhooks to your systems), or let PyTake make one: rotate-secret without a secret."
         )
     tenant_id = endpoint.tenant_id
-    if tenant_id != DEFAULT_TENANT and not await services.database.read(
-        traffic.may_hear, tenant_id
-    ):
+    if tenant_id != DEFAULT_TENANT and not await database.read(traffic.may_hear, tenant_id):
         hints.append(
             f"Nothing will come: tenant {tenant_id} has neither an API key nor a number, so no message is sent "
             f"or received for it. Make a key (pytake key create --tenant {tenant_id}) or add a number (pytake "

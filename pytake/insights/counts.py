@@ -16,6 +16,7 @@ from pytake.conversations.tables import InboundMessage
 from pytake.messages.status import DEAD_LETTERS
 from pytake.messages.tables import Message
 from pytake.numbers import owners as number_owners
+from pytake.numbers.store import daily_limit
 from pytake.numbers.tables import PhoneNumber, WindowEntry
 from pytake.whatsapp.limits import TIER_WINDOW
 
@@ -175,10 +176,26 @@ def reached_people(session: Session, scope: Scope, start: datetime) -> int:
     return session.scalars(statement).one()
 
 
-def window_frees(
+@dataclass(frozen=True, slots=True)
+class WindowUse:
+    """What was used of a number's messaging limit."""
+
+    limit: int | None
+    """Unique recipients a rolling 24 hours; ``None`` is unlimited."""
+    used: int
+    frees_at: datetime | None
+    """When the first of them leaves the window."""
+
+    @property
+    def remaining(self) -> int | None:
+        """Recipients that may be added now; ``None`` is unlimited."""
+        return None if self.limit is None else max(self.limit - self.used, 0)
+
+
+def window_use(
     session: Session, number: PhoneNumber, now: datetime, tenant_id: str | None = None
-) -> tuple[int, datetime | None]:
-    """Recipients counted in the rolling window, and when the first of them leaves it.
+) -> WindowUse:
+    """Recipients counted in the rolling window, of those that the number's tier allows.
 
     ``tenant_id``: as that tenant may see it. Where others send from numbers of the portfolio too, that is
     what its own templates used at most; the whole count would tell, message by message, whom they wrote to.
@@ -205,7 +222,8 @@ def window_frees(
         )
     found = counted.subquery()
     used, oldest = session.execute(select(func.count(), func.min(found.c.last_at))).one()
-    return used, oldest + TIER_WINDOW if oldest else None
+    frees_at = oldest + TIER_WINDOW if oldest else None
+    return WindowUse(daily_limit(number), used, frees_at)
 
 
 def last_minute(session: Session, scope: Scope, now: datetime) -> float:

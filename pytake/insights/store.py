@@ -44,7 +44,7 @@ def save(
     if number is None:  # removed while Meta was asked
         return [], False
     row = _row(session, number, now)
-    before = NumberHealth.model_validate(row.body) if row.body else None
+    before = row.health
     row.body = health.model_dump(mode="json")
     row.fetched_at = row.attempted_at = now
     row.problem = row.blocked_until = None

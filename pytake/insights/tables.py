@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer
 from sqlmodel import Field, SQLModel
 
 from pytake.database.types import json_column, time_column
+from pytake.whatsapp.number_health import NumberHealth
 
 
 class NumberSnapshot(SQLModel, table=True):
@@ -26,6 +27,11 @@ class NumberSnapshot(SQLModel, table=True):
     """When the daily counts were fetched last."""
     blocked_until: datetime | None = time_column()
     """Meta's budget of management calls is spent until then."""
+
+    @property
+    def health(self) -> NumberHealth | None:
+        """What Meta told last; ``None`` while it never answered."""
+        return NumberHealth.model_validate(self.body) if self.body else None
 
 
 class NumberChange(SQLModel, table=True):

@@ -1,0 +1,16 @@
+"""What the routes of Meta's callback ask for."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from pytake.callback.follow_up import FollowUp
+
+
+async def get_follow_up(request: Request) -> FollowUp:
+    """What starts what a stored request calls for."""
+    follow_up: FollowUp = request.state.follow_up
+    return follow_up
+
+
+FollowUpDep = Annotated[FollowUp, Depends(get_follow_up)]

@@ -1,0 +1,16 @@
+"""What the routes of the auto-responder ask for."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from pytake.conversations.rule_store import Books
+
+
+async def get_books(request: Request) -> Books:
+    """The tenants' rules, ready to be matched."""
+    books: Books = request.state.books
+    return books
+
+
+BooksDep = Annotated[Books, Depends(get_books)]

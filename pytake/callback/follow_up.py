@@ -1,0 +1,63 @@
+"""What a stored request of Meta's calls for, once it is committed."""
+
+from datetime import timedelta
+from typing import Final
+
+from pytake.callback.intake import Stored
+from pytake.conversations.start import ConversationStarter
+from pytake.database.engine import Database
+from pytake.messages import receipts
+from pytake.messages.accept import Acceptor
+from pytake.messages.tables import Message
+from pytake.messages.waits import WaitReason
+from pytake.messages.wake import Waker
+from pytake.problems import ConflictError
+from pytake.webhooks.dispatch import Dispatcher
+from pytake.whatsapp.errors import ERRORS, ErrorClass
+
+_WAIT_CODES: Final = [code for code, rule in ERRORS.items() if rule.error_class is ErrorClass.WAIT]
+
+
+class FollowUp:
+    """Starts what a stored request calls for; sweeps make up for a crash before this.
+
+    ``redrives``: whether messages that failed with a code that says wait are queued again.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        dispatcher: Dispatcher,
+        conversations: ConversationStarter,
+        waker: Waker,
+        acceptor: Acceptor,
+        *,
+        redrives: bool,
+    ) -> None:
+        self._database = database
+        self._dispatcher = dispatcher
+        self._conversations = conversations
+        self._waker = waker
+        self._acceptor = acceptor
+        self._redrives = redrives
+
+    async def of(self, stored: Stored) -> None:
+        """Deliver its events, answer its messages, wake what waited, redrive what Meta gave back."""
+        self._dispatcher.soon(stored.raised)
+        self._conversations.soon(stored.waiting)
+        if stored.limits:
+            self._waker.wake(WaitReason.TIER_WINDOW_FULL)
+        if self._redrives and stored.changed:
+            await self._redrive(stored.changed)
+
+    async def _redrive(self, changed: list[str]) -> None:
+        """Queue again, for after their wait, messages that failed with a code that says wait."""
+        rows: list[Message] = await self._database.read(
+            receipts.failed_to_redrive, changed, _WAIT_CODES
+        )
+        for row in rows:
+            wait = timedelta(seconds=ERRORS[row.error_code or 0].wait_seconds)
+            try:
+                await self._acceptor.redrive(row, wait)
+            except ConflictError:
+                continue  # a repeat of this request has done it
