@@ -2,23 +2,17 @@
 
 import asyncio
 from contextlib import suppress
-from datetime import datetime, timedelta
 
 from temporalio import exceptions, workflow
-from temporalio.common import Priority
 from temporalio.exceptions import (
     ActivityError,
     FailureError,
     TimeoutType,
     is_cancelled_exception,
 )
-from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
-    from activities.messages.direct import DirectSendActivities
-    from activities.messages.receipts import ReceiptActivities
     from activities.messages.record import RecordActivities
-    from activities.messages.send import SendActivities
     from pytake.messages.contracts import (
         EXPIRED,
         OUTCOME_UNKNOWN,
@@ -34,20 +28,10 @@ with workflow.unsafe.imports_passed_through():
     from pytake.messages.status import Observation, accepted_as
     from pytake.messages.waits import WaitReason
     from pytake.temporal.attributes import ATTEMPTS, HOLD, HOLD_UNTIL
-    from pytake.temporal.priority import PRIORITY_KEY
-    from pytake.temporal.queues import SEND_QUEUE
     from pytake.whatsapp.errors import ErrorClass
-    from pytake.whatsapp.limits import dispatch_rate
-    from workflows.policies import (
-        FIND_RECEIPT_RETRY,
-        FIND_RECEIPT_TIMEOUT,
-        RECORD_LOCAL_THRESHOLD,
-        RECORD_RETRY,
-        RECORD_TIMEOUT,
-        SEND_DIRECTLY_RETRY,
-        send_retry,
-        send_timeout,
-    )
+    from workflows.lanes import LOOK, DirectLane, QueueLane
+    from workflows.policies import RECORD_LOCAL_THRESHOLD, RECORD_RETRY, RECORD_TIMEOUT
+    from workflows.receipts import find_receipt, look_back, until
 
 _OUTCOME_UNKNOWN = Problem(
     error_class=ErrorClass.AMBIGUOUS,
@@ -58,7 +42,6 @@ _OUTCOME_UNKNOWN = Problem(
 _CANCELLED_TOO_LATE = _OUTCOME_UNKNOWN.model_copy(
     update={"detail": "it was cancelled after an attempt of which no receipt arrived"}
 )
-_LOOK = "look-before-cancel"
 _KEPT_WAITS = 20
 """Waits that a message remembers; one on a number on hold may be sent back hundreds of times."""
 
@@ -77,16 +60,14 @@ class MessageWorkflow:
         self._message = message
         self._cancelled = False
         self._resumed = False
-        self._sending: ActivityHandle[SendResult] | None = None
-        self._direct = message.direct and message.attempts_spent == 0 and not message.waits
-        """Whether a direct send is still to be tried, or to be known."""
+        self._direct = DirectLane(message)
+        self._queue = QueueLane(message)
 
     @workflow.signal
     def cancel(self) -> None:
         """Cancel the message; it wins exactly when the POST to Meta has not started."""
         self._cancelled = True
-        if self._sending is not None:
-            self._sending.cancel()
+        self._queue.cancel()
 
     @workflow.signal
     def resume(self) -> None:
@@ -118,35 +99,30 @@ class MessageWorkflow:
                 if sent := await self._sent_before_expiry():
                     return await self._record(Observation.ACCEPTED, sent)
                 return await self._dead_letter(EXPIRED)
+            lane: DirectLane | QueueLane = self._direct if self._direct.open else self._queue
             try:
-                result = await (self._send_directly() if self._direct else self._send())
+                result = await lane.send()
             except FailureError as error:
                 if is_cancelled_exception(error):
                     return await self._stopped(error)
-                if self._direct and _unexpected(error):
-                    result = self._unknown()
-                else:
-                    message.attempts_spent = _attempts(error, message)
-                    if _not_accepted(error) and self._is_given_up() and workflow.patched(_LOOK):
-                        self._direct = False
-                        break  # it failed while it was cancelled: there is no further attempt
-                    settled = await self._settle(error)
-                    if settled is None:
-                        return await self._dead_letter(_problem(error))
-                    result = settled
+                message.attempts_spent = _attempts(error, message)
+                if _not_accepted(error) and self._is_given_up() and workflow.patched(LOOK):
+                    self._direct.open = False
+                    break  # it failed while it was cancelled: there is no further attempt
+                settled = await self._settle(error)
+                if settled is None:
+                    return await self._dead_letter(_problem(error))
+                result = settled
             message.attempts_spent += result.attempts_spent
             if result.outcome is SendOutcome.ACCEPTED:
                 return await self._record(Observation.ACCEPTED, result)
-            if _cancelled_from_outside() and workflow.patched(_LOOK):
-                self._direct = False
+            if _cancelled_from_outside() and workflow.patched(LOOK):
                 raise asyncio.CancelledError  # the attempt was finished first
-            if self._direct:
-                self._direct = False
-                if result.outcome is SendOutcome.REQUEUE:
-                    continue
+            if lane is self._direct and result.outcome is SendOutcome.REQUEUE:
+                continue
             await self._wait(result)
             if message.attempts_spent >= message.max_attempts:
-                found = await self._find_receipt()
+                found = await find_receipt(message)
                 if found is None:
                     return await self._dead_letter(_OUTCOME_UNKNOWN)
                 return await self._record(Observation.ACCEPTED, found)
@@ -166,11 +142,11 @@ class MessageWorkflow:
         Raises:
             ApplicationError: of type ``DeadLetter``.
         """
-        direct = self._direct
-        if sent := await self._withdraw():
+        direct = self._direct.open
+        if sent := await self._direct.withdraw():
             return await self._record(Observation.ACCEPTED, sent)
-        if (self._message.attempts_spent or not direct) and workflow.patched(_LOOK):
-            found = await self._look_back()
+        if (self._message.attempts_spent or not direct) and workflow.patched(LOOK):
+            found = await look_back(self._message)
             self._message.attempts_spent = max(self._message.attempts_spent, found.attempts_spent)
             if found.outcome is SendOutcome.ACCEPTED:
                 return await self._record(Observation.ACCEPTED, found)
@@ -178,48 +154,13 @@ class MessageWorkflow:
                 return await self._dead_letter(_CANCELLED_TOO_LATE)
         return await self._record(Observation.CANCELLED)
 
-    async def _look_back(self) -> SendResult:
-        """What is known of the attempts at a message, once their receipts would have come."""
-        while True:
-            found = await workflow.execute_local_activity_method(
-                ReceiptActivities.look_back,
-                self._message.request(),
-                start_to_close_timeout=RECORD_TIMEOUT,
-                retry_policy=RECORD_RETRY,
-                local_retry_threshold=RECORD_LOCAL_THRESHOLD,
-            )
-            if found.outcome is not SendOutcome.DEFERRED or found.until is None:
-                return found
-            await workflow.sleep(_until(found.until))
-
     async def _sent_before_expiry(self) -> SendResult | None:
         """The acceptance of a message whose last attempt may have reached Meta, whatever its age."""
-        if sent := await self._withdraw():
+        if sent := await self._direct.withdraw():
             return sent
         if self._message.attempts_spent and workflow.patched("look-before-expiry"):
-            return await self._find_receipt()
+            return await find_receipt(self._message)
         return None
-
-    async def _withdraw(self) -> SendResult | None:
-        """The acceptance of a message given up before its direct send was known to have run: that may
-        have run all the same, in a workflow task that was lost.
-        """
-        if not self._direct:
-            return None
-        self._direct = False
-        result = await workflow.execute_local_activity_method(
-            DirectSendActivities.withdraw,
-            self._message,
-            start_to_close_timeout=RECORD_TIMEOUT,
-            retry_policy=RECORD_RETRY,
-            local_retry_threshold=RECORD_LOCAL_THRESHOLD,
-        )
-        if result.outcome is SendOutcome.DEFERRED and result.until is not None:
-            await workflow.sleep(_until(result.until))
-            if workflow.patched(_LOOK):
-                self._message.attempts_spent = max(self._message.attempts_spent, 1)
-            return await self._find_receipt()
-        return result if result.outcome is SendOutcome.ACCEPTED else None
 
     async def _stopped(self, error: FailureError) -> MessageResult:
         """The send was cancelled before it reached Meta: by our signal, or by the whole workflow's
@@ -228,46 +169,6 @@ class MessageWorkflow:
         if not self._cancelled:
             raise asyncio.CancelledError from error
         return await self._give_up()
-
-    async def _send_directly(self) -> SendResult:
-        return await workflow.execute_local_activity_method(
-            DirectSendActivities.send_directly,
-            self._message,
-            start_to_close_timeout=send_timeout(self._message),
-            retry_policy=SEND_DIRECTLY_RETRY,
-            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        )
-
-    def _unknown(self) -> SendResult:
-        """A direct send of which nothing is known: one attempt, and time for its receipt."""
-        wait = timedelta(seconds=self._message.receipt_wait_seconds)
-        return SendResult(
-            outcome=SendOutcome.RETRY,
-            reason="outcome unknown",
-            until=workflow.now() + wait,
-            attempts_spent=1,
-        )
-
-    async def _send(self) -> SendResult:
-        message = self._message
-        self._sending = workflow.start_activity_method(
-            SendActivities.send_message,
-            message.request(),
-            task_queue=SEND_QUEUE,
-            start_to_close_timeout=send_timeout(message),
-            schedule_to_close_timeout=_until(message.expires_at) + send_timeout(message),
-            retry_policy=send_retry(message, message.attempts_spent),
-            priority=Priority(
-                priority_key=PRIORITY_KEY[message.priority],
-                fairness_key=message.phone_number_id,
-                fairness_weight=dispatch_rate(message.messages_per_second),
-            ),
-            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        )
-        try:
-            return await self._sending
-        finally:
-            self._sending = None
 
     async def _settle(self, error: FailureError) -> SendResult | None:
         """The receipt of a message whose last attempt ended ambiguously, if one arrives in time."""
@@ -279,21 +180,7 @@ class MessageWorkflow:
             return None
         if timeout is not TimeoutType.SCHEDULE_TO_CLOSE:
             await workflow.sleep(self._message.receipt_wait_seconds)
-        return await self._find_receipt()
-
-    async def _find_receipt(self) -> SendResult | None:
-        """The receipt of the message, once it would have come if there is one."""
-        while True:
-            found = await workflow.execute_activity_method(
-                ReceiptActivities.find_receipt,
-                self._message.request(),
-                start_to_close_timeout=FIND_RECEIPT_TIMEOUT,
-                retry_policy=FIND_RECEIPT_RETRY,
-            )
-            if found.outcome is not SendOutcome.DEFERRED or found.until is None:
-                break
-            await workflow.sleep(_until(found.until))
-        return found if found.outcome is SendOutcome.ACCEPTED else None
+        return await find_receipt(self._message)
 
     async def _wait(self, result: SendResult) -> None:
         """Remember the wait, visibly; sleep if it is the message's own."""
@@ -302,7 +189,7 @@ class MessageWorkflow:
             with suppress(TimeoutError):
                 await workflow.wait_condition(
                     lambda: self._cancelled or self._resumed,
-                    timeout=_until(result.until),
+                    timeout=until(result.until),
                     timeout_summary=f"next attempt, after: {result.reason}",
                 )
             return
@@ -322,7 +209,7 @@ class MessageWorkflow:
         with suppress(TimeoutError):
             await workflow.wait_condition(
                 lambda: self._cancelled or self._resumed,
-                timeout=min(_until(result.until), _until(message.expires_at)),
+                timeout=min(until(result.until), until(message.expires_at)),
             )
         workflow.upsert_search_attributes([HOLD.value_unset(), HOLD_UNTIL.value_unset()])
 
@@ -415,14 +302,9 @@ def _cause(error: FailureError) -> BaseException | None:
     return error.cause if isinstance(error, ActivityError) else error
 
 
-def _unexpected(error: FailureError) -> bool:
-    """Whether a direct send failed in a way that says nothing about the message."""
-    return SendFailure.read(_cause(error)) is None
-
-
 def _not_accepted(error: FailureError) -> bool:
     """Whether the attempt failed in a way that leaves nothing in doubt and would be tried again."""
-    failure = SendFailure.read(_cause(error))
+    failure = SendFailure.read(error)
     return failure is not None and failure.type is FailureType.TRANSIENT
 
 
@@ -431,10 +313,6 @@ def _cancelled_from_outside() -> bool:
     made is finished first, and takes that for itself.
     """
     return workflow.cancellation_reason() is not None
-
-
-def _until(moment: datetime) -> timedelta:
-    return max(moment - workflow.now(), timedelta(seconds=1))
 
 
 def _problem(error: FailureError) -> Problem:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.exceptions import ActivityError, ApplicationError, ApplicationErrorCategory
 
 from pytake.messages.contracts import Problem
 
@@ -49,7 +49,9 @@ class SendFailure:
 
     @classmethod
     def read(cls, error: BaseException | None) -> "SendFailure | None":
-        """What a failure carries; ``None`` of one that is not ours."""
+        """What a failure carries, an activity's too; ``None`` of one that is not ours."""
+        if isinstance(error, ActivityError):
+            error = error.cause
         if not isinstance(error, ApplicationError) or error.type not in _TYPES or not error.details:
             return None
         attempts = int(error.details[1]) if len(error.details) > 1 else None
