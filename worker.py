@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -24,9 +25,8 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.conversations import ConversationActivities
 from activities.insights import SnapshotActivities
 from activities.messages.answers import SendOptions
-from activities.messages.lanes import build_lanes
+from activities.messages.lanes import message_activities
 from activities.messages.post import Poster
-from activities.messages.record import RecordActivities
 from activities.numbers import NumberActivities
 from activities.reconciliation import ReconcileActivities
 from activities.retention import PruneActivities
@@ -61,28 +61,29 @@ from pytake.webhooks.transport import GuardedClient
 from pytake.webhooks.turns import activity_slots
 from pytake.whatsapp.client import CloudApi
 from pytake.whatsapp.limits import send_window
-from workflows.conversation import ConversationWorkflow
-from workflows.insights import SnapshotWorkflow
-from workflows.message import MessageWorkflow
-from workflows.number import NumberWorkflow
-from workflows.reconciliation import ReconcileWorkflow
-from workflows.retention import PruneWorkflow
-from workflows.scheduled_message import ScheduledMessageWorkflow
+from workflows import (
+    conversation,
+    insights,
+    message,
+    number,
+    reconciliation,
+    retention,
+    scheduled_message,
+    webhook_delivery,
+)
 from workflows.schedules import ensure_schedules
-from workflows.webhook_delivery import WebhookDeliveryWorkflow, WebhookReplayWorkflow
 
 _log = structlog.get_logger()
 
 WORKFLOWS = [
-    MessageWorkflow,
-    ScheduledMessageWorkflow,
-    NumberWorkflow,
-    ConversationWorkflow,
-    SnapshotWorkflow,
-    PruneWorkflow,
-    ReconcileWorkflow,
-    WebhookDeliveryWorkflow,
-    WebhookReplayWorkflow,
+    *message.WORKFLOWS,
+    *scheduled_message.WORKFLOWS,
+    *conversation.WORKFLOWS,
+    *webhook_delivery.WORKFLOWS,
+    *number.WORKFLOWS,
+    *insights.WORKFLOWS,
+    *retention.WORKFLOWS,
+    *reconciliation.WORKFLOWS,
 ]
 _PASSED_THROUGH = (
     "activities",
@@ -128,16 +129,10 @@ def build_workers(
         receipt_wait=settings.receipt_wait_seconds,
         redrive_wait_codes=settings.wait_codes == "redrive",
     )
-    record = RecordActivities(database, dispatcher)
-    lanes = build_lanes(
-        api, database, client, options, record.record_outcome, settings.direct_sends
-    )
-    replays = ReplayActivities(database, dispatcher)
-    steer = NumberActivities(database, client)
-    snapshots = SnapshotActivities(api, database, dispatcher)
+    messages = message_activities(api, database, client, dispatcher, options, settings.direct_sends)
     choice = NumberChoice(database, settings)
     acceptor = Acceptor(client, database, dispatcher, choice, hashes, settings)
-    converse = ConversationActivities(
+    conversations = ConversationActivities(
         api, database, client, dispatcher, acceptor, options_of(settings)
     )
     ended = EndedMessages(
@@ -146,72 +141,53 @@ def build_workers(
         dispatcher,
         send_window(settings.whatsapp_timeout_seconds, settings.receipt_wait_seconds),
     )
-    reconcile = ReconcileActivities(
-        client,
-        database,
-        ended,
-        webhooks.bury,
-        converse.send_reply,
-        Unattended(client, database),
-    )
-    # Longer than any call: one cut off by a shutdown would have to wait for its receipt.
-    grace = timedelta(seconds=settings.whatsapp_timeout_seconds + 15)
-    context = [LogContext()]
-    deployment = deployment_of(settings)
-    workers = [
-        Worker(
+    nouns = (
+        messages,
+        conversations,
+        webhooks,
+        ReplayActivities(database, dispatcher),
+        NumberActivities(database, client),
+        SnapshotActivities(api, database, dispatcher),
+        PruneActivities(database),
+        ReconcileActivities(
             client,
-            task_queue=queues.WORKFLOW_QUEUE,
+            database,
+            ended,
+            webhooks.bury,
+            conversations.send_reply,
+            Unattended(client, database),
+        ),
+    )
+
+    def worker(queue: str, **options: Any) -> Worker:
+        return Worker(
+            client,
+            task_queue=queue,
+            activities=[one for noun in nouns for one in noun.activities().get(queue, ())],
+            interceptors=[LogContext()],
+            # Longer than any call: one cut off by a shutdown would have to wait for its receipt.
+            graceful_shutdown_timeout=timedelta(seconds=settings.whatsapp_timeout_seconds + 15),
+            deployment_config=deployment_of(settings),
+            **options,
+        )
+
+    workers = [
+        worker(
+            queues.WORKFLOW_QUEUE,
             workflows=WORKFLOWS,
-            activities=[
-                lanes.directly.send_directly,
-                lanes.directly.withdraw,
-                record.record_outcome,
-                record.begin_redrive,
-                lanes.receipts.find_receipt,
-                lanes.receipts.look_back,
-                steer.steer_number,
-                webhooks.bury_delivery,
-                replays.replay_some,
-                replays.cancel_replay,
-                PruneActivities(database).prune,
-                reconcile.reconcile,
-                snapshots.list_numbers,
-                snapshots.take_snapshot,
-                snapshots.take_days,
-                converse.decide_reply,
-                converse.mark_read,
-                converse.send_reply,
-            ],
             workflow_runner=workflow_runner(sandboxed=settings.workflow_sandbox),
-            interceptors=context,
-            graceful_shutdown_timeout=grace,
-            deployment_config=deployment,
             max_cached_workflows=2000,
             # Beside the direct sends, which may wait for Meta, as many as Temporal's own default.
             max_concurrent_workflow_tasks=100 + settings.direct_sends,
             max_concurrent_local_activities=100 + settings.direct_sends,
         ),
-        Worker(
-            client,
-            task_queue=queues.SEND_QUEUE,
-            activities=[lanes.send.send_message],
-            max_concurrent_activities=settings.max_concurrent_sends,
-            interceptors=context,
-            graceful_shutdown_timeout=grace,
-            deployment_config=deployment,
-        ),
-        Worker(
-            client,
-            task_queue=queues.DELIVERY_QUEUE,
-            activities=[webhooks.deliver_webhook],
+        worker(queues.SEND_QUEUE, max_concurrent_activities=settings.max_concurrent_sends),
+        worker(
+            queues.DELIVERY_QUEUE,
             max_concurrent_activities=activity_slots(_delivery_slots(settings)),
-            interceptors=context,
-            graceful_shutdown_timeout=grace,
-            deployment_config=deployment,
         ),
     ]
-    return workers, lanes.poster
+    return workers, messages.poster
 
 
 def deployment_of(settings: Settings) -> WorkerDeploymentConfig | None:

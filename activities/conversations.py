@@ -27,6 +27,7 @@ from pytake.messages.accept import Acceptor, Wanted
 from pytake.messages.content import MessageType
 from pytake.process.telemetry import REPLIES
 from pytake.temporal.priority import Priority
+from pytake.temporal.queues import WORKFLOW_QUEUE, ByQueue
 from pytake.webhooks.dispatch import Dispatcher
 from pytake.whatsapp.client import CloudApi, SendError
 
@@ -59,6 +60,10 @@ class ConversationActivities:
         self._acceptor = acceptor
         self._policy = policy
         self._books = rules.Books()
+
+    def activities(self) -> ByQueue:
+        """Those that a worker registers, by queue."""
+        return {WORKFLOW_QUEUE: [self.decide_reply, self.mark_read, self.send_reply]}
 
     @activity.defn
     async def decide_reply(self, request: DecideRequest) -> Decision:

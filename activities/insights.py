@@ -12,6 +12,7 @@ from pytake.insights import store as snapshots
 from pytake.insights.contracts import SnapshotInput
 from pytake.numbers import store as numbers
 from pytake.numbers.tables import PhoneNumber
+from pytake.temporal.queues import WORKFLOW_QUEUE, ByQueue
 from pytake.texts import say
 from pytake.webhooks.dispatch import Dispatcher
 from pytake.whatsapp import insights as metrics
@@ -38,6 +39,10 @@ class SnapshotActivities:
         self._api = api
         self._database = database
         self._dispatcher = dispatcher
+
+    def activities(self) -> ByQueue:
+        """Those that a worker registers, by queue."""
+        return {WORKFLOW_QUEUE: [self.list_numbers, self.take_snapshot, self.take_days]}
 
     @activity.defn
     async def list_numbers(self) -> list[str]:

@@ -9,7 +9,7 @@ from pytake.numbers import store as numbers
 from pytake.numbers.contracts import NumberInput, NumberStep
 from pytake.numbers.states import NumberState
 from pytake.temporal.client import override_weights
-from pytake.temporal.queues import SEND_QUEUE
+from pytake.temporal.queues import SEND_QUEUE, WORKFLOW_QUEUE, ByQueue
 
 
 class NumberActivities:
@@ -18,6 +18,10 @@ class NumberActivities:
     def __init__(self, database: Database, client: Client) -> None:
         self._database = database
         self._client = client
+
+    def activities(self) -> ByQueue:
+        """Those that a worker registers, by queue."""
+        return {WORKFLOW_QUEUE: [self.steer_number]}
 
     @activity.defn
     async def steer_number(self, request: NumberInput) -> NumberStep:

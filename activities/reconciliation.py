@@ -34,6 +34,7 @@ from pytake.reconciliation.messages import (
     input_of,
 )
 from pytake.reconciliation.unattended import Unattended
+from pytake.temporal.queues import WORKFLOW_QUEUE, ByQueue
 from pytake.webhooks.contracts import DELIVERY_WORKFLOW, DeliveryInput
 
 _log = structlog.get_logger()
@@ -75,6 +76,10 @@ class ReconcileActivities:
         self._send_reply = send_reply
         self._unattended = unattended
         self._settled: OrderedDict[str, None] = OrderedDict()
+
+    def activities(self) -> ByQueue:
+        """Those that a worker registers, by queue."""
+        return {WORKFLOW_QUEUE: [self.reconcile]}
 
     @activity.defn
     async def reconcile(self, request: ReconcileInput) -> dict[str, int]:

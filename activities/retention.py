@@ -10,6 +10,7 @@ from pytake.clock import now
 from pytake.database.engine import Database
 from pytake.retention import store as prune
 from pytake.retention.contracts import PruneInput
+from pytake.temporal.queues import WORKFLOW_QUEUE, ByQueue
 
 _log = structlog.get_logger()
 
@@ -19,6 +20,10 @@ class PruneActivities:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def activities(self) -> ByQueue:
+        """Those that a worker registers, by queue."""
+        return {WORKFLOW_QUEUE: [self.prune]}
 
     @activity.defn
     async def prune(self, request: PruneInput) -> dict[str, int]:

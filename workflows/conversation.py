@@ -112,3 +112,6 @@ class ConversationWorkflow:
             )
         except ActivityError as error:
             workflow.logger.warning("not marked as read: %s", error.cause)
+
+
+WORKFLOWS = (ConversationWorkflow,)

@@ -51,3 +51,6 @@ class SnapshotWorkflow:
             )
         except ActivityError as error:
             return f"{number}: {error.cause}"[:300]
+
+
+WORKFLOWS = (SnapshotWorkflow,)

@@ -330,3 +330,6 @@ def _problem(error: FailureError) -> Problem:
         detail=str(cause or error)[:500],
         advice="See the workflow's history in the Temporal Web UI.",
     )
+
+
+WORKFLOWS = (MessageWorkflow,)

@@ -41,3 +41,6 @@ class NumberWorkflow:
                     await workflow.wait_condition(lambda: self._changed, timeout=step.wait_seconds)
                 except TimeoutError:
                     continue
+
+
+WORKFLOWS = (NumberWorkflow,)

@@ -22,3 +22,6 @@ class ReconcileWorkflow:
             heartbeat_timeout=RECONCILE_HEARTBEAT,
             retry_policy=STEER_RETRY,
         )
+
+
+WORKFLOWS = (ReconcileWorkflow,)

@@ -22,3 +22,6 @@ class PruneWorkflow:
             heartbeat_timeout=PRUNE_HEARTBEAT,
             retry_policy=STEER_RETRY,
         )
+
+
+WORKFLOWS = (PruneWorkflow,)

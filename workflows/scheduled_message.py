@@ -90,3 +90,6 @@ class ScheduledMessageWorkflow:
         )
         await write_outcome(record)
         return MessageResult(message_id=self._message.message_id, status=Observation.CANCELLED)
+
+
+WORKFLOWS = (ScheduledMessageWorkflow,)

@@ -147,3 +147,6 @@ class WebhookReplayWorkflow:
             retry_policy=STEER_RETRY,
         )
         return replay.done
+
+
+WORKFLOWS = (WebhookDeliveryWorkflow, WebhookReplayWorkflow)

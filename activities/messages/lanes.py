@@ -1,6 +1,5 @@
-"""The two lanes of a message, put together: from the queue, and directly."""
+"""The activities of messages, put together: two lanes with one gate, and the record of what they did."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from temporalio.client import Client
@@ -11,43 +10,60 @@ from activities.messages.direct import DirectSendActivities
 from activities.messages.gate import Gate
 from activities.messages.post import Poster
 from activities.messages.receipts import ReceiptActivities
+from activities.messages.record import RecordActivities
 from activities.messages.send import SendActivities
 from pytake.database.engine import Database
-from pytake.messages.contracts import OutcomeRecord
 from pytake.templates.categories import TemplateCategories
+from pytake.temporal.queues import SEND_QUEUE, WORKFLOW_QUEUE, ByQueue
+from pytake.webhooks.dispatch import Dispatcher
 from pytake.whatsapp.client import CloudApi
 
 
 @dataclass(frozen=True, slots=True)
-class Lanes:
-    """The activities that send, and what they share."""
+class MessageActivities:
+    """The lanes, and what stands around them."""
 
-    send: SendActivities
-    directly: DirectSendActivities
+    direct: DirectSendActivities
+    queued: SendActivities
     receipts: ReceiptActivities
+    record: RecordActivities
     poster: Poster
 
+    def activities(self) -> ByQueue:
+        """Those that a worker registers, by queue."""
+        return {
+            WORKFLOW_QUEUE: [
+                self.direct.send_directly,
+                self.direct.withdraw,
+                self.receipts.find_receipt,
+                self.receipts.look_back,
+                self.record.record_outcome,
+                self.record.begin_redrive,
+            ],
+            SEND_QUEUE: [self.queued.send_message],
+        }
 
-def build_lanes(
+
+def message_activities(
     api: CloudApi,
     database: Database,
     client: Client,
+    dispatcher: Dispatcher,
     options: SendOptions,
-    record: Callable[[OutcomeRecord], Awaitable[object]],
     direct_sends: int,
-) -> Lanes:
-    """Both lanes with one gate: ``record`` writes the outcome of a direct send, of which at most
-    ``direct_sends`` run at once.
-    """
+) -> MessageActivities:
+    """Both lanes, with at most ``direct_sends`` direct sends at once."""
     gate = Gate(database, options.call_timeout)
     receipts = ReceiptActivities(database, options.receipt_wait)
     poster = Poster(api, gate)
     answers = Answers(database, client, options)
     attempts = Attempts(database, poster, answers, receipts, options)
     categories = TemplateCategories(api, database, options.portfolio_id)
-    return Lanes(
+    record = RecordActivities(database, dispatcher)
+    return MessageActivities(
+        DirectSendActivities(database, gate, attempts, record.record_outcome, direct_sends),
         SendActivities(gate, attempts, answers, receipts, categories),
-        DirectSendActivities(database, gate, attempts, record, direct_sends),
         receipts,
+        record,
         poster,
     )

@@ -24,6 +24,7 @@ from pytake.database.engine import UNAVAILABLE, Database
 from pytake.database.vault import Vault
 from pytake.process.telemetry import DELIVERIES, DELIVERY_DEFERRALS, DELIVERY_SECONDS
 from pytake.settings import ConfigurationError
+from pytake.temporal.queues import DELIVERY_QUEUE, WORKFLOW_QUEUE, ByQueue
 from pytake.webhooks import deliveries
 from pytake.webhooks.authentication import Authenticator, AuthError
 from pytake.webhooks.client_certificates import ClientCertificate
@@ -93,6 +94,10 @@ class WebhookActivities:
         self._policy = policy
         self._turns = Turns(policy.slots)
         self._authenticator = Authenticator(http)
+
+    def activities(self) -> ByQueue:
+        """Those that a worker registers, by queue."""
+        return {WORKFLOW_QUEUE: [self.bury_delivery], DELIVERY_QUEUE: [self.deliver_webhook]}
 
     @activity.defn
     async def deliver_webhook(self, request: DeliveryInput) -> DeliveryResult:

@@ -7,6 +7,7 @@ from temporalio import activity
 
 from pytake.clock import now
 from pytake.database.engine import Database
+from pytake.temporal.queues import WORKFLOW_QUEUE, ByQueue
 from pytake.webhooks import deliveries
 from pytake.webhooks.contracts import DeliveryInput, ReplayInput, ReplayStep
 from pytake.webhooks.dispatch import Dispatcher
@@ -21,6 +22,10 @@ class ReplayActivities:
     def __init__(self, database: Database, dispatcher: Dispatcher) -> None:
         self._database = database
         self._dispatcher = dispatcher
+
+    def activities(self) -> ByQueue:
+        """Those that a worker registers, by queue."""
+        return {WORKFLOW_QUEUE: [self.replay_some, self.cancel_replay]}
 
     @activity.defn
     async def replay_some(self, request: ReplayInput) -> ReplayStep:

@@ -1,6 +1,7 @@
 """Task queues."""
 
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 WORKFLOW_QUEUE: Final = "pytake"
 """Workflow tasks, and activities that need no rate limit."""
@@ -15,6 +16,10 @@ DELIVERY_QUEUE: Final = "webhook-delivery"
 
 
 RATE_LIMITED_QUEUES: Final = (SEND_QUEUE, DELIVERY_QUEUE)
+
+
+ByQueue = Mapping[str, Sequence[Callable[..., Any]]]
+"""A noun's activities, by the queue from which they are done."""
 
 
 DEPLOYMENT: Final = "pytake"

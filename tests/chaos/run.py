@@ -13,6 +13,8 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from pytake.messages.contracts import MESSAGE_WORKFLOWS
+from pytake.webhooks.contracts import DELIVERY_WORKFLOW
 from tests.chaos.driver import Driver
 from tests.chaos.faults import FAULTS, ON_POSTGRES, Site
 from tests.postgres import Postgres
@@ -24,7 +26,7 @@ RATE = 10.0
 """Messages a second of the number; the sandbox counts the most in any second."""
 _GAP = 3.0
 _SETTLE = 150.0
-_WORKFLOWS = ("MessageWorkflow", "ScheduledMessageWorkflow", "WebhookDeliveryWorkflow")
+_WORKFLOWS = (*MESSAGE_WORKFLOWS, DELIVERY_WORKFLOW)
 
 
 @dataclass

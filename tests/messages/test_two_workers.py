@@ -15,15 +15,16 @@ from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
 from activities.messages.answers import SendOptions
-from activities.messages.lanes import build_lanes
+from activities.messages.lanes import message_activities
 from pytake.clock import now
 from pytake.database.engine import Database
 from pytake.messages.content import MessageType
-from pytake.messages.contracts import OutcomeRecord, SendOutcome, SendRequest
+from pytake.messages.contracts import SendOutcome, SendRequest
 from pytake.numbers import store as numbers
 from pytake.sandbox.server import build_server
 from pytake.settings import Settings
 from pytake.temporal.priority import Priority
+from pytake.webhooks.dispatch import Dispatcher
 from pytake.whatsapp.client import CloudApi, NotSentError, WithheldError
 from tests.stack import fresh_number, fresh_recipient, make_settings
 
@@ -45,11 +46,6 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
     thread.join()
 
 
-async def _unrecorded(record: OutcomeRecord) -> None:
-    """There are no direct sends here, whose outcomes would come here."""
-    pytest.fail(f"{record.message.message_id} was sent directly")
-
-
 def _request(number: str) -> SendRequest:
     return SendRequest(
         message_id=f"msg-{fresh_recipient()}",
@@ -69,12 +65,17 @@ async def _worker(settings: Settings, number: str, seconds: float, stalls: list[
     database = Database(settings.sqlalchemy_url)
     policy = SendOptions("p", call_timeout=3, receipt_wait=1, redrive_wait_codes=False)
     async with CloudApi(settings.whatsapp_api_base_url, "v25.0", "t", timeout=3) as api:
-        lanes = build_lanes(api, database, cast(Client, None), policy, _unrecorded, 0)
+        # There are no direct sends here, and nothing is recorded: neither client is called.
+        activities = message_activities(
+            api, database, cast(Client, None), cast(Dispatcher, None), policy, 0
+        )
         end = time.monotonic() + seconds
 
         async def one_after_the_other() -> None:
             while time.monotonic() < end:
-                result = await ActivityEnvironment().run(lanes.send.send_message, _request(number))
+                result = await ActivityEnvironment().run(
+                    activities.queued.send_message, _request(number)
+                )
                 assert result.outcome in (SendOutcome.ACCEPTED, SendOutcome.REQUEUE)
                 if result.outcome is SendOutcome.REQUEUE:
                     await asyncio.sleep(0.05)
