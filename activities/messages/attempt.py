@@ -7,7 +7,6 @@ from typing import Final
 from temporalio import activity
 
 from activities.messages.answers import Answers, SendOptions
-from activities.messages.gate import claims
 from activities.messages.post import Poster
 from activities.messages.receipts import ReceiptActivities
 from activities.messages.results import wait
@@ -60,8 +59,7 @@ class Attempts:
             ApplicationError: a :class:`SendFailure`.
         """
         result = await self._make(request, admitted, spent, post_by)
-        claimed = claims(request, spent) and admitted.send_at is not None
-        if claimed and result.outcome is not SendOutcome.ACCEPTED:
+        if admitted.send_at is not None and result.outcome is not SendOutcome.ACCEPTED:
             # Not sent for now: the next try may claim it. If this fails, that one waits a while.
             with suppress(*UNAVAILABLE):
                 await self._database.write(send_claims.release, [request.message_id])

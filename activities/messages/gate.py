@@ -61,7 +61,7 @@ class Gate:
 
     async def _renew_part(self, request: SendRequest) -> bool:
         """Ask anew for this process's part of the rate: false if there is none."""
-        wants = replace(candidate(request), counts=False, claim=None, has_slot=True)
+        wants = replace(candidate(request), counts=False, claim=None, begins=None, has_slot=True)
         try:
             return (await self.ask(wants)).part is not None
         except UNAVAILABLE:
@@ -79,12 +79,14 @@ def candidate(
     request: SendRequest, spent: int = 0, *, cleared: bool = False, direct: bool = False
 ) -> Candidate:
     """The message as the gate sees it."""
+    first = claims(request, spent)
     return Candidate(
         request.phone_number_id,
         request.tenant_id,
         contact_key(request.recipient),
         counts=not is_free_form(request.message_type),
         cleared=cleared,
-        claim=request.message_id if claims(request, spent) else None,
+        claim=request.message_id if first else None,
+        begins=None if first else request.message_id,
         direct=direct,
     )

@@ -12,6 +12,7 @@ from sqlalchemy import delete, select, text
 from sqlmodel import Session, col
 
 from pytake.database.types import iso
+from pytake.database.upsert import insert_into
 from pytake.messages.tables import SendClaim
 
 # ruff: noqa: S608 - built from constants of this module only
@@ -44,6 +45,25 @@ def claim(session: Session, claims: list[tuple[str, str]], now: datetime) -> dic
         return {}
     rows = session.scalars(select(SendClaim).where(col(SendClaim.message_id).in_(missed)))
     return dict.fromkeys(missed, now) | {row.message_id: row.claimed_at for row in rows}
+
+
+def begin(session: Session, attempts: list[tuple[str, str]], now: datetime) -> None:
+    """Note that further attempts at messages begin, given as (id, tenant): one whose worker is lost
+    leaves no other trace until the next.
+    """
+    if not attempts:
+        return
+    statement = insert_into(session, SendClaim).values(
+        [
+            {"message_id": message_id, "tenant_id": tenant_id, "claimed_at": now}
+            for message_id, tenant_id in sorted(set(attempts))
+        ]
+    )
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["message_id"], set_={"claimed_at": statement.excluded.claimed_at}
+        )
+    )
 
 
 def release(session: Session, message_ids: list[str]) -> None:

@@ -64,6 +64,8 @@ class Candidate:
     """It is known to be no marketing: an opt-out does not concern it."""
     claim: str | None = None
     """The id of a message whose first attempt this is and which several may try to send."""
+    begins: str | None = None
+    """The id of a message whose further attempt this is."""
     direct: bool = False
     """It wants to go out without passing the queue."""
     has_slot: bool = False
@@ -127,6 +129,15 @@ def admit(
         session.add(number)
     decided = [decision for decision in decisions if decision is not None]
     _claim(session, batch, decided, now)
+    send_claims.begin(
+        session,
+        [
+            (candidate.begins, candidate.tenant_id)
+            for candidate, decision in zip(batch, decided, strict=True)
+            if candidate.begins is not None and decision.send_at is not None
+        ],
+        now,
+    )
     return decided
 
 

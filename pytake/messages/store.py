@@ -61,8 +61,7 @@ def record_outcomes(session: Session, records: list[OutcomeRecord]) -> None:
         shapes.setdefault(tuple(values), []).append(values)
     for names, rows in shapes.items():
         session.execute(_upsert(session, names), rows)
-    claimed = [r.message.message_id for r in records if r.message.generation == 0]
-    send_claims.release(session, claimed)
+    send_claims.release(session, [record.message.message_id for record in records])
     wamids = {r.wamid: r.message.message_id for r in records if r.wamid}
     if not wamids:
         return
@@ -292,18 +291,21 @@ def doubtful_since(
 
 def attempts_begun(session: Session, request: SendRequest) -> int:
     """How many attempts of a message's generation have begun, as far as is known: those it has spent,
-    those that were logged, and a first one that claimed the message and left no log.
+    those that were logged, and one after them that was admitted and left no log.
     """
-    logged = session.scalars(
-        select(func.max(SendAttempt.attempt)).where(
+    last = session.scalars(
+        select(SendAttempt)
+        .where(
             col(SendAttempt.message_id) == request.message_id,
             col(SendAttempt.generation) == request.generation,
         )
-    ).one()
-    begun = max(request.attempts_spent, logged or 0)
-    if begun == 0 and request.generation == 0:
-        begun = int(session.get(SendClaim, request.message_id) is not None)
-    return begun
+        .order_by(col(SendAttempt.attempt).desc())
+        .limit(1)
+    ).first()
+    logged = last.attempt if last else 0
+    claim = session.get(SendClaim, request.message_id)
+    unlogged = claim is not None and (last is None or claim.claimed_at > last.at)
+    return max(request.attempts_spent, logged + unlogged)
 
 
 def find_receipt(session: Session, message_id: str, superseded: list[str]) -> Message | None:

@@ -90,7 +90,7 @@ class SendAttempt(SQLModel, table=True):
 
 class SendClaim(SQLModel, table=True):
     """A message whose first attempt somebody makes, or has made: nobody else makes one while this row
-    is here. The record of the outcome removes it.
+    is here. A further attempt renews it; the record of the outcome removes it.
     """
 
     __tablename__ = "send_claim"

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytake.database.engine import Database
+from pytake.messages import claims as send_claims
 from pytake.messages import receipts
 from pytake.messages import store as messages
 from pytake.messages.content import MessageType
@@ -207,6 +208,43 @@ def test_only_a_logged_harmless_failure_leaves_no_doubt(database: Database) -> N
     assert doubt(3, 9) == NOW + timedelta(seconds=5)
     logged = database.read_now(messages.attempts_of, request.message_id)
     assert [row.error_title for row in logged] == ["refused", "lost", "lost"]
+
+
+@pytest.mark.parametrize("generation", [0, 1])
+def test_a_further_attempt_without_a_log_is_known_to_have_begun(
+    database: Database, generation: int
+) -> None:
+    """Its worker was killed: a cancel before the next one begins looks for its receipt."""
+    request = SendRequest(
+        message_id=new_message_id(),
+        tenant_id="t",
+        phone_number_id="1",
+        recipient="5561994013828",
+        message_type=MessageType.TEXT,
+        content={},
+        priority=Priority.NORMAL,
+        expires_at=NOW,
+        max_attempts=5,
+        generation=generation,
+    )
+    harmless = Problem(error_class=ErrorClass.TRANSIENT, title="refused")
+
+    def begin(seconds: int) -> None:
+        at = NOW + timedelta(seconds=seconds)
+        database.write_now(send_claims.begin, [(request.message_id, "t")], at)
+
+    def begun() -> int:
+        return database.read_now(messages.attempts_begun, request)
+
+    assert begun() == 0
+    begin(0)
+    assert begun() == 1
+    database.write_now(messages.log_attempt, request, 1, NOW + timedelta(seconds=1), harmless, None)
+    assert begun() == 1
+    begin(3)
+    assert begun() == 2
+    database.write_now(send_claims.release, [request.message_id])
+    assert begun() == 1, "it was not posted"
 
 
 def test_the_schema_is_what_the_migrations_make(database: Database) -> None:
