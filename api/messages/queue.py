@@ -13,6 +13,7 @@ from api.dependencies import AcceptorDep, AuthenticatorDep, PrincipalDep
 from api.errors import documented
 from api.messages.schemas import Accepted, BatchBody, BatchItem, BatchResult, SendBody
 from pytake.access.principals import Principal
+from pytake.database.engine import UNAVAILABLE
 from pytake.messages.accept import Acceptor, Wanted, fingerprint
 from pytake.problems import (
     ForbiddenError,
@@ -53,13 +54,13 @@ async def send(
 ) -> JSONResponse:
     """Queue a message. 202: it is durable, and ends as sent, dead letter or cancelled."""
     wanted = _wanted(body, principal, idempotency_key)
-    message, status = await acceptor.accept(wanted, principal)
-    accepted = Accepted.model_validate({"message_id": message.message_id, "status": status})
+    message_id, status = await acceptor.accept(wanted, principal)
+    accepted = Accepted.model_validate({"message_id": message_id, "status": status})
     # Made here: FastAPI would validate and serialise it once more.
     return JSONResponse(
         accepted.model_dump(mode="json"),
         HTTPStatus.ACCEPTED,
-        {"Location": f"/api/v1/queue/message/{message.message_id}"},
+        {"Location": f"/api/v1/queue/message/{message_id}"},
     )
 
 
@@ -87,16 +88,17 @@ async def send_batch(
 async def _batch_item(acceptor: Acceptor, principal: Principal, index: int, item: Any) -> BatchItem:
     try:
         wanted = _wanted(SendBody.model_validate(item), principal)
-        message, status = await acceptor.accept(wanted, principal)
+        message_id, status = await acceptor.accept(wanted, principal)
     except ValidationError as error:
         problem: ProblemError = InvalidRequestError.from_pydantic(error.errors())
     except ProblemError as error:
         problem = error
-    except RPCError:
-        problem = UnavailableError("Temporal could not be reached: send this item again")
+    except (RPCError, *UNAVAILABLE) as error:
+        away = "Temporal" if isinstance(error, RPCError) else "the database"
+        problem = UnavailableError(f"{away} could not be reached: send this item again")
     else:
         return BatchItem.model_validate(
-            {"index": index, "success": True, "message_id": message.message_id, "status": status}
+            {"index": index, "success": True, "message_id": message_id, "status": status}
         )
     details = problem.problem().model_dump(exclude_none=True)
     return BatchItem(index=index, success=False, error=details)

@@ -99,21 +99,30 @@ class Acceptor:
         self._listening = Remembered(self._listens, _KNOWN_SECONDS)
         self._opted_out = Remembered(self._has_opt_outs, _KNOWN_SECONDS)
 
-    async def accept(self, wanted: Wanted, principal: Principal) -> tuple[MessageInput, str]:
+    async def accept(self, wanted: Wanted, principal: Principal) -> tuple[str, str]:
         """Take a message in, or find the one that the same request brought before.
 
         Returns:
-            The message, and ``queued`` or ``scheduled``.
+            Its id, and ``queued`` or ``scheduled``.
 
         Raises:
             InvalidRequestError: it cannot be sent so; the ``Idempotency-Key`` was used with another
                 body; or the tenant has as many messages scheduled as it may.
             RPCError: Temporal was not reached.
         """
-        message = await self._checked(wanted, principal)
+        try:
+            message = await self._checked(wanted, principal)
+        except InvalidRequestError:
+            # What was taken in stays so, though its window has closed or its time is over since.
+            with suppress(RPCError, *UNAVAILABLE):
+                if wanted.fingerprint and (
+                    before := await self._before(_id_of(wanted), wanted.fingerprint)
+                ):
+                    return _id_of(wanted), before
+            raise
         status = await self._start(message)
         await self._announce(message)
-        return message, status
+        return message.message_id, status
 
     async def accept_all(
         self, wanted: Sequence[Wanted], principal: Principal
@@ -246,21 +255,23 @@ class Acceptor:
 
     async def _start(self, message: MessageInput) -> str:
         """Start the message's workflow, or find the one that the same request started before."""
-        if message.fingerprint:
-            row = await self._database.read(store.get, message.message_id)
-            if row is not None and row.recorded:
-                return _same(message, row.fingerprint, row.scheduled_for)
+        if message.fingerprint and (
+            before := await self._recorded_before(message.message_id, message.fingerprint)
+        ):
+            return before
         if message.scheduled_for:
             try:
                 await self._quota.take(message.tenant_id)
             except InvalidRequestError:
-                if message.fingerprint and (before := await self._started_before(message)):
+                if message.fingerprint and (
+                    before := await self._started_before(message.message_id, message.fingerprint)
+                ):
                     return before
                 raise
         try:
             await self._run(message, WorkflowIDReusePolicy.REJECT_DUPLICATE)
         except WorkflowAlreadyStartedError:
-            return await self._started_before(message) or "queued"
+            return await self._started_before(message.message_id, message.fingerprint) or "queued"
         return "scheduled" if message.scheduled_for else "queued"
 
     async def _run(self, message: MessageInput, reuse: WorkflowIDReusePolicy) -> None:
@@ -282,16 +293,26 @@ class Acceptor:
                 ) from error
             raise
 
-    async def _started_before(self, message: MessageInput) -> str | None:
+    async def _before(self, message_id: str, fingerprint: str) -> str | None:
         """What the same request was answered before; ``None`` if it is new."""
+        recorded = await self._recorded_before(message_id, fingerprint)
+        return recorded or await self._started_before(message_id, fingerprint)
+
+    async def _recorded_before(self, message_id: str, fingerprint: str) -> str | None:
+        row = await self._database.read(store.get, message_id)
+        if row is None or not row.recorded:
+            return None
+        return _same(fingerprint, row.fingerprint, row.scheduled_for)
+
+    async def _started_before(self, message_id: str, fingerprint: str) -> str | None:
         try:
-            description = await self._client.get_workflow_handle(message.message_id).describe()
+            description = await self._client.get_workflow_handle(message_id).describe()
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None
             raise
         memo = MessageMemo.model_validate((await description.memo())[MEMO_MESSAGE])
-        return _same(message, memo.fingerprint, memo.scheduled_for)
+        return _same(fingerprint, memo.fingerprint, memo.scheduled_for)
 
     async def _announce(self, message: MessageInput) -> None:
         """Raise ``message.queued``. The record of the outcome makes up for what is missed here."""
@@ -330,8 +351,8 @@ def _id_of(wanted: Wanted) -> str:
     return idempotent_message_id(wanted.tenant_id, wanted.idempotency_key)
 
 
-def _same(message: MessageInput, fingerprint: str, scheduled_for: datetime | None) -> str:
-    if fingerprint != message.fingerprint:
+def _same(fingerprint: str, before: str, scheduled_for: datetime | None) -> str:
+    if fingerprint != before:
         raise InvalidRequestError.of(
             "Idempotency-Key", "was used before with another body: use a new key for a new message"
         )

@@ -4,7 +4,10 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from pytake.access.principals import Principal
+from pytake.messages.accept import Acceptor, Wanted
 from tests.hooks import configure, tenant
 from tests.receiver import Receiver
 from tests.stack import EXAMPLE, Stack, eventually, fresh_recipient
@@ -245,3 +248,37 @@ async def test_what_meta_holds_is_shown_so_until_its_next_word(
 
     await eventually(told)
     assert (await stack.stats())["held_by_meta"] == before
+
+
+async def test_a_database_that_goes_away_amid_a_batch_leaves_it_an_answer_for_each_item(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or all would be sent again, those that were taken in too."""
+    accept = Acceptor.accept
+
+    async def sometimes(self: Acceptor, wanted: Wanted, principal: Principal) -> tuple[str, str]:
+        if wanted.metadata:
+            raise OperationalError("SELECT", {}, Exception("gone"))
+        return await accept(self, wanted, principal)
+
+    monkeypatch.setattr(Acceptor, "accept", sometimes)
+    good = {**EXAMPLE, "to": fresh_recipient()}
+    batch = {"messages": [good, {**good, "metadata": {"a": "b"}}]}
+    answer = await stack.api.post("/api/v1/queue/send/batch", json=batch)
+    assert answer.status_code == 202, answer.text
+    first, second = answer.json()["results"]
+    assert first["success"]
+    assert second["error"]["status"] == 503
+
+
+async def test_a_request_that_comes_again_when_its_time_is_over_is_answered_as_before(
+    stack: Stack,
+) -> None:
+    """Its first answer was lost: the message is taken in, whatever would be said of a new one."""
+    headers = {"Idempotency-Key": f"late-{fresh_recipient()}"}
+    expires_at = (datetime.now(UTC) + timedelta(seconds=0.6)).isoformat()
+    first = await stack.send(headers=headers, expires_at=expires_at)
+    await asyncio.sleep(0.6)
+    assert await stack.send(headers=headers, expires_at=expires_at) == first
+    await stack.send(expires_at=expires_at, expect=422)
+    await stack.send(headers={"Idempotency-Key": "new"}, expires_at=expires_at, expect=422)
