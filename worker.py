@@ -33,7 +33,7 @@ from activities.retention import PruneActivities
 from activities.webhooks.deliver import DeliveryOptions, WebhookActivities
 from activities.webhooks.replay import ReplayActivities
 from pytake.contacts.hashing import ContactHashes
-from pytake.conversations.decide import options_of
+from pytake.conversations.answer import options_of
 from pytake.conversations.start import ConversationStarter
 from pytake.database.engine import Database
 from pytake.database.vault import Vault, open_vault

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
+from sqlmodel import Session
 from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import (
@@ -14,13 +15,14 @@ from temporalio.exceptions import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from pytake.clock import now
-from pytake.conversations import decide as conversations
 from pytake.conversations import rule_store as rules
 from pytake.conversations import state as conversation_state
+from pytake.conversations.answer import answer
+from pytake.conversations.apply import Applied, OutdatedError
 from pytake.conversations.contracts import DecideRequest, Decision, ReplyRequest, reply_message_id
-from pytake.conversations.decide import MovedError, OutdatedError, Policy, Verdict
-from pytake.conversations.rules.matching import UnreadTextError
-from pytake.conversations.state import Party
+from pytake.conversations.decide import Policy
+from pytake.conversations.load import Loaded, MovedError, load_burst
+from pytake.conversations.party import Party
 from pytake.conversations.tables import AutoReply
 from pytake.database.engine import Database
 from pytake.messages.accept import Acceptor, Wanted
@@ -35,8 +37,6 @@ _log = structlog.get_logger()
 
 TAKEN_OVER: Final = "a person took over before it was sent"
 TOO_LATE: Final = "it could not be sent in time"
-_DECISIONS: Final = 6
-"""Tries of one decision, where rules change while it is made."""
 _PREVIOUS_WAIT: Final = 20.0
 """Seconds that one try waits for the message before this one."""
 
@@ -69,11 +69,11 @@ class ConversationActivities:
     async def decide_reply(self, request: DecideRequest) -> Decision:
         """Decide what the messages are answered; a repeat finds the decision made."""
         try:
-            verdict = await self._decide(request, request.tenant_id)
+            applied = await self._answer(request, request.tenant_id)
         except MovedError as moved:
-            verdict = await self._decide(request, moved.tenant_id)
-        self._dispatcher.soon(verdict.raised)
-        reply = verdict.reply
+            applied = await self._answer(request, moved.tenant_id)
+        self._dispatcher.soon(applied.raised)
+        reply = applied.reply
         answered = reply.status == "answered"
         REPLIES.labels(reply.status).inc()
         return Decision(
@@ -83,38 +83,27 @@ class ConversationActivities:
             reason=reply.reason,
         )
 
-    async def _decide(self, request: DecideRequest, tenant_id: str) -> Verdict:
-        """Read, match, decide; again from the start when what was read has changed."""
-        at, policy = now(), self._policy
+    async def _answer(self, request: DecideRequest, tenant_id: str) -> Applied:
         party = Party(tenant_id, request.phone_number_id, request.contact_key)
-        for _ in range(_DECISIONS):
-            prepared = await self._database.read(
-                conversations.prepare, self._books, party, request.wamids, policy, at
-            )
-            if prepared is None:
-                await self._database.write(
-                    rules.install, party.tenant_id, at, defaults=policy.install_defaults
-                )
-                continue
-            book, texts = prepared
-            read = await asyncio.to_thread(book.having_read, texts)
-            try:
-                verdict: Verdict = await self._database.write(
-                    conversations.decide, party, request.key, request.wamids, read, policy, at
-                )
-                return verdict
-            except (OutdatedError, UnreadTextError):
-                continue
-        raise ApplicationError(
-            "the tenant's rules change faster than they can be read",
-            type="Outdated",
-            category=ApplicationErrorCategory.BENIGN,
-        )
+        at, policy = now(), self._policy
+
+        def load(session: Session) -> Loaded | None:
+            return load_burst(session, self._books, party, request.wamids, policy, at)
+
+        try:
+            answered = await answer(self._database, load, party, policy, request.key)
+        except OutdatedError:
+            raise ApplicationError(
+                "the tenant's rules change faster than they can be read",
+                type="Outdated",
+                category=ApplicationErrorCategory.BENIGN,
+            ) from None
+        return answered.applied
 
     @activity.defn
     async def mark_read(self, request: ReplyRequest) -> None:
         """Show the contact that the message was read, and that an answer is on its way."""
-        reply = await self._database.read(conversations.get_reply, request.key)
+        reply = await self._database.read(conversation_state.get_reply, request.key)
         if reply is None or reply.reply_to is None:
             return
         try:
@@ -131,7 +120,7 @@ class ConversationActivities:
         Raises:
             ApplicationError: the message before it has not gone out yet.
         """
-        reply = await self._database.read(conversations.get_reply, request.key)
+        reply = await self._database.read(conversation_state.get_reply, request.key)
         if reply is None or reply.status != "answered":
             return reply.reason if reply else "no such answer"
         at = now()

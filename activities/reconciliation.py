@@ -19,7 +19,7 @@ from temporalio.exceptions import ApplicationError
 
 from pytake.clock import now
 from pytake.conversations.contracts import CONVERSATION_WORKFLOW, ConversationInput, ReplyRequest
-from pytake.conversations.state import Party
+from pytake.conversations.party import Party
 from pytake.database.engine import Database
 from pytake.messages.contracts import (
     MESSAGE_WORKFLOWS,

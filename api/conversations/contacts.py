@@ -24,7 +24,7 @@ from pytake.contacts import opt_outs
 from pytake.contacts.identities import InvalidRecipientError, contact_key, normalise
 from pytake.contacts.tables import Contact
 from pytake.conversations import state as conversation_state
-from pytake.conversations.state import Party
+from pytake.conversations.party import Party
 from pytake.conversations.tables import Conversation
 from pytake.database.engine import Database
 from pytake.problems import ForbiddenError, InvalidRequestError, UnauthorizedError, UnavailableError
@@ -138,7 +138,7 @@ def _view(session: Session, party: Party, at: datetime, silence: timedelta) -> C
             tags=[],
         )
     opted = opt_outs.get(session, party.tenant_id, party.contact_key)
-    menu = conversation_state.menu_of(row, at)
+    menu = conversation_state.standing_of(row).shown(at)
     last = contact.last_inbound_at if contact else None
     until = last + CUSTOMER_SERVICE_WINDOW if last else None
     return ContactView(
@@ -158,7 +158,9 @@ def _view(session: Session, party: Party, at: datetime, silence: timedelta) -> C
         tags=row.tags,
         uses=[
             RuleUse(rule_id=rule_id, count=used.count, last_at=used.last_at)
-            for rule_id, used in sorted(conversation_state.all_uses(session, row).items())
+            for rule_id, used in sorted(
+                conversation_state.uses_of(session, party, row.uses_since).items()
+            )
         ],
     )
 

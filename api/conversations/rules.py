@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -40,18 +41,21 @@ from api.fields import NumberQuery, TenantQuery
 from pytake.access.principals import Principal
 from pytake.clock import now
 from pytake.contacts.identities import InvalidRecipientError, contact_key, normalise
-from pytake.conversations import decide as conversations
 from pytake.conversations import rule_store as rules
+from pytake.conversations.answer import answer, options_of
+from pytake.conversations.apply import OutdatedError
 from pytake.conversations.contracts import reply_message_id
-from pytake.conversations.decide import OutdatedError, Policy, Verdict, options_of
-from pytake.conversations.heard import Heard, history
+from pytake.conversations.decide import Verdict, decide
+from pytake.conversations.heard import history
+from pytake.conversations.load import Loaded, load
+from pytake.conversations.party import Party
 from pytake.conversations.rule_store import TooMuchError
 from pytake.conversations.rules.hours import BusinessHours
-from pytake.conversations.rules.matching import RuleBook
 from pytake.conversations.rules.rules import Rule
 from pytake.conversations.rules.said import Said
-from pytake.conversations.state import Party, drop, find, lock
-from pytake.conversations.tables import Conversation
+from pytake.conversations.snapshot import Heard
+from pytake.conversations.state import drop
+from pytake.conversations.tables import AutoReply
 from pytake.database.engine import Database
 from pytake.messages.accept import Acceptor, Wanted
 from pytake.messages.content import MessageType
@@ -71,8 +75,6 @@ from pytake.temporal.priority import Priority
 
 router = APIRouter(prefix="/api/v1/auto-responder", tags=["auto-responder"])
 
-_DECISIONS: Final = 6
-"""Tries of one decision, where rules change while it is made."""
 _NO_PROBLEMS: Final[Mapping[str, str]] = {}
 _COMMON = documented(UnauthorizedError, ForbiddenError, InvalidRequestError, UnavailableError)
 _ONE = _COMMON | documented(NotFoundError)
@@ -293,75 +295,36 @@ async def process(
         said=Said(body.message, body.reply_id), at=at, recipient=recipient, name=body.name
     )
     party = Party(tenant, number, contact_key(recipient))
-    key = f"process_{uuid4().hex}"
-    for _ in range(_DECISIONS):
-        book = await database.read(books.load, tenant)
-        read = await asyncio.to_thread(book.having_read, [body.message])
-        try:
-            verdict: Verdict = await database.write(
-                _process, party, key, heard, read, options_of(settings), body
-            )
-            break
-        except OutdatedError:
-            continue
-    else:
-        raise ConflictError("the tenant's rules change faster than they can be read: try again")
-    dispatcher.soon(verdict.raised)
-    queued = await _deliver(acceptor, database, principal, verdict) if body.deliver else []
-    return _result(verdict, queued, explain=body.explain)
+    policy = replace(options_of(settings), answers=True)  # whoever asks wants to know
 
+    def load_said(session: Session) -> Loaded:
+        first, silence = history(session, party, at)
+        if body.is_first_message is not None:
+            first = body.is_first_message
+        return load(session, books, party, [heard], policy, at, first=first, silence=silence)
 
-def _process(
-    session: Session,
-    party: Party,
-    key: str,
-    heard: Heard,
-    book: RuleBook,
-    policy: Policy,
-    body: ProcessBody,
-) -> Verdict:
-    """Decide; without ``deliver`` nothing of it stays."""
-    first, silence = history(session, party, heard.at)
-    if body.is_first_message is not None:
-        first = body.is_first_message
-    trial = session.begin_nested()
-    if body.deliver:
-        conversation = lock(session, party)
-    else:
-        known = find(session, party) or Conversation(
-            phone_number_id=party.phone_number_id,
-            contact_key=party.contact_key,
-            tenant_id=party.tenant_id,
-            tags=[],
+    if not body.deliver:  # nothing of it stays
+        loaded = await database.read(load_said)
+        verdict = await asyncio.to_thread(
+            decide, loaded.snapshot, loaded.book, policy, explain=body.explain
         )
-        conversation = Conversation.model_validate(known.model_dump())
-    verdict = conversations.respond(
-        session,
-        conversation,
-        party,
-        key,
-        [heard],
-        book,
-        policy,
-        heard.at,
-        first=first,
-        silence=silence,
-        explain=body.explain,
-    )
-    if body.deliver:
-        session.add(verdict.reply)
-        trial.commit()
-    else:
-        verdict.raised = []
-        trial.rollback()
-    return verdict
+        return _result(verdict, [], explain=body.explain)
+    key = f"process_{uuid4().hex}"
+    try:
+        answered = await answer(database, load_said, party, policy, key, explain=body.explain)
+    except OutdatedError:
+        raise ConflictError(
+            "the tenant's rules change faster than they can be read: try again"
+        ) from None
+    dispatcher.soon(answered.raised)
+    queued = await _deliver(acceptor, database, principal, answered.applied.reply)
+    return _result(answered.verdict, queued, explain=body.explain)
 
 
 async def _deliver(
-    acceptor: Acceptor, database: Database, principal: Principal, verdict: Verdict
+    acceptor: Acceptor, database: Database, principal: Principal, reply: AutoReply
 ) -> list[MessageInput]:
     """Queue the answer's messages; if one cannot be, the answer counts as not given."""
-    reply = verdict.reply
     at = now() + timedelta(seconds=reply.delay_seconds) if reply.delay_seconds else None
     wanted = [
         Wanted(

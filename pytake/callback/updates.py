@@ -11,8 +11,8 @@ from pytake.callback.parse import Update
 from pytake.contacts import opt_outs
 from pytake.contacts.identities import contact_key
 from pytake.conversations import state as conversation_state
+from pytake.conversations.party import Party
 from pytake.conversations.rules.said import in_group
-from pytake.conversations.state import Party
 from pytake.settings import Settings
 from pytake.webhooks.contracts import DeliveryInput
 

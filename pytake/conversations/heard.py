@@ -1,6 +1,5 @@
 """What contacts said that nobody has decided about yet, and what is known of them."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,20 +7,10 @@ from sqlalchemy import func, select
 from sqlmodel import Session, col
 
 from pytake.contacts.tables import Contact
-from pytake.conversations.rules.said import Said, read_said
-from pytake.conversations.state import Party
+from pytake.conversations.party import Party
+from pytake.conversations.rules.said import read_said
+from pytake.conversations.snapshot import Heard
 from pytake.conversations.tables import InboundMessage
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """A message of the contact."""
-
-    said: Said
-    at: datetime
-    wamid: str | None = None
-    recipient: str = ""
-    name: str | None = None
 
 
 def undecided(session: Session, wamids: list[str]) -> list[InboundMessage]:

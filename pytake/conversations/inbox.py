@@ -10,7 +10,7 @@ from sqlmodel import Session, col
 
 from pytake.contacts.tables import Contact
 from pytake.conversations.inbound import Inbound
-from pytake.conversations.state import Party
+from pytake.conversations.party import Party
 from pytake.conversations.tables import InboundMessage
 from pytake.database.upsert import insert_into
 from pytake.tenants import UNASSIGNED

@@ -250,10 +250,16 @@ class Books:
 
 def hours_of(session: Session, tenant_id: str, phone_number_id: str) -> BusinessHours:
     """The hours of a number: its own, else its tenant's, else the default."""
-    for number in (phone_number_id, ""):
-        if (body := hours_body(session, tenant_id, number)) is not None:
-            return BusinessHours.model_validate(body)
-    return BusinessHours()
+    rows = session.scalars(
+        select(BusinessHoursRow)
+        .where(
+            col(BusinessHoursRow.tenant_id) == tenant_id,
+            col(BusinessHoursRow.phone_number_id).in_((phone_number_id, "")),
+        )
+        .order_by(col(BusinessHoursRow.phone_number_id).desc())
+    )
+    row = rows.first()
+    return BusinessHours.model_validate(row.body) if row else BusinessHours()
 
 
 def hours_body(session: Session, tenant_id: str, phone_number_id: str) -> Mapping[str, Any] | None:

@@ -25,7 +25,7 @@ from pytake.conversations.contracts import (
     conversation_workflow_id,
 )
 from pytake.conversations.inbox import Waiting
-from pytake.conversations.state import Party
+from pytake.conversations.party import Party
 from pytake.database.engine import Database
 from pytake.process.outbox import Outbox, Step
 from pytake.temporal.attributes import CONTACT, NUMBER, TENANT

@@ -1,13 +1,15 @@
 """Where the bot and a contact stand: menu, uses, hand-over, silence."""
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import func, select, text, update
 from sqlmodel import Session, col
 
+from pytake.conversations.party import Party
 from pytake.conversations.rules.responder import MenuRef, Uses
+from pytake.conversations.snapshot import Standing
 from pytake.conversations.tables import AutoReply, Conversation
 from pytake.database.upsert import insert_into
 from pytake.webhooks.contracts import DeliveryInput
@@ -15,21 +17,8 @@ from pytake.webhooks.event_types import ConversationEvent, EventType
 from pytake.webhooks.events import NewEvent, emit
 from pytake.webhooks.ordering import conversation_of
 
-_MENU_VALID: Final = timedelta(hours=24)
-"""How long a typed number means an option of the menu that was shown."""
 _COUNTED: Final = ("answered",)
 """An answer that was decided counts as a use, unless it was dropped before it went out."""
-
-_ASKED_ONE_BY_ONE: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Party:
-    """Who talks: a contact and one of a tenant's numbers."""
-
-    tenant_id: str
-    phone_number_id: str
-    contact_key: str
 
 
 def lock(session: Session, party: Party) -> Conversation:
@@ -62,69 +51,56 @@ def find(session: Session, party: Party) -> Conversation | None:
     return session.get(Conversation, (party.tenant_id, party.phone_number_id, party.contact_key))
 
 
-def menu_of(conversation: Conversation | None, now: datetime) -> MenuRef | None:
-    """The choice the contact was shown last, while it is valid."""
-    if conversation is None or conversation.menu_rule_id is None or conversation.menu_at is None:
-        return None
-    if now - conversation.menu_at > _MENU_VALID:
-        return None
-    return MenuRef(conversation.menu_rule_id, tuple(conversation.menu_path or ()))
-
-
-def uses(
-    session: Session, conversation: Conversation, rule_id: str, since: datetime | None
-) -> Uses:
-    """How often a rule answered the contact, on any of the tenant's numbers."""
-    start = max((t for t in (since, conversation.uses_since) if t is not None), default=None)
-    statement = select(func.count(), func.max(AutoReply.at)).where(
-        col(AutoReply.tenant_id) == conversation.tenant_id,
-        col(AutoReply.contact_key) == conversation.contact_key,
-        col(AutoReply.rule_id) == rule_id,
-        col(AutoReply.status).in_(_COUNTED),
+def standing_of(conversation: Conversation | None) -> Standing:
+    """What a row says; without one, nothing has happened yet."""
+    if conversation is None:
+        return Standing()
+    rule_id, path = conversation.menu_rule_id, conversation.menu_path
+    return Standing(
+        menu=MenuRef(rule_id, tuple(path or ())) if rule_id is not None else None,
+        menu_at=conversation.menu_at,
+        handover_at=conversation.handover_at,
+        handover_active_at=conversation.handover_active_at,
+        muted_until=conversation.muted_until,
+        tags=tuple(conversation.tags),
+        uses_since=conversation.uses_since,
     )
-    if start is not None:
-        statement = statement.where(col(AutoReply.at) > start)
-    count, last = session.execute(statement).one()
-    return Uses(count, last)
 
 
-def all_uses(session: Session, conversation: Conversation) -> dict[str, Uses]:
-    """Uses of every rule that answered the contact."""
+def uses_of(
+    session: Session,
+    party: Party,
+    uses_since: datetime | None,
+    rule_ids: Collection[str] | None = None,
+    starts: Sequence[datetime] = (),
+) -> dict[str, Uses]:
+    """How often rules (``None``: all) answered the contact, on any of the tenant's numbers: ever, and
+    since each of the moments.
+    """
+    at = col(AutoReply.at)
     statement = (
-        select(col(AutoReply.rule_id), func.count(), func.max(AutoReply.at))
+        select(
+            col(AutoReply.rule_id),
+            func.count(),
+            func.max(at),
+            *(func.count().filter(at > start) for start in starts),
+        )
         .where(
-            col(AutoReply.tenant_id) == conversation.tenant_id,
-            col(AutoReply.contact_key) == conversation.contact_key,
-            col(AutoReply.rule_id).is_not(None),
+            col(AutoReply.tenant_id) == party.tenant_id,
+            col(AutoReply.contact_key) == party.contact_key,
+            col(AutoReply.rule_id).is_not(None)
+            if rule_ids is None
+            else col(AutoReply.rule_id).in_(rule_ids),
             col(AutoReply.status).in_(_COUNTED),
         )
         .group_by(col(AutoReply.rule_id))
     )
-    if conversation.uses_since is not None:
-        statement = statement.where(col(AutoReply.at) > conversation.uses_since)
-    return {rule_id: Uses(count, last) for rule_id, count, last in session.execute(statement)}
-
-
-class UsesOfContact:
-    """:func:`uses` of one contact. From the fourth rule on that is asked for, what the contact never got is
-    known without a query: however many rules match, the transaction is short.
-    """
-
-    def __init__(self, session: Session, conversation: Conversation) -> None:
-        self._session, self._conversation = session, conversation
-        self._asked = 0
-        self._ever: dict[str, Uses] | None = None
-
-    def __call__(self, rule_id: str, since: datetime | None) -> Uses:
-        """As :func:`uses`."""
-        self._asked += 1
-        if self._asked > _ASKED_ONE_BY_ONE and self._ever is None:
-            self._ever = all_uses(self._session, self._conversation)
-        if self._ever is not None:
-            ever = self._ever.get(rule_id, Uses())
-            if since is None or ever.last_at is None or ever.last_at <= since:
-                return ever if since is None else Uses()
-        return uses(self._session, self._conversation, rule_id, since)
+    if uses_since is not None:
+        statement = statement.where(at > uses_since)
+    return {
+        rule_id: Uses(count, last, dict(zip(starts, counts, strict=True)))
+        for rule_id, count, last, *counts in session.execute(statement)
+    }
 
 
 def hand_over(
@@ -181,6 +157,11 @@ def taken_over(session: Session, reply: AutoReply) -> bool:
         and conversation.handover_at is not None
         and conversation.handover_at > reply.at
     )
+
+
+def get_reply(session: Session, key: str) -> AutoReply | None:
+    """A decision."""
+    return session.get(AutoReply, key)
 
 
 def drop(session: Session, key: str, reason: str) -> None:

@@ -6,9 +6,9 @@ from datetime import datetime
 from sqlmodel import Session
 
 from pytake.contacts import opt_outs
+from pytake.conversations.party import Party
 from pytake.conversations.rules.etiquette import Wish, wish
 from pytake.conversations.rules.said import Said
-from pytake.conversations.state import Party
 from pytake.webhooks.contracts import DeliveryInput
 
 

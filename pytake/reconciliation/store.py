@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import select, update
 from sqlmodel import Session, col
 
-from pytake.conversations.state import Party
+from pytake.conversations.party import Party
 from pytake.conversations.tables import AutoReply, InboundMessage
 from pytake.database.upsert import insert_into
 from pytake.messages import claims as send_claims

@@ -12,7 +12,7 @@ from pytake.conversations import inbox
 from pytake.conversations import rule_store as rules
 from pytake.conversations.decide import options_of
 from pytake.conversations.inbound import Inbound
-from pytake.conversations.state import Party
+from pytake.conversations.party import Party
 from tests.callback.test_http import envelope, post
 from tests.hooks import configure, tenant
 from tests.receiver import Receiver

@@ -14,11 +14,11 @@ from pytake.conversations import inbox
 from pytake.conversations import rule_store as rules
 from pytake.conversations.decide import OutdatedError, Policy
 from pytake.conversations.inbound import Inbound
+from pytake.conversations.party import Party
 from pytake.conversations.rule_store import TooMuchError
 from pytake.conversations.rules.etiquette import LoopBreaker
 from pytake.conversations.rules.matching import RuleBook
 from pytake.conversations.rules.rules import RuleFields
-from pytake.conversations.state import Party
 from pytake.conversations.tables import ResponderRule
 from pytake.database.engine import Database
 from tests.hooks import tenant

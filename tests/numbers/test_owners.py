@@ -11,9 +11,9 @@ from pytake.conversations import decide as conversations
 from pytake.conversations import heard, inbox
 from pytake.conversations import state as conversation_state
 from pytake.conversations.inbound import Inbound
+from pytake.conversations.party import Party
 from pytake.conversations.rules.etiquette import LoopBreaker
 from pytake.conversations.rules.matching import RuleBook
-from pytake.conversations.state import Party
 from pytake.database.engine import Database
 from pytake.messages import gate as admission
 from pytake.messages.gate import Candidate, Process

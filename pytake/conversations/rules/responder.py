@@ -1,6 +1,6 @@
 """Which rule answers, and why not the others. Pure: the situation is handed in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -40,15 +40,11 @@ class Uses:
 
     count: int = 0
     last_at: datetime | None = None
+    since: Mapping[datetime, int] = field(default_factory=dict)
+    """How often since the starts of periods that rules count in."""
 
 
-CountUses = Callable[[str, datetime | None], Uses]
-"""Uses of a rule by the contact since a moment (``None``: ever)."""
-
-
-def no_uses(_rule_id: str, _since: datetime | None) -> Uses:
-    """For a contact who never got an answer."""
-    return Uses()
+_UNUSED: Final = Uses()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +59,8 @@ class Situation:
     silence: timedelta | None = None
     """Time since the contact's last message before these."""
     menu: MenuRef | None = None
-    uses: CountUses = no_uses
+    uses: Mapping[str, Uses] = field(default_factory=dict)
+    """Of the rules that :func:`limited` names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +213,8 @@ def _trigger_refusal(
     if isinstance(trigger, OutOfHoursTrigger):
         if situation.hours.is_open(situation.at):
             return "it is within business hours"
-        if situation.uses(rule.id, situation.hours.closed_since(situation.at)).count:
+        last = situation.uses.get(rule.id, _UNUSED).last_at
+        if last is not None and last > situation.hours.closed_since(situation.at):
             return "the contact was told already that it is closed"
         return None
     if isinstance(trigger, AwayTrigger):
@@ -250,17 +248,37 @@ def _time_refusal(rule: Rule, situation: Situation) -> str | None:
     return None
 
 
+def limited(book: RuleBook, phone_number_id: str, at: datetime) -> tuple[list[str], list[datetime]]:
+    """Rules whose earlier uses may keep them from answering, and the starts of periods they count in."""
+    rules = [
+        rule
+        for rule in book.rules.values()
+        if rule.active
+        and rule.phone_number_id in (None, phone_number_id)
+        and (
+            rule.cooldown_seconds is not None
+            or rule.max_uses_per_contact is not None
+            or isinstance(rule.trigger, OutOfHoursTrigger)
+        )
+    ]
+    starts = {start for rule in rules if (start := _period_start(rule, at)) is not None}
+    return [rule.id for rule in rules], sorted(starts)
+
+
+def _period_start(rule: Rule, at: datetime) -> datetime | None:
+    period = rule.uses_period_seconds
+    return at - timedelta(seconds=period) if period else None
+
+
 def _limit_refusal(rule: Rule, situation: Situation) -> str | None:
-    if rule.cooldown_seconds is not None:
-        since = situation.at - timedelta(seconds=rule.cooldown_seconds)
-        last = situation.uses(rule.id, since).last_at
-        if last is not None:
-            free = last + timedelta(seconds=rule.cooldown_seconds)
+    used = situation.uses.get(rule.id, _UNUSED)
+    if rule.cooldown_seconds is not None and used.last_at is not None:
+        free = used.last_at + timedelta(seconds=rule.cooldown_seconds)
+        if free > situation.at:
             return f"it answered the contact already and rests until {free.isoformat()}"
     if rule.max_uses_per_contact is not None:
-        period = rule.uses_period_seconds
-        start = situation.at - timedelta(seconds=period) if period else None
-        count = situation.uses(rule.id, start).count
+        start = _period_start(rule, situation.at)
+        count = used.count if start is None else used.since.get(start, 0)
         if count >= rule.max_uses_per_contact:
             return f"the contact got it {count} times, of at most {rule.max_uses_per_contact}"
     return None

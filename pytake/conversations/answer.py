@@ -1,0 +1,104 @@
+"""An answer in two transactions: load, decide with no lock held, apply."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from sqlmodel import Session
+
+from pytake.clock import now
+from pytake.conversations import rule_store as rules
+from pytake.conversations.apply import Applied, OutdatedError, apply
+from pytake.conversations.decide import Policy, Verdict, decide, fresh_texts
+from pytake.conversations.load import Loaded
+from pytake.conversations.party import Party
+from pytake.conversations.rules.etiquette import LoopBreaker
+from pytake.conversations.rules.matching import RuleBook, UnreadTextError
+from pytake.conversations.state import lock
+from pytake.database.engine import Database
+from pytake.settings import Settings
+from pytake.webhooks.events import Dispatch
+
+_DECISIONS: Final = 6
+"""Tries of one decision, where rules change while it is made."""
+
+Load = Callable[[Session], Loaded | None]
+"""Reads what a decision needs; ``None`` if the tenant's auto-responder was not set up yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A decision that was made, and what is kept of it."""
+
+    verdict: Verdict
+    applied: Applied
+
+    @property
+    def raised(self) -> list[Dispatch]:
+        """Events to dispatch."""
+        return self.applied.raised
+
+
+def options_of(settings: Settings) -> Policy:
+    """What the settings say."""
+    return Policy(
+        max_age=timedelta(seconds=settings.reply_max_age_seconds),
+        handover_silence=timedelta(seconds=settings.handover_silence_seconds),
+        loop=LoopBreaker(
+            settings.loop_exchanges, settings.loop_seconds, settings.loop_pause_seconds
+        ),
+        install_defaults=settings.default_rules,
+        answers=settings.auto_responder,
+    )
+
+
+async def answer(
+    database: Database, load: Load, party: Party, policy: Policy, key: str, *, explain: bool = False
+) -> Answered:
+    """Decide, and apply it if what was loaded still stands. Who was overtaken decides again under the
+    lock: however many answer one contact at once, each comes to an end.
+
+    Raises:
+        OutdatedError: the rules change faster than they can be read.
+    """
+    overtaken = False
+    for _ in range(_DECISIONS):
+        loaded = await database.read(load)
+        if loaded is None:
+            await database.write(
+                rules.install, party.tenant_id, now(), defaults=policy.install_defaults
+            )
+            continue
+        try:
+            if overtaken:
+                texts = fresh_texts(loaded.snapshot, policy)
+                book = await asyncio.to_thread(loaded.book.having_read, texts)
+                return await database.write(_answer_locked, load, party, book, policy, key, explain)
+            verdict = await asyncio.to_thread(
+                decide, loaded.snapshot, loaded.book, policy, explain=explain
+            )
+            applied = await database.write(apply, loaded.snapshot, verdict, policy, key)
+            return Answered(verdict, applied)
+        except (OutdatedError, UnreadTextError):
+            overtaken = True
+    raise OutdatedError
+
+
+def _answer_locked(
+    session: Session,
+    load: Load,
+    party: Party,
+    book: RuleBook,
+    policy: Policy,
+    key: str,
+    explain: bool,
+) -> Answered:
+    """All three steps in one transaction, with texts that were matched before."""
+    lock(session, party)
+    loaded = load(session)
+    if loaded is None or loaded.book.revision != book.revision:
+        raise OutdatedError
+    verdict = decide(loaded.snapshot, book, policy, explain=explain)
+    return Answered(verdict, apply(session, loaded.snapshot, verdict, policy, key))
