@@ -19,7 +19,7 @@ from pytake.conversations.rules.matching import RuleBook, UnreadTextError
 from pytake.conversations.state import lock
 from pytake.database.engine import Database
 from pytake.settings import Settings
-from pytake.webhooks.events import Dispatch
+from pytake.webhooks.contracts import DeliveryInput
 
 _DECISIONS: Final = 6
 """Tries of one decision, where rules change while it is made."""
@@ -36,7 +36,7 @@ class Answered:
     applied: Applied
 
     @property
-    def raised(self) -> list[Dispatch]:
+    def raised(self) -> list[DeliveryInput]:
         """Events to dispatch."""
         return self.applied.raised
 

@@ -13,7 +13,7 @@ from pytake.conversations.load import answers_of
 from pytake.conversations.snapshot import Snapshot
 from pytake.conversations.state import end_handover, hand_over, lock, standing_of
 from pytake.conversations.tables import AutoReply, Conversation, InboundMessage
-from pytake.webhooks.events import Dispatch
+from pytake.webhooks.contracts import DeliveryInput
 
 
 class OutdatedError(Exception):
@@ -25,7 +25,7 @@ class Applied:
     """The decision as it is kept; ``raised`` are events to dispatch after the commit."""
 
     reply: AutoReply
-    raised: list[Dispatch] = field(default_factory=list)
+    raised: list[DeliveryInput] = field(default_factory=list)
 
 
 def apply(
@@ -80,8 +80,8 @@ def _settle(session: Session, snapshot: Snapshot, key: str) -> None:
         raise OutdatedError
 
 
-def _wishes(session: Session, snapshot: Snapshot, changes: Changes) -> list[Dispatch]:
-    party, raised = snapshot.party, list[Dispatch]()
+def _wishes(session: Session, snapshot: Snapshot, changes: Changes) -> list[DeliveryInput]:
+    party, raised = snapshot.party, list[DeliveryInput]()
     for wanted, text in changes.wishes:
         done = wishes.record(session, party, wanted, text, snapshot.at)
         if done is None:  # it left or came back by another way in between
@@ -96,7 +96,7 @@ def _wishes(session: Session, snapshot: Snapshot, changes: Changes) -> list[Disp
 
 def _change(
     session: Session, snapshot: Snapshot, conversation: Conversation, changes: Changes
-) -> list[Dispatch]:
+) -> list[DeliveryInput]:
     now = snapshot.at
     raised = _wishes(session, snapshot, changes)
     if changes.handover_alive:

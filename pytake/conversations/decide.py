@@ -97,9 +97,9 @@ def decide(snapshot: Snapshot, book: RuleBook, policy: Policy, *, explain: bool 
         reason = "the messages are too old to be answered"
         return Verdict(replace(silent, reason=reason), changes)
     if wished is None or wished.rule is None:  # goodbye is said in any case
-        reason, changes = _left_alone(snapshot, fresh, policy, changes)
-        if reason is not None:
-            return Verdict(replace(silent, reason=reason), changes)
+        kept_out, changes = _left_alone(snapshot, fresh, policy, changes)
+        if kept_out is not None:
+            return Verdict(replace(silent, reason=kept_out), changes)
     if wished is not None:
         choice = Choice(wished.rule, wished.rule.response if wished.rule else None)
         if wished.rule is None:

@@ -7,13 +7,13 @@ from typing import Any
 
 from pytake.clock import now
 from pytake.contacts import opt_outs
-from pytake.conversations import decide as conversations
 from pytake.conversations import inbox
 from pytake.conversations import rule_store as rules
-from pytake.conversations.decide import options_of
+from pytake.conversations.answer import options_of
 from pytake.conversations.inbound import Inbound
 from pytake.conversations.party import Party
 from tests.callback.test_http import envelope, post
+from tests.conversations.deciding import load, settle
 from tests.hooks import configure, tenant
 from tests.receiver import Receiver
 from tests.stack import Stack, eventually, fresh_recipient
@@ -113,15 +113,8 @@ async def test_switched_off_before_it_decided_it_records_and_is_silent(stack: St
     wamids = [item.wamid for item in items]
     await stack.database.write(inbox.store_inbound, items, {number: owner}, at, answered=False)
     await stack.database.write(rules.install, owner, at, defaults=True)
-    book = await stack.database.read(rules.Books().load, owner)
-    verdict = await stack.database.write(
-        conversations.decide,
-        Party(owner, number, contact),
-        wamids[-1],
-        wamids,
-        book,
-        options_of(stack.settings),
-        at,
-    )
+    policy, party = options_of(stack.settings), Party(owner, number, contact)
+    loaded = load(stack.database, party, wamids, policy, at)
+    verdict = settle(stack.database, loaded, policy, wamids[-1])
     assert (verdict.reply.status, verdict.reply.messages) == ("silent", [])
     assert await left(stack, owner, contact)

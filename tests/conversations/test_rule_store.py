@@ -7,20 +7,21 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, update
-from sqlmodel import col
+from sqlmodel import Session, col
 
-from pytake.conversations import decide as conversations
-from pytake.conversations import inbox
+from pytake.conversations import inbox, wishes
 from pytake.conversations import rule_store as rules
-from pytake.conversations.decide import OutdatedError, Policy
+from pytake.conversations.apply import OutdatedError
+from pytake.conversations.decide import Policy
 from pytake.conversations.inbound import Inbound
 from pytake.conversations.party import Party
 from pytake.conversations.rule_store import TooMuchError
-from pytake.conversations.rules.etiquette import LoopBreaker
-from pytake.conversations.rules.matching import RuleBook
+from pytake.conversations.rules.etiquette import LoopBreaker, Wish
 from pytake.conversations.rules.rules import RuleFields
+from pytake.conversations.state import get_reply, hand_over, lock
 from pytake.conversations.tables import ResponderRule
 from pytake.database.engine import Database
+from tests.conversations.deciding import load, settle
 from tests.hooks import tenant
 from tests.messages.test_receipts import NOW
 from tests.stack import fresh_number
@@ -133,27 +134,82 @@ def test_a_decision_is_made_by_the_rules_as_they_are(database: Database) -> None
     database.write_now(inbox.store_inbound, [item], {number: owner}, NOW)
     database.write_now(rules.install, owner, NOW, defaults=False)
     make(database, owner, "first", fields(["oi"]))
-    books = rules.Books()
-
-    def prepared() -> RuleBook:
-        found = database.read_now(conversations.prepare, books, party, [wamid], POLICY, NOW)
-        assert found is not None
-        book, texts = found
-        assert texts == ["oi"]
-        return book.having_read(texts)
-
-    before = prepared()
+    before = load(database, party, [wamid], POLICY, NOW)
+    assert [item.said.text for item in before.snapshot.heard] == ["oi"]
     database.write_now(rules.delete, owner, "first")
     make(database, owner, "second", fields(["oi"]))
-    arguments = (party, wamid, [wamid])
     with pytest.raises(OutdatedError):
-        database.write_now(conversations.decide, *arguments, before, POLICY, NOW)
-    assert database.read_now(conversations.get_reply, wamid) is None
-    verdict = database.write_now(conversations.decide, *arguments, prepared(), POLICY, NOW)
-    assert verdict.reply.rule_id == "second"
+        settle(database, before, POLICY, wamid)
+    assert database.read_now(get_reply, wamid) is None
+    after = load(database, party, [wamid], POLICY, NOW)
+    assert settle(database, after, POLICY, wamid).reply.rule_id == "second"
     # A repeat finds the decision, whatever the rules are by then.
-    again = database.write_now(conversations.decide, *arguments, before, POLICY, NOW)
-    assert again.reply.rule_id == "second"
+    assert settle(database, before, POLICY, wamid).reply.rule_id == "second"
+
+
+def hear(database: Database, party: Party, wamid: str, text: str) -> None:
+    contact, payload = party.contact_key, {"type": "text", "text": {"body": text}}
+    item = inbox.Inbound(
+        wamid,
+        party.tenant_id,
+        party.phone_number_id,
+        contact,
+        contact,
+        None,
+        None,
+        "text",
+        payload,
+        NOW,
+        answerable=True,
+    )
+    database.write_now(inbox.store_inbound, [item], NOW)
+
+
+def _take_over(session: Session, party: Party) -> None:
+    hand_over(session, lock(session, party), NOW, "api")
+
+
+def _leave(session: Session, party: Party) -> None:
+    wishes.record(session, party, Wish.LEAVE, "sair", NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "between", "reason"),
+    [
+        ("oi", _take_over, "a person has the conversation"),
+        ("sair", _leave, "the contact opted out already, and was told so"),
+    ],
+)
+def test_what_happens_between_loading_and_applying_counts(
+    database: Database, text: str, between: Any, reason: str
+) -> None:
+    party = Party(tenant(), fresh_number(), "5561994013828")
+    wamid = f"wamid.{party.phone_number_id}"
+    database.write_now(rules.install, party.tenant_id, NOW, defaults=False)
+    make(database, party.tenant_id, "r", fields(["oi"]))
+    hear(database, party, wamid, text)
+    before = load(database, party, [wamid], POLICY, NOW)
+    database.write_now(between, party)
+    with pytest.raises(OutdatedError):
+        settle(database, before, POLICY, wamid)
+    again = settle(database, load(database, party, [wamid], POLICY, NOW), POLICY, wamid)
+    assert (again.reply.status, again.reply.reason) == ("silent", reason)
+
+
+def test_of_two_that_decide_at_once_one_decides_again(database: Database) -> None:
+    owner, contact = tenant(), "5561994013828"
+    parties = [Party(owner, fresh_number(), contact) for _ in range(2)]
+    database.write_now(rules.install, owner, NOW, defaults=False)
+    make(database, owner, "r", fields(["oi"], max_uses_per_contact=1))
+    for party in parties:
+        hear(database, party, party.phone_number_id, "oi")
+    loaded = [load(database, p, [p.phone_number_id], POLICY, NOW) for p in parties]
+    first = settle(database, loaded[0], POLICY, parties[0].phone_number_id)
+    assert first.reply.status == "answered"
+    with pytest.raises(OutdatedError):
+        settle(database, loaded[1], POLICY, parties[1].phone_number_id)
+    anew = load(database, parties[1], [parties[1].phone_number_id], POLICY, NOW)
+    assert settle(database, anew, POLICY, parties[1].phone_number_id).reply.rule_id is None
 
 
 def test_however_many_rules_a_contact_used_up_a_decision_asks_little(database: Database) -> None:
@@ -163,7 +219,7 @@ def test_however_many_rules_a_contact_used_up_a_decision_asks_little(database: D
     for index in range(40):
         body = fields(["oi"], max_uses_per_contact=1, priority=index)
         make(database, owner, f"r{index}", body)
-    books, asked = rules.Books(), []
+    asked: list[str] = []
 
     @event.listens_for(database.engine, "before_cursor_execute")
     def count(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -184,10 +240,9 @@ def test_however_many_rules_a_contact_used_up_a_decision_asks_little(database: D
             at,
         )
         database.write_now(inbox.store_inbound, [item], {number: owner}, at)
-        book = database.read_now(books.load, owner).having_read(["oi"])
         asked.clear()
-        verdict = database.write_now(conversations.decide, party, wamid, [wamid], book, POLICY, at)
-        answered.append(verdict.reply.rule_id)
+        loaded = load(database, party, [wamid], POLICY, at)
+        answered.append(settle(database, loaded, POLICY, wamid).reply.rule_id)
     assert answered == [f"r{index}" for index in range(39, 19, -1)]
     event.remove(database.engine, "before_cursor_execute", count)
     assert sum("count(" in statement for statement in asked) < 8  # not one for each of the 20

@@ -13,10 +13,10 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from pytake.callback.tables import CallbackUpdate
-from pytake.conversations import decide as conversations
 from pytake.conversations import rule_store as rules
 from pytake.conversations.inbox import unsignalled
 from pytake.conversations.rules.rules import RuleFields
+from pytake.conversations.state import get_reply
 from pytake.conversations.tables import InboundMessage, ResponderRule
 from pytake.database import engine
 from pytake.database.engine import Database
@@ -80,7 +80,7 @@ def test_a_filled_database_of_the_schema_before_is_upgraded(own_database_url: st
         assert (kept.field, kept.account_id, kept.sent_at) == ("account_alerts", None, None)
         (alert,) = open_alerts(session, "t")
         assert (alert.title, alert.detail) == ("Access token expired", "")
-        assert conversations.get_reply(session, "w") is None
+        assert get_reply(session, "w") is None
         # A message that went out before there were claims is not sent again either.
         assert list(send_claims.claim(session, [("m", "t"), ("new", "t")], NOW)) == ["m"]
         # Everything that Temporal still knows of is looked at once.

@@ -19,8 +19,8 @@ from pytake.clock import now
 from pytake.contacts import opt_outs
 from pytake.contacts.hashing import ContactHashes
 from pytake.conversations import inbox
+from pytake.conversations.answer import options_of
 from pytake.conversations.contracts import ReplyRequest
-from pytake.conversations.decide import options_of
 from pytake.conversations.inbound import Inbound
 from pytake.conversations.tables import InboundMessage
 from pytake.messages.accept import Acceptor

@@ -7,13 +7,15 @@ import pytest
 
 from pytake import number_transfer
 from pytake.contacts import windows
-from pytake.conversations import decide as conversations
 from pytake.conversations import heard, inbox
+from pytake.conversations import rule_store as rules
 from pytake.conversations import state as conversation_state
+from pytake.conversations.apply import Applied
+from pytake.conversations.decide import Policy
 from pytake.conversations.inbound import Inbound
+from pytake.conversations.load import MovedError
 from pytake.conversations.party import Party
 from pytake.conversations.rules.etiquette import LoopBreaker
-from pytake.conversations.rules.matching import RuleBook
 from pytake.database.engine import Database
 from pytake.messages import gate as admission
 from pytake.messages.gate import Candidate, Process
@@ -22,6 +24,7 @@ from pytake.numbers import store as numbers
 from pytake.numbers.owners import NumberError, Options
 from pytake.numbers.tables import PhoneNumber
 from pytake.whatsapp.errors import rule_for
+from tests.conversations.deciding import load, settle
 from tests.stack import fresh_number, fresh_recipient
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -197,22 +200,14 @@ def test_a_conversation_that_runs_across_a_move_goes_on_for_the_new_owner(
     early, late = (_inbound(number, tenant, contact, NOW) for tenant in ("before", "after"))
     database.write_now(inbox.store_inbound, [early], {number: "before"}, NOW)
     database.write_now(inbox.store_inbound, [late], {number: "after"}, NOW)
-    policy = conversations.Policy(
-        timedelta(hours=1), timedelta(hours=4), LoopBreaker(10, 120, 3600), False
-    )
+    policy = Policy(timedelta(hours=1), timedelta(hours=4), LoopBreaker(10, 120, 3600), False)
 
-    def decide(tenant: str) -> conversations.Verdict:
-        return database.write_now(
-            conversations.decide,
-            Party(tenant, number, contact),
-            late.wamid,
-            [early.wamid, late.wamid],
-            RuleBook([]),
-            policy,
-            NOW,
-        )
+    def decide(tenant: str) -> Applied:
+        party, wamids = Party(tenant, number, contact), [early.wamid, late.wamid]
+        return settle(database, load(database, party, wamids, policy, NOW), policy, late.wamid)
 
-    with pytest.raises(conversations.MovedError) as moved:
+    database.write_now(rules.install, "after", NOW, defaults=False)
+    with pytest.raises(MovedError) as moved:
         decide("before")
     assert database.read_now(conversation_state.find, Party("before", number, contact)) is None
     verdict = decide(moved.value.tenant_id)
