@@ -149,20 +149,9 @@ def test_a_decision_is_made_by_the_rules_as_they_are(database: Database) -> None
 
 def hear(database: Database, party: Party, wamid: str, text: str) -> None:
     contact, payload = party.contact_key, {"type": "text", "text": {"body": text}}
-    item = inbox.Inbound(
-        wamid,
-        party.tenant_id,
-        party.phone_number_id,
-        contact,
-        contact,
-        None,
-        None,
-        "text",
-        payload,
-        NOW,
-        answerable=True,
-    )
-    database.write_now(inbox.store_inbound, [item], NOW)
+    number = party.phone_number_id
+    item = Inbound(wamid, number, contact, contact, None, None, "text", payload, NOW)
+    database.write_now(inbox.store_inbound, [item], {number: party.tenant_id}, NOW)
 
 
 def _take_over(session: Session, party: Party) -> None:
