@@ -14,6 +14,7 @@ from pytake.contacts.tables import Contact
 from pytake.conversations import state as conversation_state
 from pytake.conversations.inbound import Inbound
 from pytake.conversations.inbox import signalled, store_inbound
+from pytake.conversations.party import Party
 from pytake.conversations.tables import AutoReply, InboundMessage
 from pytake.database.engine import Database
 from pytake.messages import store as messages
@@ -112,7 +113,7 @@ def test_what_is_old_and_finished_goes(database: Database) -> None:
         assert session.get(Contact, ("1", "5561")) is not None
         old = session.get_one(AutoReply, "wold")
         assert (old.messages, old.recipient) == ([], "")
-        party = conversation_state.Party("t", "1", "5561")
+        party = Party("t", "1", "5561")
         conversation = conversation_state.lock(session, party)
         assert conversation_state.uses(session, conversation, "r", None).count == 2
     assert sum(database.read_now(prune.count, BEFORE).values()) == 0
