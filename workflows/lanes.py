@@ -13,7 +13,7 @@ from temporalio.workflow import ActivityCancellationType, ActivityHandle
 with workflow.unsafe.imports_passed_through():
     from activities.messages.direct import DirectSendActivities
     from activities.messages.send import SendActivities
-    from pytake.messages.contracts import MessageInput, SendOutcome, SendResult
+    from pytake.messages.contracts import OUTCOME_UNKNOWN, MessageInput, SendOutcome, SendResult
     from pytake.messages.failures import SendFailure
     from pytake.temporal.priority import PRIORITY_KEY
     from pytake.temporal.queues import SEND_QUEUE
@@ -66,7 +66,7 @@ class DirectLane:
         wait = timedelta(seconds=self._message.receipt_wait_seconds)
         return SendResult(
             outcome=SendOutcome.RETRY,
-            reason="outcome unknown",
+            reason=OUTCOME_UNKNOWN,
             until=workflow.now() + wait,
             attempts_spent=1,
         )

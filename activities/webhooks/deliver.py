@@ -28,7 +28,7 @@ from pytake.temporal.queues import DELIVERY_QUEUE, WORKFLOW_QUEUE, ByQueue
 from pytake.webhooks import deliveries
 from pytake.webhooks.authentication import Authenticator, AuthError
 from pytake.webhooks.client_certificates import ClientCertificate
-from pytake.webhooks.contracts import DeliveryInput, DeliveryOutcome, DeliveryResult
+from pytake.webhooks.contracts import DeliveryInput, DeliveryOutcome, DeliveryResult, DeliveryWait
 from pytake.webhooks.deliveries import Attempt, DisableRule, Loaded
 from pytake.webhooks.dispatch import Dispatcher
 from pytake.webhooks.guard import BlockedUrlError
@@ -40,7 +40,7 @@ from pytake.webhooks.policies import (
     succeeded,
 )
 from pytake.webhooks.signing import signature_headers, signing_key
-from pytake.webhooks.slots import Refusal, Slot, SlotLimits
+from pytake.webhooks.slots import Slot, SlotLimits
 from pytake.webhooks.tables import WebhookEndpoint
 from pytake.webhooks.transport import Answer, BusyError, DeliveryError, GuardedClient
 from pytake.webhooks.turns import Turns
@@ -114,7 +114,7 @@ class WebhookActivities:
         try:
             loaded = await self._database.read(deliveries.load, request.delivery_id)
         except UNAVAILABLE:
-            return _defer("database_unavailable", 5, waited)
+            return _defer(DeliveryWait.DATABASE_UNAVAILABLE, 5, waited)
         if loaded is None or loaded.delivery.run != request.run:
             return DeliveryResult(outcome=DeliveryOutcome.DISCARDED, reason="superseded")
         if loaded.delivery.status == DeliveryStatus.DELIVERED.value:
@@ -125,12 +125,12 @@ class WebhookActivities:
         if not endpoint.active:
             return await self._discard(request)
         if loaded.waits_for is not None:
-            return _defer("order", _ORDER_WAIT, waited)
+            return _defer(DeliveryWait.ORDER, _ORDER_WAIT, waited)
         slot = await self._turns.take(
             endpoint.tenant_id, endpoint.fairness_key, endpoint.updated_at
         )
-        if isinstance(slot, Refusal):
-            return self._refused(request, slot.value)
+        if isinstance(slot, DeliveryWait):
+            return self._refused(request, slot)
         living = asyncio.create_task(_heartbeats(_refusals() or 0))
         attempting = asyncio.create_task(self._attempt(request, loaded, endpoint, made, slot))
         try:
@@ -159,7 +159,7 @@ class WebhookActivities:
             answered = True
         except BusyError:
             answered = None
-            return self._refused(request, "resolver_busy")
+            return self._refused(request, DeliveryWait.RESOLVER_BUSY)
         except BlockedUrlError as problem:
             error, blocked = f"blocked: {problem}", True
         except (DeliveryError, AuthError, ConfigurationError) as problem:
@@ -205,21 +205,21 @@ class WebhookActivities:
             )
         except UNAVAILABLE:
             # Our failure is not the tenant's attempt: the same one is made again.
-            return _defer("database_unavailable", 5, made - request.attempts_spent)
+            return _defer(DeliveryWait.DATABASE_UNAVAILABLE, 5, made - request.attempts_spent)
         self._dispatcher.soon(raised)
         if ok:
             await self._wake_successor(request, DeliveryStatus.DELIVERED)
             return DeliveryResult(outcome=DeliveryOutcome.DELIVERED, attempts_spent=number)
         raise _failure(error or "failed", retry=not final, delay=delay)
 
-    def _refused(self, request: DeliveryInput, reason: str) -> DeliveryResult:
+    def _refused(self, request: DeliveryInput, reason: DeliveryWait) -> DeliveryResult:
         """Come back later: each time after longer, so that what waits for long costs little. It fails and
         is tried again: that costs no workflow task, for which the deliveries of others would wait.
 
         Raises:
             ApplicationError: ``Busy``.
         """
-        DELIVERY_DEFERRALS.labels(reason).inc()
+        DELIVERY_DEFERRALS.labels(reason.value).inc()
         refusals = _refusals() or 0
         waits = request.waits + refusals
         wait = self._turns.wait(request.tenant_id, request.fairness_key, waits)
@@ -232,7 +232,7 @@ class WebhookActivities:
             return result
         activity.heartbeat(refusals + 1)
         raise ApplicationError(
-            reason,
+            reason.value,
             type="Busy",
             next_retry_delay=timedelta(seconds=wait),
             category=ApplicationErrorCategory.BENIGN,
@@ -328,7 +328,7 @@ class WebhookActivities:
                 await self._client.get_workflow_handle(workflow_id).signal("resume")
 
 
-def _defer(reason: str, seconds: float, waited: int) -> DeliveryResult:
+def _defer(reason: DeliveryWait, seconds: float, waited: int) -> DeliveryResult:
     return DeliveryResult(
         outcome=DeliveryOutcome.DEFERRED, reason=reason, wait_seconds=seconds, attempts_spent=waited
     )

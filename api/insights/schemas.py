@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from api.numbers.schemas import AlertItem
 from pytake.insights.health import Deduction
+from pytake.numbers.states import NumberState
 from pytake.whatsapp.number_health import Entity
 
 
@@ -198,7 +199,7 @@ class NextTier(BaseModel):
 class Throttling(BaseModel):
     """Why a number is slower than it may be."""
 
-    state: Literal["throttled", "held", "paused"]
+    state: Literal[NumberState.THROTTLED, NumberState.HELD, NumberState.PAUSED]
     since: datetime | None
     title: str
     advice: str

@@ -5,12 +5,14 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from pytake.numbers.states import NumberState
+
 
 class NumberView(BaseModel):
     """A number and how fast it may go."""
 
     phone_number_id: str
-    state: Literal["active", "throttled", "held", "paused"]
+    state: Literal[NumberState.ACTIVE, NumberState.THROTTLED, NumberState.HELD, NumberState.PAUSED]
     reason: str | None
     reason_code: int | None
     advice: str | None

@@ -49,7 +49,7 @@ EXPIRED = Problem(
 
 
 OUTCOME_UNKNOWN = "outcome unknown"
-"""Reason of a look for receipts that found none, though an attempt may have reached Meta."""
+"""Reason of a result that leaves open whether an attempt has reached Meta."""
 
 
 class Wait(Contract):

@@ -46,6 +46,20 @@ class DeliveryOutcome(StrEnum):
     """Not this one's turn (order, concurrency): look again after ``wait_seconds``."""
 
 
+class DeliveryWait(StrEnum):
+    """Why a delivery is not attempted now: the reason of a deferral, and a label of metrics."""
+
+    BUSY = "busy"
+    """The endpoint's slots, its tenant's or the worker's are taken."""
+    BREAKER = "breaker_open"
+    """The endpoint did not answer in time, several times in a row."""
+    RESOLVER_BUSY = "resolver_busy"
+    """Too many names are being looked up."""
+    ORDER = "order"
+    """The delivery before it, of the same conversation, is not over."""
+    DATABASE_UNAVAILABLE = "database_unavailable"
+
+
 class DeliveryResult(Contract):
     """Result of ``deliver_webhook`` and of the workflow."""
 

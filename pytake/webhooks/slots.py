@@ -11,8 +11,9 @@ not called for a while: its breaker is open.
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Final
+
+from pytake.webhooks.contracts import DeliveryWait
 
 QUICK: Final = 3.0
 """Seconds: an answer within this earns an endpoint more slots, one after it costs some."""
@@ -31,13 +32,6 @@ delivery, and of an endpoint that hangs all its events do.
 """
 _REMEMBERED: Final = 10_000
 """Endpoints."""
-
-
-class Refusal(StrEnum):
-    """Why a delivery gets no slot now."""
-
-    BUSY = "busy"
-    BREAKER = "breaker_open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +85,15 @@ class Slots:
         self._running = 0
         self._unproven = 0
 
-    def take(self, tenant: str, endpoint: str, version: datetime, now: float) -> Slot | Refusal:
+    def take(
+        self, tenant: str, endpoint: str, version: datetime, now: float
+    ) -> Slot | DeliveryWait:
         """A slot, to be given back; ``version`` is when the endpoint was last changed by its owner,
         which makes it a new one.
         """
         state = self._state(tenant, endpoint, version)
         if state.open_until > now:
-            return Refusal.BREAKER
+            return DeliveryWait.BREAKER
         limits = self._limits
         free, of_tenant = limits.total - self._running, limits.per_tenant
         if not state.proven:
@@ -105,7 +101,7 @@ class Slots:
             of_tenant = max(of_tenant * 3 // 4, 1)
         share = min(state.limit, max((free - limits.total // 2) // _SHARE, 1))
         if free <= 0 or state.running >= share or self._tenants.get(tenant, 0) >= of_tenant:
-            return Refusal.BREAKER if state.timeouts >= _TIMEOUTS else Refusal.BUSY
+            return DeliveryWait.BREAKER if state.timeouts >= _TIMEOUTS else DeliveryWait.BUSY
         if not state.running:
             state.quiet_since = now
         state.running += 1

@@ -6,7 +6,8 @@ from collections import Counter
 from datetime import datetime
 from typing import Final
 
-from pytake.webhooks.slots import Refusal, Slot, SlotLimits, Slots
+from pytake.webhooks.contracts import DeliveryWait
+from pytake.webhooks.slots import Slot, SlotLimits, Slots
 
 _PATIENCE: Final = 1.0
 """Seconds that a delivery waits here; a timer of its workflow costs more, but holds nothing."""
@@ -21,11 +22,11 @@ class Turns:
         self._waiting: Counter[tuple[str, str]] = Counter()
         self._freed = asyncio.Event()
 
-    async def take(self, tenant: str, endpoint: str, version: datetime) -> Slot | Refusal:
+    async def take(self, tenant: str, endpoint: str, version: datetime) -> Slot | DeliveryWait:
         """A slot, at once or within a second; to be given back."""
         now = time.monotonic()
         taken = self._slots.take(tenant, endpoint, version, now)
-        if taken is not Refusal.BUSY or not self._slots.patient(tenant, endpoint, now):
+        if taken is not DeliveryWait.BUSY or not self._slots.patient(tenant, endpoint, now):
             return taken
         key = (tenant, endpoint)
         if self._waiting[key] >= (self._room - self._waiting.total()) // 4:
@@ -33,7 +34,7 @@ class Turns:
         self._waiting[key] += 1
         try:
             async with asyncio.timeout(_PATIENCE):
-                while taken is Refusal.BUSY:
+                while taken is DeliveryWait.BUSY:
                     self._freed.clear()
                     await self._freed.wait()
                     taken = self._slots.take(tenant, endpoint, version, time.monotonic())

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytake.webhooks.slots import QUICK, Refusal, Slot, SlotLimits, Slots
+from pytake.webhooks.contracts import DeliveryWait
+from pytake.webhooks.slots import QUICK, Slot, SlotLimits, Slots
 
 LIMITS = SlotLimits(total=200, per_endpoint=10, per_tenant=40)
 AT = datetime(2026, 11, 24, tzinfo=UTC)
@@ -94,12 +95,12 @@ def test_the_breaker_opens_after_three_time_outs_for_longer_each_time() -> None:
         hang(slots, "t", "e", now)
         now += 15
         if open_for:
-            assert slots.take("t", "e", AT, now + open_for - 1) is Refusal.BREAKER
+            assert slots.take("t", "e", AT, now + open_for - 1) is DeliveryWait.BREAKER
             assert slots.wait("t", "e", 0, now) >= open_for
         now += open_for
     probe = taken(slots, "t", "e", now)
     assert len(probe) == 1
-    assert slots.take("t", "e", AT, now) is Refusal.BREAKER
+    assert slots.take("t", "e", AT, now) is DeliveryWait.BREAKER
     slots.give_back(probe[0], now + 0.1, answered=True)
     assert len(taken(slots, "t", "e", now)) == 2, "an answer closes it"
 
@@ -129,7 +130,7 @@ def test_an_endpoint_that_its_owner_changed_is_called_at_once() -> None:
     slots = Slots(LIMITS)
     for now in (0, 20, 40):
         hang(slots, "t", "e", now)
-    assert slots.take("t", "e", AT, 60) is Refusal.BREAKER
+    assert slots.take("t", "e", AT, 60) is DeliveryWait.BREAKER
     assert isinstance(slots.take("t", "e", AT + timedelta(seconds=1), 60), Slot)
 
 
