@@ -47,13 +47,13 @@ class FollowUp:
         self._conversations.soon(stored.waiting)
         if stored.limits:
             self._waker.wake(WaitReason.TIER_WINDOW_FULL)
-        if self._redrives and stored.changed:
-            await self._redrive(stored.changed)
+        if self._redrives and stored.failed:
+            await self._redrive(stored.failed)
 
-    async def _redrive(self, changed: list[str]) -> None:
+    async def _redrive(self, wamids: list[str]) -> None:
         """Queue again, for after their wait, messages that failed with a code that says wait."""
         rows: list[Message] = await self._database.read(
-            receipts.failed_to_redrive, changed, _WAIT_CODES
+            receipts.failed_to_redrive, wamids, _WAIT_CODES
         )
         for row in rows:
             wait = timedelta(seconds=ERRORS[row.error_code or 0].wait_seconds)

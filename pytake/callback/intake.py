@@ -25,6 +25,7 @@ from pytake.conversations.rules.said import read_said
 from pytake.database.engine import is_outage
 from pytake.messages import receipts
 from pytake.messages.events import raise_for
+from pytake.messages.status import Observation
 from pytake.numbers import alerts
 from pytake.numbers import store as numbers
 from pytake.settings import Settings
@@ -37,8 +38,8 @@ from pytake.webhooks.contracts import DeliveryInput
 class Stored:
     """What is to be done after the commit."""
 
-    changed: list[str] = field(default_factory=list)
-    """Ids of messages whose status changed."""
+    failed: list[str] = field(default_factory=list)
+    """Wamids that it says failed, in a repeat too: what the first one called for may be undone."""
     raised: list[DeliveryInput] = field(default_factory=list)
     limits: list[LimitChange] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
@@ -49,7 +50,7 @@ class Stored:
 
     def add(self, other: "Stored") -> None:
         """Take what another transaction's part left to do as well."""
-        self.changed += other.changed
+        self.failed += other.failed
         self.raised += other.raised
         self.limits += other.limits
         self.waiting += other.waiting
@@ -86,7 +87,8 @@ def store(session: Session, callback: Callback, settings: Settings) -> Stored:
     raised += events.emit(session, list(callback_events(inbound, fresh, limits, owners, at)), at)
     raised += tell_of_accounts(session, fresh, owners, at)
     raised += apply_updates(session, fresh, owners, settings, at)
-    return Stored(changed, raised, limits, waiting)
+    failed = [r.wamid for r in callback.receipts if r.observation is Observation.FAILED]
+    return Stored(failed, raised, limits, waiting)
 
 
 def store_apart(session: Session, callback: Callback, settings: Settings) -> Stored:

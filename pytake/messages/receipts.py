@@ -170,10 +170,10 @@ def _merge(one: dict[str, Any] | None, other: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def failed_to_redrive(session: Session, message_ids: list[str], codes: list[int]) -> list[Message]:
-    """Those of the messages that Meta reported failed with one of ``codes``."""
+def failed_to_redrive(session: Session, wamids: list[str], codes: list[int]) -> list[Message]:
+    """Those of the messages, by their latest wamid, that Meta reported failed with one of ``codes``."""
     statement = select(Message).where(
-        col(Message.id).in_(message_ids),
+        col(Message.wamid).in_(wamids),
         col(Message.recorded).is_(True),
         col(Message.status) == Observation.FAILED.value,
         col(Message.error_code).in_(codes),

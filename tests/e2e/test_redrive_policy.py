@@ -4,8 +4,12 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from temporalio.service import RPCError, RPCStatusCode
 
+from pytake.messages.accept import Acceptor
+from pytake.messages.contracts import MessageInput
 from pytake.messages.first_tasks import FirstTasks
+from pytake.messages.tables import Message
 from tests.stack import Stack, fresh_recipient, make_settings, running_stack
 
 
@@ -29,6 +33,24 @@ async def test_a_failure_reported_later_is_scheduled_again_after_the_wait(redriv
     await handle.signal("resume")
     view = await redriving.until(sent["message_id"], "read")
     assert len(await redriving.accepted(biz_opaque_callback_data=sent["message_id"])) == 2
+
+
+async def test_a_failure_that_could_not_be_scheduled_again_is_when_meta_repeats_it(
+    redriving: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redrive, away = Acceptor.redrive, [RPCError("away", RPCStatusCode.UNAVAILABLE, b"")]
+
+    async def sometimes(self: Acceptor, row: Message, delay: timedelta) -> MessageInput:
+        if away:
+            raise away.pop()
+        return await redrive(self, row, delay)
+
+    monkeypatch.setattr(Acceptor, "redrive", sometimes)
+    to = fresh_recipient()
+    await redriving.fault("status_failed", code=131049, to=to, count=1)
+    message_id = (await redriving.send(to=to))["message_id"]
+    await redriving.until(message_id, "scheduled", seconds=15)
+    await redriving.client.get_workflow_handle(message_id).terminate()
 
 
 async def test_what_waits_for_its_redrive_in_a_rush_is_scheduled_and_can_be_cancelled(
