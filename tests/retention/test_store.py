@@ -114,6 +114,5 @@ def test_what_is_old_and_finished_goes(database: Database) -> None:
         old = session.get_one(AutoReply, "wold")
         assert (old.messages, old.recipient) == ([], "")
         party = Party("t", "1", "5561")
-        conversation = conversation_state.lock(session, party)
-        assert conversation_state.uses(session, conversation, "r", None).count == 2
+        assert conversation_state.uses_of(session, party, None)["r"].count == 2
     assert sum(database.read_now(prune.count, BEFORE).values()) == 0
