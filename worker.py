@@ -49,7 +49,14 @@ from pytake.process.logs import configure_logging
 from pytake.process.sweeping import sweeping
 from pytake.reconciliation.messages import EndedMessages
 from pytake.reconciliation.unattended import Unattended
-from pytake.settings import ConfigurationError, Settings, load_settings
+from pytake.settings import (
+    ConfigurationError,
+    Settings,
+    StorageSettings,
+    WebhookSettings,
+    WorkerSettings,
+    load_settings,
+)
 from pytake.temporal import client as temporal
 from pytake.temporal import queues
 from pytake.temporal.codec import codec_of
@@ -124,22 +131,24 @@ def build_workers(
 ) -> tuple[list[Worker], Poster]:
     """The workers of one process: workflows, and the rate-limited sends and deliveries."""
     options = SendOptions(
-        portfolio_id=settings.business_account_id,
-        call_timeout=settings.whatsapp_timeout_seconds,
-        receipt_wait=settings.receipt_wait_seconds,
-        redrive_wait_codes=settings.wait_codes == "redrive",
+        portfolio_id=settings.whatsapp.business_account_id,
+        call_timeout=settings.whatsapp.timeout_seconds,
+        receipt_wait=settings.messages.receipt_wait_seconds,
+        redrive_wait_codes=settings.messages.wait_codes == "redrive",
     )
-    messages = message_activities(api, database, client, dispatcher, options, settings.direct_sends)
-    choice = NumberChoice(database, settings)
+    messages = message_activities(
+        api, database, client, dispatcher, options, settings.messages.direct_sends
+    )
+    choice = NumberChoice(database, settings.whatsapp)
     acceptor = Acceptor(client, database, dispatcher, choice, hashes, settings)
     conversations = ConversationActivities(
-        api, database, client, dispatcher, acceptor, options_of(settings)
+        api, database, client, dispatcher, acceptor, options_of(settings.conversations)
     )
     ended = EndedMessages(
         client,
         database,
         dispatcher,
-        send_window(settings.whatsapp_timeout_seconds, settings.receipt_wait_seconds),
+        send_window(settings.whatsapp.timeout_seconds, settings.messages.receipt_wait_seconds),
     )
     nouns = (
         messages,
@@ -166,8 +175,8 @@ def build_workers(
             activities=[one for noun in nouns for one in noun.activities().get(queue, ())],
             interceptors=[LogContext()],
             # Longer than any call: one cut off by a shutdown would have to wait for its receipt.
-            graceful_shutdown_timeout=timedelta(seconds=settings.whatsapp_timeout_seconds + 15),
-            deployment_config=deployment_of(settings),
+            graceful_shutdown_timeout=timedelta(seconds=settings.whatsapp.timeout_seconds + 15),
+            deployment_config=deployment_of(settings.worker),
             **options,
         )
 
@@ -175,22 +184,22 @@ def build_workers(
         worker(
             queues.WORKFLOW_QUEUE,
             workflows=WORKFLOWS,
-            workflow_runner=workflow_runner(sandboxed=settings.workflow_sandbox),
+            workflow_runner=workflow_runner(sandboxed=settings.worker.workflow_sandbox),
             max_cached_workflows=2000,
             # Beside the direct sends, which may wait for Meta, as many as Temporal's own default.
-            max_concurrent_workflow_tasks=100 + settings.direct_sends,
-            max_concurrent_local_activities=100 + settings.direct_sends,
+            max_concurrent_workflow_tasks=100 + settings.messages.direct_sends,
+            max_concurrent_local_activities=100 + settings.messages.direct_sends,
         ),
-        worker(queues.SEND_QUEUE, max_concurrent_activities=settings.max_concurrent_sends),
+        worker(queues.SEND_QUEUE, max_concurrent_activities=settings.messages.max_concurrent_sends),
         worker(
             queues.DELIVERY_QUEUE,
-            max_concurrent_activities=activity_slots(_delivery_slots(settings)),
+            max_concurrent_activities=activity_slots(_delivery_slots(settings.webhooks)),
         ),
     ]
     return workers, messages.poster
 
 
-def deployment_of(settings: Settings) -> WorkerDeploymentConfig | None:
+def deployment_of(settings: WorkerSettings) -> WorkerDeploymentConfig | None:
     """The version of this worker: of tasks it gets what Temporal is told to route to that version.
 
     A message goes on with the version that is current at its next task: no worker has to be kept for a
@@ -211,18 +220,18 @@ async def running(settings: Settings, client: Client, database: Database) -> Asy
     await temporal.patiently(lambda: temporal.ensure_rate_limits(client))
     number = await database.write(
         numbers.register_configured,
-        settings.phone_number_id,
-        portfolio_id=settings.business_account_id,
-        rate=settings.whatsapp_messages_per_second,
-        tier=settings.tier.name,
+        settings.whatsapp.phone_number_id,
+        portfolio_id=settings.whatsapp.business_account_id,
+        rate=settings.whatsapp.messages_per_second,
+        tier=settings.whatsapp.tier.name,
     )
     await temporal.patiently(lambda: follow_number(client, number))
     await temporal.patiently(
         lambda: ensure_schedules(
             client,
-            settings.snapshot_seconds,
-            settings.retention_days,
-            settings.reconcile_seconds,
+            settings.worker.snapshot_seconds,
+            settings.worker.retention_days,
+            settings.worker.reconcile_seconds,
         )
     )
     async with serving(settings, client, database):
@@ -235,20 +244,25 @@ async def serving(settings: Settings, client: Client, database: Database) -> Asy
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(
             CloudApi(
-                settings.whatsapp_api_base_url,
-                settings.whatsapp_api_version,
-                settings.access_token,
-                timeout=settings.whatsapp_timeout_seconds,
-                connections=settings.max_concurrent_sends,
+                settings.whatsapp.api_base_url,
+                settings.whatsapp.api_version,
+                settings.whatsapp.bearer_token,
+                timeout=settings.whatsapp.timeout_seconds,
+                connections=settings.messages.max_concurrent_sends,
             )
         )
         dispatcher, hashes = Dispatcher(client, database), ContactHashes(database)
         guarded = GuardedClient(
-            parse_networks(settings.webhook_allowed_networks), settings.allowed_ports
+            parse_networks(settings.webhooks.allowed_networks), settings.webhooks.allowed_ports
         )
         stack.push_async_callback(guarded.aclose)
         webhooks = WebhookActivities(
-            guarded, database, client, _vault(settings), dispatcher, _delivery_options(settings)
+            guarded,
+            database,
+            client,
+            _vault(settings.storage),
+            dispatcher,
+            _delivery_options(settings.webhooks),
         )
         workers, poster = build_workers(
             client, settings, database, api, dispatcher, hashes, webhooks
@@ -263,30 +277,32 @@ async def serving(settings: Settings, client: Client, database: Database) -> Asy
             )
         )
         await stack.enter_async_context(sweeping(dispatcher.sweep))
-        starter = ConversationStarter(client, database, hashes, settings.reply_debounce_seconds)
+        starter = ConversationStarter(
+            client, database, hashes, settings.conversations.reply_debounce_seconds
+        )
         await stack.enter_async_context(sweeping(starter.sweep))
         for worker in workers:
             await stack.enter_async_context(worker)
         yield
 
 
-def _delivery_options(settings: Settings) -> DeliveryOptions:
-    after = timedelta(hours=settings.webhook_disable_hours)
-    rule = DisableRule(after, settings.webhook_disable_failures)
-    shortest = timedelta(seconds=settings.webhook_min_backoff_seconds)
+def _delivery_options(settings: WebhookSettings) -> DeliveryOptions:
+    after = timedelta(hours=settings.disable_hours)
+    rule = DisableRule(after, settings.disable_failures)
+    shortest = timedelta(seconds=settings.min_backoff_seconds)
     return DeliveryOptions(_delivery_slots(settings), rule, shortest)
 
 
-def _delivery_slots(settings: Settings) -> SlotLimits:
-    total = 20 * settings.webhook_concurrency
+def _delivery_slots(settings: WebhookSettings) -> SlotLimits:
+    total = 20 * settings.concurrency
     return SlotLimits(
         total=total,
-        per_endpoint=settings.webhook_concurrency,
-        per_tenant=min(settings.webhook_tenant_concurrency, total // 2),
+        per_endpoint=settings.concurrency,
+        per_tenant=min(settings.tenant_concurrency, total // 2),
     )
 
 
-def _vault(settings: Settings) -> Vault | None:
+def _vault(settings: StorageSettings) -> Vault | None:
     """``None`` without keys: messages go out, webhooks say what is missing."""
     try:
         return open_vault(settings)
@@ -300,10 +316,10 @@ async def run(settings: Settings) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    database = Database(settings.sqlalchemy_url)
-    measured = telemetry.start(settings, "worker")
-    telemetry.serve(settings)
-    codec = codec_of(settings)
+    database = Database(settings.storage.sqlalchemy_url)
+    measured = telemetry.start(settings.telemetry, "worker")
+    telemetry.serve(settings.telemetry)
+    codec = codec_of(settings.storage)
     client = await temporal.patiently(
         lambda: temporal.connect(
             codec=codec, interceptors=measured.interceptors, runtime=measured.runtime
@@ -321,10 +337,10 @@ def main() -> None:
     """Entry point of ``pytake worker`` and ``python worker.py``."""
     try:
         settings = load_settings()
-        loose = secure(settings)
+        loose = secure(settings.storage)
     except ConfigurationError as error:
         sys.exit(f"configuration: {error}")
-    configure_logging(settings.log_format, settings.log_level)
+    configure_logging(settings.telemetry.log_format, settings.telemetry.log_level)
     for warning in loose:
         _log.warning(warning)
     event_loop.run(run(settings))

@@ -44,8 +44,8 @@ class Authenticator:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
-        self._rate = settings.requests_per_second
-        self._keyless = bool(settings.keyless) and settings.serves_loopback
+        self._rate = settings.api.requests_per_second
+        self._keyless = bool(settings.api.keyless) and settings.api.serves_loopback
         self._active: Mapping[str, keys.ActiveKey] = {}
         self._census: keys.Census | None = None
         self._fresh_until = 0.0
@@ -105,8 +105,8 @@ class Authenticator:
         Raises:
             ForbiddenError: the request is not of this machine alone.
         """
-        origins = (self._settings.temporal_ui_origin,) if codec else ()
-        if why := foreign(headers, self._settings.host, origins):
+        origins = (self._settings.api.temporal_ui_origin,) if codec else ()
+        if why := foreign(headers, self._settings.api.host, origins):
             raise ForbiddenError(
                 f"without an API key only this machine is served, and {why}: create a key with "
                 "`pytake key create`"
@@ -130,10 +130,11 @@ class Authenticator:
                 self._active = await self._database.read(keys.active)
                 self._census = census
             if self._keyless and (
-                census.ever or await asyncio.to_thread(keyless.marked, self._settings.data_dir)
+                census.ever
+                or await asyncio.to_thread(keyless.marked, self._settings.storage.data_dir)
             ):
                 self._keyless = False  # for good: an emptied database opens nothing
-                await asyncio.to_thread(keyless.remember, self._settings.data_dir)
+                await asyncio.to_thread(keyless.remember, self._settings.storage.data_dir)
                 _log.warning("API keys exist now: nobody is served without one any more")
             self._fresh_until = time.monotonic() + FRESH_SECONDS
 

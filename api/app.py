@@ -94,12 +94,12 @@ class LifespanState(TypedDict):
 
 def create_app(settings: Settings) -> FastAPI:
     """The API, connected to the database and to Temporal while it runs."""
-    measured = telemetry.start(settings, "api")
-    payload_codec = codec_of(settings)
+    measured = telemetry.start(settings.telemetry, "api")
+    payload_codec = codec_of(settings.storage)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
-        database = Database(settings.sqlalchemy_url)
+        database = Database(settings.storage.sqlalchemy_url)
         client = await temporal.connect(
             codec=payload_codec,
             lazy=True,
@@ -128,8 +128,8 @@ def create_app(settings: Settings) -> FastAPI:
         )
     patch_fastapi(app)  # the docs page from our own server, not from a CDN
     app.add_middleware(BodyLimit)
-    app.add_middleware(Gate, settings=settings)
-    app.add_middleware(CodecCors, ui_origin=settings.temporal_ui_origin)
+    app.add_middleware(Gate, settings=settings.whatsapp)
+    app.add_middleware(CodecCors, ui_origin=settings.api.temporal_ui_origin)
     install_error_handlers(app)
     for module in (
         queue,
@@ -156,11 +156,11 @@ def create_app(settings: Settings) -> FastAPI:
 def _state(settings: Settings, database: Database, client: Client) -> LifespanState:
     """Everything that routes ask for, each built once."""
     dispatcher = Dispatcher(client, database)
-    numbers = NumberChoice(database, settings)
+    numbers = NumberChoice(database, settings.whatsapp)
     hashes = ContactHashes(database)
     acceptor = Acceptor(client, database, dispatcher, numbers, hashes, settings)
-    links = WorkflowLinks(settings.temporal_ui_url, client.namespace)
-    debounce = settings.reply_debounce_seconds
+    links = WorkflowLinks(settings.api.temporal_ui_url, client.namespace)
+    debounce = settings.conversations.reply_debounce_seconds
     return {
         "settings": settings,
         "database": database,
@@ -171,12 +171,14 @@ def _state(settings: Settings, database: Database, client: Client) -> LifespanSt
         "dispatcher": dispatcher,
         "links": links,
         "message_views": MessageViews(client, database, links),
-        "message_lists": MessageLists(client, database, hashes, links, settings.default_region),
+        "message_lists": MessageLists(
+            client, database, hashes, links, settings.messages.default_region
+        ),
         "ended_messages": EndedMessages(
             client,
             database,
             dispatcher,
-            send_window(settings.whatsapp_timeout_seconds, settings.receipt_wait_seconds),
+            send_window(settings.whatsapp.timeout_seconds, settings.messages.receipt_wait_seconds),
         ),
         "books": Books(),
         "follow_up": FollowUp(
@@ -185,10 +187,10 @@ def _state(settings: Settings, database: Database, client: Client) -> LifespanSt
             ConversationStarter(client, database, hashes, debounce),
             Waker(client),
             acceptor,
-            redrives=settings.wait_codes == "redrive",
+            redrives=settings.messages.wait_codes == "redrive",
         ),
         "snapshots": Snapshots(
-            client, database, timedelta(seconds=settings.snapshot_seconds or 300)
+            client, database, timedelta(seconds=settings.worker.snapshot_seconds or 300)
         ),
     }
 
@@ -198,8 +200,8 @@ def build_server(settings: Settings) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             create_app(settings),
-            host=settings.host,
-            port=settings.port,
+            host=settings.api.host,
+            port=settings.api.port,
             http=BoundedProtocol,
             ws="none",
             log_config=None,
@@ -215,7 +217,7 @@ def build_server(settings: Settings) -> uvicorn.Server:
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; running requests finish."""
     server = build_server(settings)
-    _log.info("api ready", address=f"http://{settings.host}:{settings.port}")
+    _log.info("api ready", address=f"http://{settings.api.host}:{settings.api.port}")
     await server.serve()
 
 
@@ -223,11 +225,11 @@ def main() -> None:
     """Entry point of ``pytake api``."""
     try:
         settings = load_settings()
-        loose = secure(settings)
-        without_keys = check_keys(settings)
+        loose = secure(settings.storage)
+        without_keys = check_keys(settings.api, settings.storage)
     except ConfigurationError as error:
         sys.exit(f"configuration: {error}")
-    configure_logging(settings.log_format, settings.log_level)
+    configure_logging(settings.telemetry.log_format, settings.telemetry.log_level)
     for warning in loose:
         _log.warning(warning)
     if without_keys:

@@ -1,4 +1,4 @@
-"""The only reader of the environment and of ``.env``.
+"""The only reader of the environment and of ``.env``: a group of settings for each concern.
 
 Temporal's own variables (``TEMPORAL_ADDRESS``, ``TEMPORAL_NAMESPACE``, ``TEMPORAL_API_KEY``...) are
 read by ``temporalio.envconfig`` in ``pytake.temporal.client``, from the environment this module hands it.
@@ -6,12 +6,14 @@ read by ``temporalio.envconfig`` in ``pytake.temporal.client``, from the environ
 
 import ipaddress
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pytake.whatsapp.limits import Tier, parse_tier
@@ -25,151 +27,84 @@ class ConfigurationError(Exception):
     """A setting is wrong; the text names it and says what would be right."""
 
 
-class Settings(BaseSettings):
-    """Everything that can be configured; ``.env.example`` explains each variable."""
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http:// or https:// address")
+    return value.rstrip("/")
+
+
+HttpAddress = Annotated[str, AfterValidator(_http_url)]
+MetaId = Annotated[str, Field(pattern=r"^\d{1,32}$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Group(BaseSettings):
+    """Settings of one concern. A variable's name is the group's prefix and the field's name, where the
+    field has no alias; ``.env.example`` explains each variable.
+    """
 
     model_config = SettingsConfigDict(
-        env_file=".env",
-        env_ignore_empty=True,
-        extra="ignore",
-        hide_input_in_errors=True,
-        populate_by_name=True,
+        env_prefix="PYTAKE_", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
     )
 
-    whatsapp_access_token: SecretStr | None = None
-    whatsapp_phone_number_id: Annotated[str | None, Field(pattern=r"^\d{1,32}$")] = None
-    whatsapp_business_account_id: Annotated[str | None, Field(pattern=r"^\d{1,32}$")] = None
-    whatsapp_webhook_verify_token: SecretStr | None = None
-    whatsapp_app_secret: SecretStr | None = None
-    whatsapp_messages_per_second: Annotated[float, Field(gt=0, le=1000)] = 80.0
-    whatsapp_api_base_url: str = "https://graph.facebook.com"
-    whatsapp_api_version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")] = "v25.0"
-    whatsapp_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 20.0
-    message_tier: str = "TIER_0"
-    database_url: str | None = None
-
-    data_dir: Path = Field(default=Path(".pytake"), validation_alias="PYTAKE_DATA_DIR")
-    host: str = Field(default="127.0.0.1", validation_alias="PYTAKE_HOST")
-    port: int = Field(default=8080, ge=1, le=65535, validation_alias="PYTAKE_PORT")
-    keyless: bool | None = Field(default=None, validation_alias="PYTAKE_KEYLESS")
-    sandbox: bool = Field(default=False, validation_alias="PYTAKE_SANDBOX")
-    sandbox_port: int = Field(default=8090, ge=1, le=65535, validation_alias="PYTAKE_SANDBOX_PORT")
-    sandbox_callback_url: str | None = Field(
-        default=None, validation_alias="PYTAKE_SANDBOX_CALLBACK_URL"
-    )
-    temporal_ui_url: str = Field(
-        default="http://127.0.0.1:8233", validation_alias="PYTAKE_TEMPORAL_UI_URL"
-    )
-    default_region: str = Field(
-        default="BR", pattern=r"^[A-Z]{2}$", validation_alias="PYTAKE_DEFAULT_REGION"
-    )
-    log_format: Literal["console", "json"] = Field(
-        default="console", validation_alias="PYTAKE_LOG_FORMAT"
-    )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", validation_alias="PYTAKE_LOG_LEVEL"
-    )
-    receipt_wait_seconds: float = Field(
-        default=10.0, ge=0, le=120, validation_alias="PYTAKE_RECEIPT_WAIT_SECONDS"
-    )
-    wait_codes: Literal["dead_letter", "redrive"] = Field(
-        default="dead_letter", validation_alias="PYTAKE_WAIT_CODES"
-    )
-    max_concurrent_sends: int = Field(
-        default=200, ge=1, le=10_000, validation_alias="PYTAKE_MAX_CONCURRENT_SENDS"
-    )
-    direct_sends: int = Field(default=50, ge=0, le=5_000, validation_alias="PYTAKE_DIRECT_SENDS")
-
-    auto_responder: bool = Field(default=True, validation_alias="PYTAKE_AUTO_RESPONDER")
-    default_rules: bool = Field(default=True, validation_alias="PYTAKE_DEFAULT_RULES")
-    max_rules: int = Field(default=1000, ge=0, le=5000, validation_alias="PYTAKE_MAX_RULES")
-    reply_debounce_seconds: float = Field(
-        default=1.0, ge=0, le=60, validation_alias="PYTAKE_REPLY_DEBOUNCE_SECONDS"
-    )
-    reply_max_age_seconds: float = Field(
-        default=3600.0, ge=10, le=82_800, validation_alias="PYTAKE_REPLY_MAX_AGE_SECONDS"
-    )
-    handover_silence_seconds: float = Field(
-        default=14_400.0, gt=0, validation_alias="PYTAKE_HANDOVER_SILENCE_SECONDS"
-    )
-    loop_exchanges: int = Field(default=10, ge=1, validation_alias="PYTAKE_LOOP_EXCHANGES")
-    loop_seconds: float = Field(default=120.0, gt=0, validation_alias="PYTAKE_LOOP_SECONDS")
-    loop_pause_seconds: float = Field(
-        default=3600.0, gt=0, validation_alias="PYTAKE_LOOP_PAUSE_SECONDS"
-    )
-
-    build_id: str = Field(
-        default="", pattern=r"^[\w.+-]{0,64}$", validation_alias="PYTAKE_BUILD_ID"
-    )
-    workflow_sandbox: bool = Field(default=False, validation_alias="PYTAKE_WORKFLOW_SANDBOX")
-    snapshot_seconds: int = Field(
-        default=300, ge=0, le=86_400, validation_alias="PYTAKE_SNAPSHOT_SECONDS"
-    )
-
-    reconcile_seconds: int = Field(
-        default=60, ge=0, le=3600, validation_alias="PYTAKE_RECONCILE_SECONDS"
-    )
-    retention_days: int = Field(default=180, ge=0, validation_alias="PYTAKE_RETENTION_DAYS")
-    max_scheduled: int = Field(default=100_000, ge=0, validation_alias="PYTAKE_MAX_SCHEDULED")
-    requests_per_second: float = Field(
-        default=100.0, ge=0, validation_alias="PYTAKE_REQUESTS_PER_SECOND"
-    )
-    metrics_port: int = Field(default=9464, ge=0, le=65535, validation_alias="PYTAKE_METRICS_PORT")
-    metrics_host: str = Field(default="127.0.0.1", validation_alias="PYTAKE_METRICS_HOST")
-    otel_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
-
-    encryption_keys: SecretStr | None = Field(
-        default=None, validation_alias="PYTAKE_ENCRYPTION_KEYS"
-    )
-    encrypt_payloads: bool | None = Field(default=None, validation_alias="PYTAKE_ENCRYPT_PAYLOADS")
-    webhook_allowed_networks: str = Field(
-        default="", validation_alias="PYTAKE_WEBHOOK_ALLOWED_NETWORKS"
-    )
-    webhook_ports: str = Field(
-        default="", pattern=r"^[\d, ]*$", validation_alias="PYTAKE_WEBHOOK_PORTS"
-    )
-    webhook_concurrency: int = Field(
-        default=10, ge=1, le=1000, validation_alias="PYTAKE_WEBHOOK_CONCURRENCY"
-    )
-    webhook_tenant_concurrency: int = Field(
-        default=40, ge=1, le=10_000, validation_alias="PYTAKE_WEBHOOK_TENANT_CONCURRENCY"
-    )
-    webhook_min_backoff_seconds: float = Field(
-        default=1.0, ge=0.05, le=3600, validation_alias="PYTAKE_WEBHOOK_MIN_BACKOFF_SECONDS"
-    )
-    webhook_endpoints: int = Field(default=100, ge=0, validation_alias="PYTAKE_WEBHOOK_ENDPOINTS")
-    webhook_targets: int = Field(default=1000, ge=0, validation_alias="PYTAKE_WEBHOOK_TARGETS")
-    webhook_event_bytes: int = Field(
-        default=20_000_000, ge=0, validation_alias="PYTAKE_WEBHOOK_EVENT_BYTES"
-    )
-    webhook_disable_hours: float = Field(
-        default=120.0, ge=0, validation_alias="PYTAKE_WEBHOOK_DISABLE_HOURS"
-    )
-    webhook_disable_failures: int = Field(
-        default=100, ge=1, validation_alias="PYTAKE_WEBHOOK_DISABLE_FAILURES"
-    )
-
-    @field_validator("webhook_allowed_networks")
     @classmethod
-    def _networks(cls, value: str) -> str:
-        for part in filter(None, (part.strip() for part in value.split(","))):
-            ipaddress.ip_network(part)
-        return value
+    def variables(cls) -> dict[str, str]:
+        """The variables' names by pydantic's of the fields: an alias, or the field's own name."""
+        names = {}
+        for name, field in cls.model_fields.items():
+            alias = field.validation_alias
+            if isinstance(alias, str):
+                names[alias] = alias
+            else:
+                names[name] = f"{cls.model_config['env_prefix']}{name}".upper()
+        return names
+
+
+class WhatsAppSettings(Group, env_prefix="WHATSAPP_"):
+    """Meta's Cloud API: the app, the installation's number, and what they may do."""
+
+    access_token: SecretStr | None = None
+    phone_number_id: MetaId = SANDBOX_PHONE_NUMBER_ID
+    """The installation's number: of tenant ``default``, and of those that it is shared with."""
+    business_account_id: MetaId = SANDBOX_BUSINESS_ACCOUNT_ID
+    """The WABA of that number."""
+    webhook_verify_token: SecretStr | None = None
+    app_secret: SecretStr | None = None
+    messages_per_second: float = Field(default=80.0, gt=0, le=1000)
+    api_base_url: HttpAddress = "https://graph.facebook.com"
+    api_version: str = Field(default="v25.0", pattern=r"^v\d+\.\d+$")
+    timeout_seconds: float = Field(default=20.0, gt=0, le=120)
+    message_tier: str = Field(default="TIER_0", validation_alias="MESSAGE_TIER")
 
     @field_validator("message_tier")
     @classmethod
     def _known_tier(cls, value: str) -> str:
         return parse_tier(value).name
 
-    @field_validator("whatsapp_api_base_url", "temporal_ui_url", "otel_endpoint")
-    @classmethod
-    def _http_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be an http:// or https:// address")
-        return value.rstrip("/")
+    @property
+    def tier(self) -> Tier:
+        """The configured messaging limit; what Meta reports for a number goes before it."""
+        return parse_tier(self.message_tier)
+
+    @property
+    def bearer_token(self) -> str:
+        """The token for Meta; any text will do for the sandbox."""
+        return self.access_token.get_secret_value() if self.access_token else SANDBOX_TOKEN
+
+    @property
+    def signature_key(self) -> str | None:
+        """The key of ``X-Hub-Signature-256``."""
+        return self.app_secret.get_secret_value() if self.app_secret else None
+
+
+class StorageSettings(Group):
+    """Where data is kept, and the keys that encrypt it."""
+
+    data_dir: Path = Path(".pytake")
+    database_url: str | None = Field(default=None, validation_alias="DATABASE_URL")
+    encryption_keys: SecretStr | None = None
+    encrypt_payloads: bool | None = None
 
     @field_validator("database_url")
     @classmethod
@@ -179,48 +114,6 @@ class Settings(BaseSettings):
         ):
             raise ValueError("must start with sqlite:/// or postgresql://")
         return value
-
-    @model_validator(mode="after")
-    def _number_for_token(self) -> "Settings":
-        live = self.whatsapp_access_token is not None and not self.sandbox
-        if live and self.whatsapp_phone_number_id is None:
-            raise ValueError("WHATSAPP_PHONE_NUMBER_ID is required with WHATSAPP_ACCESS_TOKEN")
-        return self
-
-    @property
-    def encrypts_payloads(self) -> bool:
-        """Whether what Temporal stores is encrypted: with keys of one's own it is, unless said
-        otherwise.
-        """
-        if self.encrypt_payloads is None:
-            return self.encryption_keys is not None
-        return self.encrypt_payloads
-
-    @property
-    def tier(self) -> Tier:
-        """The configured messaging limit; what Meta reports for a number goes before it."""
-        return parse_tier(self.message_tier)
-
-    @property
-    def phone_number_id(self) -> str:
-        """The installation's number: of tenant ``default``, and of those that it is shared with."""
-        return self.whatsapp_phone_number_id or SANDBOX_PHONE_NUMBER_ID
-
-    @property
-    def business_account_id(self) -> str:
-        """The WABA of that number."""
-        return self.whatsapp_business_account_id or SANDBOX_BUSINESS_ACCOUNT_ID
-
-    @property
-    def access_token(self) -> str:
-        """The token for Meta; any text will do for the sandbox."""
-        token = self.whatsapp_access_token
-        return token.get_secret_value() if token else SANDBOX_TOKEN
-
-    @property
-    def app_secret(self) -> str | None:
-        """The key of ``X-Hub-Signature-256``."""
-        return self.whatsapp_app_secret.get_secret_value() if self.whatsapp_app_secret else None
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -232,9 +125,23 @@ class Settings(BaseSettings):
         return url
 
     @property
-    def allowed_ports(self) -> frozenset[int]:
-        """Ports that webhooks may go to; empty for all."""
-        return frozenset(int(part) for part in self.webhook_ports.split(",") if part.strip())
+    def encrypts_payloads(self) -> bool:
+        """Whether what Temporal stores is encrypted: with keys of one's own it is, unless said
+        otherwise.
+        """
+        if self.encrypt_payloads is None:
+            return self.encryption_keys is not None
+        return self.encrypt_payloads
+
+
+class ApiSettings(Group):
+    """Where the API listens, and whom it serves."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    keyless: bool | None = None
+    requests_per_second: float = Field(default=100.0, ge=0)
+    temporal_ui_url: HttpAddress = "http://127.0.0.1:8233"
 
     @property
     def temporal_ui_origin(self) -> str:
@@ -248,6 +155,106 @@ class Settings(BaseSettings):
         return is_loopback(self.host)
 
 
+class MessageSettings(Group):
+    """How messages are taken in and sent."""
+
+    default_region: str = Field(default="BR", pattern=r"^[A-Z]{2}$")
+    max_scheduled: int = Field(default=100_000, ge=0)
+    max_concurrent_sends: int = Field(default=200, ge=1, le=10_000)
+    direct_sends: int = Field(default=50, ge=0, le=5_000)
+    receipt_wait_seconds: float = Field(default=10.0, ge=0, le=120)
+    wait_codes: Literal["dead_letter", "redrive"] = "dead_letter"
+
+
+class ConversationSettings(Group):
+    """The auto-responder."""
+
+    auto_responder: bool = True
+    default_rules: bool = True
+    max_rules: int = Field(default=1000, ge=0, le=5000)
+    reply_debounce_seconds: float = Field(default=1.0, ge=0, le=60)
+    reply_max_age_seconds: float = Field(default=3600.0, ge=10, le=82_800)
+    handover_silence_seconds: float = Field(default=14_400.0, gt=0)
+    loop_exchanges: int = Field(default=10, ge=1)
+    loop_seconds: float = Field(default=120.0, gt=0)
+    loop_pause_seconds: float = Field(default=3600.0, gt=0)
+
+
+class WebhookSettings(Group, env_prefix="PYTAKE_WEBHOOK_"):
+    """Deliveries to tenants' endpoints."""
+
+    allowed_networks: str = ""
+    ports: str = Field(default="", pattern=r"^[\d, ]*$")
+    concurrency: int = Field(default=10, ge=1, le=1000)
+    tenant_concurrency: int = Field(default=40, ge=1, le=10_000)
+    min_backoff_seconds: float = Field(default=1.0, ge=0.05, le=3600)
+    endpoints: int = Field(default=100, ge=0)
+    targets: int = Field(default=1000, ge=0)
+    event_bytes: int = Field(default=20_000_000, ge=0)
+    disable_hours: float = Field(default=120.0, ge=0)
+    disable_failures: int = Field(default=100, ge=1)
+
+    @field_validator("allowed_networks")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for part in filter(None, (part.strip() for part in value.split(","))):
+            ipaddress.ip_network(part)
+        return value
+
+    @property
+    def allowed_ports(self) -> frozenset[int]:
+        """Ports that webhooks may go to; empty for all."""
+        return frozenset(int(part) for part in self.ports.split(",") if part.strip())
+
+
+class WorkerSettings(Group):
+    """The worker process, and what it does on a schedule."""
+
+    build_id: str = Field(default="", pattern=r"^[\w.+-]{0,64}$")
+    workflow_sandbox: bool = False
+    snapshot_seconds: int = Field(default=300, ge=0, le=86_400)
+    reconcile_seconds: int = Field(default=60, ge=0, le=3600)
+    retention_days: int = Field(default=180, ge=0)
+
+
+class TelemetrySettings(Group):
+    """Logs, metrics and traces."""
+
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    metrics_port: int = Field(default=9464, ge=0, le=65535)
+    metrics_host: str = "127.0.0.1"
+    otel_endpoint: HttpAddress | None = Field(
+        default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT"
+    )
+
+
+class SandboxSettings(Group, env_prefix="PYTAKE_SANDBOX_"):
+    """The stand-in for Meta on this machine."""
+
+    enabled: bool = Field(default=False, validation_alias="PYTAKE_SANDBOX")
+    port: Port = 8090
+    callback_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be configured."""
+
+    whatsapp: WhatsAppSettings
+    storage: StorageSettings
+    api: ApiSettings
+    messages: MessageSettings
+    conversations: ConversationSettings
+    webhooks: WebhookSettings
+    worker: WorkerSettings
+    telemetry: TelemetrySettings
+    sandbox: SandboxSettings
+
+
+_GROUPS: dict[str, type[Group]] = get_type_hints(Settings)
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name or address means this machine only."""
     if host == "localhost":
@@ -258,20 +265,42 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def load_settings() -> Settings:
+def known_variables() -> frozenset[str]:
+    """The names of all variables that are read here."""
+    return frozenset(name for group in _GROUPS.values() for name in group.variables().values())
+
+
+def load_settings(
+    given: Mapping[str, Any] | None = None, *, env_file: str | None = ".env"
+) -> Settings:
     """Read the environment and ``.env``.
+
+    Args:
+        given: values by their variables' names, which go before those of the environment.
+        env_file: the file to read beside the environment, which goes before it.
 
     Raises:
         ConfigurationError: one line for each wrong variable, by its name, without its value.
     """
-    try:
-        return Settings()
-    except ValidationError as error:
-        lines = []
-        for item in error.errors():
-            message = item["msg"].removeprefix("Value error, ")
-            lines.append(f"{str(item['loc'][0]).upper()}: {message}" if item["loc"] else message)
-        raise ConfigurationError("\n".join(lines)) from None
+    given = given or {}
+    wrong = [f"{name}: no such variable" for name in sorted(given.keys() - known_variables())]
+    read: dict[str, Group] = {}
+    for name, group in _GROUPS.items():
+        variables = group.variables()
+        mine = {key: given[variable] for key, variable in variables.items() if variable in given}
+        try:
+            read[name] = group(_env_file=env_file, **mine)
+        except ValidationError as error:
+            for item in error.errors():
+                message = item["msg"].removeprefix("Value error, ")
+                wrong.append(f"{variables[str(item['loc'][0])]}: {message}")
+    if wrong:
+        raise ConfigurationError("\n".join(wrong))
+    settings = Settings(**read)  # type: ignore[arg-type]  # of the types that it says itself
+    live = settings.whatsapp.access_token is not None and not settings.sandbox.enabled
+    if live and "phone_number_id" not in settings.whatsapp.model_fields_set:
+        raise ConfigurationError("WHATSAPP_PHONE_NUMBER_ID is required with WHATSAPP_ACCESS_TOKEN")
+    return settings
 
 
 def temporal_environment() -> dict[str, str]:

@@ -27,7 +27,7 @@ from pytake.numbers import owners as number_owners
 from pytake.numbers import store as numbers
 from pytake.numbers.senders import INSTALLATION
 from pytake.sandbox.server import build_server
-from pytake.settings import Settings
+from pytake.settings import Settings, load_settings
 from pytake.temporal import client as temporal
 from pytake.temporal import embedded as embedded_temporal
 from pytake.temporal.codec import codec_of
@@ -92,31 +92,32 @@ async def connect(
 
 
 def make_settings(directory: Path, database_url: str | None = None, **changes: Any) -> Settings:
+    """The settings of the tests, and ``changes`` of them, by their variables' names."""
     values: dict[str, Any] = {
-        "data_dir": directory,
-        "database_url": database_url,
-        "port": free_port(),
-        "sandbox_port": free_port(),
-        "sandbox": True,
-        "message_tier": "TIER_UNLIMITED",
-        "whatsapp_timeout_seconds": 3.0,
-        "receipt_wait_seconds": 2.0,
-        "whatsapp_app_secret": "app-secret",
-        "webhook_allowed_networks": "127.0.0.0/8",
-        "encryption_keys": ENCRYPTION_KEY,
-        "encrypt_payloads": False,
-        "whatsapp_webhook_verify_token": "verify-me",
-        "auto_responder": False,
-        "snapshot_seconds": 0,
-        "workflow_sandbox": True,
-        "retention_days": 0,
-        "reconcile_seconds": 0,
-        "webhook_min_backoff_seconds": 0.1,
-        "requests_per_second": 0.0,
+        "PYTAKE_DATA_DIR": directory,
+        "DATABASE_URL": database_url,
+        "PYTAKE_PORT": free_port(),
+        "PYTAKE_SANDBOX_PORT": free_port(),
+        "PYTAKE_SANDBOX": True,
+        "MESSAGE_TIER": "TIER_UNLIMITED",
+        "WHATSAPP_TIMEOUT_SECONDS": 3.0,
+        "PYTAKE_RECEIPT_WAIT_SECONDS": 2.0,
+        "WHATSAPP_APP_SECRET": "app-secret",
+        "PYTAKE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "PYTAKE_ENCRYPTION_KEYS": ENCRYPTION_KEY,
+        "PYTAKE_ENCRYPT_PAYLOADS": False,
+        "WHATSAPP_WEBHOOK_VERIFY_TOKEN": "verify-me",
+        "PYTAKE_AUTO_RESPONDER": False,
+        "PYTAKE_SNAPSHOT_SECONDS": 0,
+        "PYTAKE_WORKFLOW_SANDBOX": True,
+        "PYTAKE_RETENTION_DAYS": 0,
+        "PYTAKE_RECONCILE_SECONDS": 0,
+        "PYTAKE_WEBHOOK_MIN_BACKOFF_SECONDS": 0.1,
+        "PYTAKE_REQUESTS_PER_SECOND": 0.0,
         **changes,
     }
-    values.setdefault("whatsapp_api_base_url", f"http://127.0.0.1:{values['sandbox_port']}")
-    return Settings(_env_file=None, **values)
+    values.setdefault("WHATSAPP_API_BASE_URL", f"http://127.0.0.1:{values['PYTAKE_SANDBOX_PORT']}")
+    return load_settings(values, env_file=None)
 
 
 @asynccontextmanager
@@ -245,26 +246,26 @@ async def running_stack(
     interceptors: Sequence[Interceptor] = (),
 ) -> AsyncIterator[Stack]:
     os.environ["TEMPORAL_ADDRESS"] = address
-    database = Database(settings.sqlalchemy_url)
+    database = Database(settings.storage.sqlalchemy_url)
     database.migrate()
-    client = await connect(address, interceptors, codec_of(settings))
+    client = await connect(address, interceptors, codec_of(settings.storage))
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(serving(build_server(settings, seed=1)))
         await stack.enter_async_context(serving(build_api(settings)))
         if with_worker:
             await stack.enter_async_context(worker.running(settings, client, database))
-        address = f"http://127.0.0.1:{settings.port}"
+        address = f"http://127.0.0.1:{settings.api.port}"
         api = await stack.enter_async_context(
             http(address, await authorization(database, settings))
         )
-        sandbox = await stack.enter_async_context(http(f"http://127.0.0.1:{settings.sandbox_port}"))
+        sandbox = await stack.enter_async_context(http(f"http://127.0.0.1:{settings.sandbox.port}"))
         yield Stack(settings, client, database, api, sandbox)
     database.close()
 
 
 async def authorization(database: Database, settings: Settings) -> dict[str, str]:
     """The header of an admin's new key; none for an API without keys."""
-    if settings.keyless:
+    if settings.api.keyless:
         return {}
     _, text = await database.write(
         keys.create, tenant_id="default", admin=True, name="tests", now=now()

@@ -9,7 +9,7 @@ import typer
 import yaml
 
 from pytake.cli import app
-from pytake.settings import Settings, is_loopback
+from pytake.settings import is_loopback, known_variables, load_settings
 from pytake.temporal.embedded import DYNAMIC_CONFIG
 from pytake.temporal.queues import RATE_LIMITED_QUEUES
 
@@ -17,10 +17,7 @@ ROOT = Path(__file__).parents[1]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-KNOWN = {
-    field.validation_alias if isinstance(field.validation_alias, str) else name.upper()
-    for name, field in Settings.model_fields.items()
-} | {"TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "TEMPORAL_API_KEY"}
+KNOWN = known_variables() | {"TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "TEMPORAL_API_KEY"}
 
 
 def test_every_service_of_the_issue_is_there() -> None:
@@ -33,7 +30,9 @@ def test_every_variable_of_ours_is_one_that_the_code_reads() -> None:
 
 
 def test_metrics_of_the_worker_leave_its_machine_only_where_that_is_said() -> None:
-    assert is_loopback(Settings(_env_file=None, host="0.0.0.0").metrics_host)
+    assert is_loopback(
+        load_settings({"PYTAKE_HOST": "0.0.0.0"}, env_file=None).telemetry.metrics_host
+    )
     worker = SERVICES["worker"]["environment"]
     assert not is_loopback(worker["PYTAKE_METRICS_HOST"]), "a container's loopback is nobody's"
     assert "PYTAKE_HOST" not in worker, "a worker serves nothing else"

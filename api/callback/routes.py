@@ -54,7 +54,7 @@ async def verify(
     challenge: Annotated[str, Query(alias="hub.challenge", max_length=1000)] = "",
 ) -> str:
     """Meta's check of the address: echoes the challenge if the verify token is right."""
-    expected = settings.whatsapp_webhook_verify_token
+    expected = settings.whatsapp.webhook_verify_token
     given = token.encode("utf-8", "replace")
     if (
         expected is None
@@ -141,10 +141,10 @@ async def _store(database: Database, callback: Callback, settings: Settings) -> 
 
 
 def _authenticate(settings: Settings, body: bytes, signature: str | None) -> None:
-    if settings.app_secret is not None:
-        if not signature_matches(settings.app_secret, body, signature):
+    if settings.whatsapp.signature_key is not None:
+        if not signature_matches(settings.whatsapp.signature_key, body, signature):
             raise ForbiddenError("X-Hub-Signature-256 is missing or wrong")
-    elif not (settings.sandbox and settings.serves_loopback):
+    elif not (settings.sandbox.enabled and settings.api.serves_loopback):
         raise ForbiddenError("set WHATSAPP_APP_SECRET: callbacks are not taken without a signature")
 
 

@@ -28,7 +28,7 @@ from pytake.conversations.party import Party
 from pytake.conversations.tables import Conversation
 from pytake.database.engine import Database
 from pytake.problems import ForbiddenError, InvalidRequestError, UnauthorizedError, UnavailableError
-from pytake.settings import Settings
+from pytake.settings import ConversationSettings
 from pytake.webhooks.contracts import DeliveryInput
 from pytake.whatsapp.limits import CUSTOMER_SERVICE_WINDOW, window_open
 
@@ -55,7 +55,7 @@ async def party_of(
     """
     tenant = principal.acting_for(tenant_id)
     try:
-        key = contact_key(normalise(contact[:128], settings.default_region))
+        key = contact_key(normalise(contact[:128], settings.messages.default_region))
     except InvalidRecipientError as error:
         raise InvalidRequestError.of("contact", str(error)) from None
     number = (await numbers.sender(principal, tenant, phone_number_id)).phone_number_id
@@ -68,7 +68,7 @@ PartyDep = Annotated[Party, Depends(party_of)]
 @router.get("/{contact}", responses=_COMMON)
 async def get_contact(party: PartyDep, database: DatabaseDep, settings: SettingsDep) -> ContactView:
     """Where the bot and a contact (a phone number) stand; one who never wrote has a blank state."""
-    return await _load(database, settings, party)
+    return await _load(database, settings.conversations, party)
 
 
 @router.post("/{contact}/reset", responses=_COMMON)
@@ -77,7 +77,7 @@ async def reset(
 ) -> ContactView:
     """Begin anew with a contact: uses, menu, tags, hand-over and silence go; an opt-out stays."""
     dispatcher.soon(await _change(database, party, conversation_state.reset))
-    return await _load(database, settings, party)
+    return await _load(database, settings.conversations, party)
 
 
 @router.post("/{contact}/handover", responses=_COMMON)
@@ -96,7 +96,7 @@ async def handover(
         lambda session, row, at: conversation_state.hand_over(session, row, at, "api", department),
     )
     dispatcher.soon(raised)
-    return await _load(database, settings, party)
+    return await _load(database, settings.conversations, party)
 
 
 @router.post("/{contact}/resume", responses=_COMMON)
@@ -110,7 +110,7 @@ async def resume(
         lambda session, row, at: conversation_state.end_handover(session, row, at, "resumed"),
     )
     dispatcher.soon(raised)
-    return await _load(database, settings, party)
+    return await _load(database, settings.conversations, party)
 
 
 async def _change(database: Database, party: Party, change: Change) -> list[DeliveryInput]:
@@ -120,7 +120,7 @@ async def _change(database: Database, party: Party, change: Change) -> list[Deli
     return await database.write(apply)
 
 
-async def _load(database: Database, settings: Settings, party: Party) -> ContactView:
+async def _load(database: Database, settings: ConversationSettings, party: Party) -> ContactView:
     silence = timedelta(seconds=settings.handover_silence_seconds)
     return await database.read(_view, party, now(), silence)
 

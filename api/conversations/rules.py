@@ -70,7 +70,7 @@ from pytake.problems import (
     UnauthorizedError,
     UnavailableError,
 )
-from pytake.settings import Settings
+from pytake.settings import ConversationSettings, WhatsAppSettings
 from pytake.temporal.priority import Priority
 
 router = APIRouter(prefix="/api/v1/auto-responder", tags=["auto-responder"])
@@ -81,7 +81,7 @@ _ONE = _COMMON | documented(NotFoundError)
 
 
 async def _tenant_of(
-    database: Database, settings: Settings, principal: Principal, tenant_id: str | None
+    database: Database, settings: ConversationSettings, principal: Principal, tenant_id: str | None
 ) -> str:
     """The tenant a request is for, with its auto-responder set up.
 
@@ -103,7 +103,7 @@ async def list_rules(
     tenant_id: TenantQuery = None,
 ) -> RuleList:
     """A tenant's rules, in the order in which equally specific ones answer."""
-    tenant = await _tenant_of(database, settings, principal, tenant_id)
+    tenant = await _tenant_of(database, settings.conversations, principal, tenant_id)
     found = await database.read(rules.list_all, tenant)
     problems = await database.read(rules.problems, tenant)
     return RuleList(
@@ -129,10 +129,10 @@ async def create_rule(
     principal: PrincipalDep,
 ) -> RuleView:
     """Make a rule. What WhatsApp could not send is refused here; 409 if the id is taken."""
-    tenant = await _tenant_of(database, settings, principal, body.tenant_id)
-    await _check_number(numbers, settings, principal, tenant, body.phone_number_id)
+    tenant = await _tenant_of(database, settings.conversations, principal, body.tenant_id)
+    await _check_number(numbers, settings.whatsapp, principal, tenant, body.phone_number_id)
     rule_id = body.id or f"rule_{ULID()}".lower()
-    most = settings.max_rules
+    most = settings.conversations.max_rules
     with _kept_to():
         rule = await database.write(rules.create, tenant, rule_id, body, now(), most=most)
     if rule is None:
@@ -150,7 +150,7 @@ async def get_rule(
     tenant_id: TenantQuery = None,
 ) -> RuleView:
     """A rule."""
-    tenant = await _tenant_of(database, settings, principal, tenant_id)
+    tenant = await _tenant_of(database, settings.conversations, principal, tenant_id)
     rule = await database.read(rules.get, tenant, rule_id)
     return _found(tenant, rule_id, rule, await database.read(rules.problems, tenant))
 
@@ -168,10 +168,12 @@ async def replace_rule(
     """Replace a rule; fields left out take their defaults, its age stays."""
     if body.id not in (None, rule_id):
         raise InvalidRequestError.of("id", "differs from the one in the path")
-    tenant = await _tenant_of(database, settings, principal, tenant_id or body.tenant_id)
+    tenant = await _tenant_of(
+        database, settings.conversations, principal, tenant_id or body.tenant_id
+    )
     _found(tenant, rule_id, await database.read(rules.get, tenant, rule_id))
-    await _check_number(numbers, settings, principal, tenant, body.phone_number_id)
-    most = settings.max_rules
+    await _check_number(numbers, settings.whatsapp, principal, tenant, body.phone_number_id)
+    most = settings.conversations.max_rules
     with _kept_to():
         rule = await database.write(rules.save, tenant, rule_id, body, now(), most=most)
     return _view(tenant, rule)
@@ -179,7 +181,7 @@ async def replace_rule(
 
 async def _check_number(
     numbers: NumberChoice,
-    settings: Settings,
+    settings: WhatsAppSettings,
     principal: Principal,
     tenant_id: str,
     phone_number_id: str | None,
@@ -216,7 +218,7 @@ async def delete_rule(
     tenant_id: TenantQuery = None,
 ) -> None:
     """Delete a rule; rules of the starting set do not come back."""
-    tenant = await _tenant_of(database, settings, principal, tenant_id)
+    tenant = await _tenant_of(database, settings.conversations, principal, tenant_id)
     if not await database.write(rules.delete, tenant, rule_id):
         raise _unknown(rule_id)
 
@@ -231,7 +233,7 @@ async def toggle_rule(
     tenant_id: TenantQuery = None,
 ) -> RuleView:
     """Switch a rule on or off."""
-    tenant = await _tenant_of(database, settings, principal, tenant_id)
+    tenant = await _tenant_of(database, settings.conversations, principal, tenant_id)
     active = body.active if body else None
     rule = await database.write(rules.toggle, tenant, rule_id, active, now())
     return _found(tenant, rule_id, rule)
@@ -284,9 +286,9 @@ async def process(
     principal: PrincipalDep,
 ) -> ProcessResult:
     """What a message would be answered; with ``deliver`` it is sent and counted."""
-    tenant = await _tenant_of(database, settings, principal, body.tenant_id)
+    tenant = await _tenant_of(database, settings.conversations, principal, body.tenant_id)
     try:
-        recipient = normalise(body.from_, settings.default_region)
+        recipient = normalise(body.from_, settings.messages.default_region)
     except InvalidRecipientError as error:
         raise InvalidRequestError.of("from", str(error)) from None
     number = (await numbers.sender(principal, tenant, body.phone_number_id)).phone_number_id
@@ -295,7 +297,7 @@ async def process(
         said=Said(body.message, body.reply_id), at=at, recipient=recipient, name=body.name
     )
     party = Party(tenant, number, contact_key(recipient))
-    policy = replace(options_of(settings), answers=True)  # whoever asks wants to know
+    policy = replace(options_of(settings.conversations), answers=True)  # whoever asks wants to know
 
     def load_said(session: Session) -> Loaded:
         first, silence = history(session, party, at)

@@ -48,7 +48,7 @@ async def dashboard(
     phone_number_id: NumberQuery = None,
 ) -> Dashboard:
     """Numbers at a glance, today against the same weekday before, alerts, recommendations."""
-    main = await metrics.pick_number(database, settings, principal, phone_number_id)
+    main = await metrics.pick_number(database, settings.whatsapp, principal, phone_number_id)
     rows = [main]
     if phone_number_id is None:
         rows = await metrics.read_or_503(database, numbers.visible, principal.scope)

@@ -21,7 +21,7 @@ from pytake.numbers import store as numbers
 from pytake.numbers.states import NumberState
 from pytake.numbers.tables import PhoneNumber
 from pytake.process import heartbeats
-from pytake.settings import Settings
+from pytake.settings import WhatsAppSettings
 from pytake.temporal.attributes import HOLD, NUMBER, PRIORITY, TENANT
 from pytake.temporal.priority import Priority
 
@@ -30,7 +30,7 @@ _OVERDUE: Final = timedelta(minutes=5)
 
 
 async def queue_stats(
-    database: Database, client: Client, settings: Settings, principal: Principal
+    database: Database, client: Client, settings: WhatsAppSettings, principal: Principal
 ) -> Stats:
     """In flight from Temporal, finished from the database; a message is counted in one figure."""
     at = now()
@@ -105,7 +105,7 @@ def _rate_limits(
     return limits
 
 
-def _unused(settings: Settings) -> RateLimit:
+def _unused(settings: WhatsAppSettings) -> RateLimit:
     """The configured number before any worker registered it."""
     return RateLimit(
         phone_number_id=settings.phone_number_id,
@@ -114,6 +114,6 @@ def _unused(settings: Settings) -> RateLimit:
         daily_limit=settings.tier.daily_limit,
         used_24h=0,
         remaining_24h=settings.tier.daily_limit,
-        messages_per_second=settings.whatsapp_messages_per_second,
-        current_rate=settings.whatsapp_messages_per_second,
+        messages_per_second=settings.messages_per_second,
+        current_rate=settings.messages_per_second,
     )

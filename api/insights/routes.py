@@ -69,7 +69,7 @@ async def health(
     refresh: Annotated[bool, Query(description="Ask Meta now")] = False,
 ) -> HealthView:
     """What Meta says of a number, and its health score; the last known, with its age, if Meta is away."""
-    number = await metrics.pick_number(database, settings, principal, phone_number_id)
+    number = await metrics.pick_number(database, settings.whatsapp, principal, phone_number_id)
     fields, age = await snapshots.health_of(number, language, refresh=refresh)
     points, lost = score(fields)
     values = fields.model_dump(exclude={"platform_type"})
@@ -107,7 +107,7 @@ async def analytics(
     first, last = _days(days, start, end, at)
     if granularity == "hour" and (last - first).days * 24 >= _MAX_HOURS:
         raise InvalidRequestError.of("granularity", "hours are given for at most 14 days")
-    number = await metrics.pick_number(database, settings, principal, phone_number_id)
+    number = await metrics.pick_number(database, settings.whatsapp, principal, phone_number_id)
     scope = metrics.scope_of(principal, number)
     snapshot = await metrics.read_or_503(database, store.get, number.id)
     if refresh or snapshot is None or _old(snapshot, at):
@@ -282,7 +282,7 @@ async def quality(
     phone_number_id: NumberQuery = None,
 ) -> Quality:
     """The rating, its history, and what in the data of the last seven days endangers it."""
-    number = await metrics.pick_number(database, settings, principal, phone_number_id)
+    number = await metrics.pick_number(database, settings.whatsapp, principal, phone_number_id)
     fields, age = await snapshots.health_of(number, language)
     scope = metrics.scope_of(principal, number)
     result: Quality = await metrics.read_or_503(
@@ -331,7 +331,7 @@ async def limits(
     phone_number_id: NumberQuery = None,
 ) -> Limits:
     """What a number may send, what it has used, and what raises the limit."""
-    number = await metrics.pick_number(database, settings, principal, phone_number_id)
+    number = await metrics.pick_number(database, settings.whatsapp, principal, phone_number_id)
     snapshot = await metrics.read_or_503(database, store.get, number.id)
     fields = snapshot.health if snapshot else None
     result: Limits = await metrics.read_or_503(

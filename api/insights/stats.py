@@ -16,4 +16,4 @@ async def stats(
     database: DatabaseDep, client: ClientDep, settings: SettingsDep, principal: PrincipalDep
 ) -> Stats:
     """In flight from Temporal, finished from the database; a message is counted in one figure."""
-    return await queue_stats(database, client, settings, principal)
+    return await queue_stats(database, client, settings.whatsapp, principal)

@@ -17,7 +17,7 @@ from pytake.numbers import owners as number_owners
 from pytake.numbers import store as numbers
 from pytake.numbers.tables import Alert, PhoneNumber
 from pytake.problems import NotFoundError, UnavailableError
-from pytake.settings import Settings
+from pytake.settings import WhatsAppSettings
 from pytake.texts import Language, say
 from pytake.whatsapp.errors import hold_rule, rule_for
 from pytake.whatsapp.errors_pt import advice_in
@@ -36,7 +36,10 @@ _BAD_TEMPLATES: Final = ("PAUSED", "DISABLED", "REJECTED", "FLAGGED")
 
 
 async def pick_number(
-    database: Database, settings: Settings, principal: Principal, phone_number_id: str | None
+    database: Database,
+    settings: WhatsAppSettings,
+    principal: Principal,
+    phone_number_id: str | None,
 ) -> PhoneNumber:
     """The number a request is about: the named one, else the configured one.
 

@@ -11,7 +11,7 @@ from api.ops.codec import PREFIX as CODEC_PREFIX
 from pytake.callback.parse import CALLBACK_PATH
 from pytake.database.engine import UNAVAILABLE
 from pytake.problems import ForbiddenError, ProblemError
-from pytake.settings import Settings
+from pytake.settings import WhatsAppSettings
 
 _PUBLIC: Final = re.compile(r"/|/docs|/openapi\.json|/swagger/[\w.-]+|/health/(live|ready)")
 """What shows nothing of anybody; whatever else there is or will be asks for a key."""
@@ -21,7 +21,7 @@ _SIGNATURE: Final = re.compile(rb"sha256=[0-9a-fA-F]{64}")
 class Gate:
     """Refuses requests without a valid key; leaves who is asking in ``request.state.principal``."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: WhatsAppSettings) -> None:
         self._app = app
         self._settings = settings
 
@@ -54,7 +54,7 @@ class Gate:
         """Meta has no key: its signature is over the body, and is checked once that is read."""
         if scope["method"] != "POST":
             return
-        if self._settings.app_secret is None:
+        if self._settings.signature_key is None:
             authenticator.check_local(scope["headers"])
             return
         signatures = [v for name, v in scope["headers"] if name == b"x-hub-signature-256"]

@@ -21,7 +21,7 @@ from pytake.insights.health import score
 from pytake.numbers import store as numbers
 from pytake.problems import ForbiddenError, ProblemError, UnauthorizedError
 from pytake.process import telemetry
-from pytake.settings import Settings
+from pytake.settings import WhatsAppSettings
 from pytake.tenants import DEFAULT_TENANT
 
 router = APIRouter(tags=["health"])
@@ -40,12 +40,12 @@ async def metrics(
     """Prometheus' text format. The figures are of all tenants: an admin key is needed if there are keys."""
     if not principal.admin:
         raise ForbiddenError("the metrics are of all tenants: use an admin key")
-    await asyncio.gather(_queue(database, client, settings), _numbers(database))
+    await asyncio.gather(_queue(database, client, settings.whatsapp), _numbers(database))
     text = await asyncio.to_thread(generate_latest)
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _queue(database: Database, client: Client, settings: Settings) -> None:
+async def _queue(database: Database, client: Client, settings: WhatsAppSettings) -> None:
     """How many messages are where; what cannot be read is left out, and said."""
     try:
         found = await queue_stats(database, client, settings, Principal(DEFAULT_TENANT, admin=True))

@@ -84,14 +84,16 @@ async def send_event(
 ) -> SentEvent:
     """Raise an event of the tenant's own: to every subscribed endpoint, or to ``target_url`` only."""
     tenant_id = principal.acting_for(body.tenant_id)
-    sealed = vault_of(settings).seal(dict(body.custom_headers)) if body.custom_headers else None
+    sealed = (
+        vault_of(settings.storage).seal(dict(body.custom_headers)) if body.custom_headers else None
+    )
     key = f"key:{body.idempotency_key}" if body.idempotency_key else secrets.token_hex(16)
     event = NewEvent(tenant_id, body.event_type, key, body.payload, now(), sealed_headers=sealed)
     only = shown = None
     if body.target_url is not None:
-        check_target(settings, "target_url", body.target_url)
+        check_target(settings.webhooks, "target_url", body.target_url)
         only, shown = await _one_off(database, settings, tenant_id, body.target_url)
-    most = settings.webhook_event_bytes
+    most = settings.webhooks.event_bytes
     try:
         started = await database.write(events.emit, [event], now(), only, most)
     except events.FanOutError as error:
@@ -111,8 +113,8 @@ async def _one_off(
     # Of two requests for one new address at the same moment, one makes the endpoint of this id.
     digest = hashlib.sha256(f"{tenant_id}\0{url}".encode()).hexdigest()
     endpoint = new_endpoint(f"whe_{digest[:20]}", tenant_id, url, one_off=True)
-    endpoint.sealed = vault_of(settings).seal({"secret": secret})
-    if await create(database, settings, endpoint, "target_url"):
+    endpoint.sealed = vault_of(settings.storage).seal({"secret": secret})
+    if await create(database, settings.webhooks, endpoint, "target_url"):
         return endpoint.id, secret
     existing = await database.read(endpoints.one_off, tenant_id, url)
     if existing is None:

@@ -10,7 +10,7 @@ from pytake.clock import now
 from pytake.database.engine import Database
 from pytake.database.vault import Vault, open_vault
 from pytake.problems import ConflictError, InvalidRequestError, NotFoundError, UnavailableError
-from pytake.settings import ConfigurationError, Settings
+from pytake.settings import ConfigurationError, StorageSettings, WebhookSettings
 from pytake.webhooks import endpoints
 from pytake.webhooks.client_certificates import (
     CertificateError,
@@ -47,7 +47,7 @@ _OF_AUTHENTICATION: Final = {
 }
 
 
-def vault_of(settings: Settings) -> Vault:
+def vault_of(settings: StorageSettings) -> Vault:
     """The vault.
 
     Raises:
@@ -59,7 +59,7 @@ def vault_of(settings: Settings) -> Vault:
         raise UnavailableError(str(error)) from None
 
 
-def check_target(settings: Settings, field: str, url: str) -> None:
+def check_target(settings: WebhookSettings, field: str, url: str) -> None:
     """Refuse at once what can be told from a URL's text; the address is checked at each connection.
 
     Raises:
@@ -73,7 +73,7 @@ def check_target(settings: Settings, field: str, url: str) -> None:
             literal = ipaddress.ip_address(host)
         except ValueError:
             return
-        check_address(str(literal), parse_networks(settings.webhook_allowed_networks))
+        check_address(str(literal), parse_networks(settings.allowed_networks))
     except BlockedUrlError as error:
         raise InvalidRequestError.of(field, str(error)) from None
 
@@ -105,16 +105,16 @@ def new_endpoint(
 
 
 async def create(
-    database: Database, settings: Settings, endpoint: WebhookEndpoint, field: str
+    database: Database, settings: WebhookSettings, endpoint: WebhookEndpoint, field: str
 ) -> bool:
     """Store a new endpoint; ``False`` if the tenant has one of that id.
 
     Raises:
         InvalidRequestError: of ``field``: the tenant has as many as it may have.
     """
-    most, setting = settings.webhook_endpoints, "PYTAKE_WEBHOOK_ENDPOINTS"
+    most, setting = settings.endpoints, "PYTAKE_WEBHOOK_ENDPOINTS"
     if endpoint.one_off:
-        most, setting = settings.webhook_targets, "PYTAKE_WEBHOOK_TARGETS"
+        most, setting = settings.targets, "PYTAKE_WEBHOOK_TARGETS"
     try:
         return await database.write(endpoints.create, endpoint, most)
     except endpoints.QuotaError:
@@ -153,7 +153,7 @@ async def change(
 
 
 def apply(
-    settings: Settings,
+    settings: WebhookSettings,
     endpoint: WebhookEndpoint,
     sealed: dict[str, Any],
     body: EndpointFields,

@@ -55,7 +55,7 @@ async def configure(
 
     def edit(endpoint: WebhookEndpoint, sealed: dict[str, Any]) -> None:
         sealed.update(given)
-        apply(settings, endpoint, sealed, body, url=body.url, subscriptions=body.events)
+        apply(settings.webhooks, endpoint, sealed, body, url=body.url, subscriptions=body.events)
 
     shown: str | None = None
     existing = await database.read(endpoints.get, tenant_id, body.id) if body.id else None
@@ -65,14 +65,14 @@ async def configure(
         made = new_endpoint(body.id or f"whe_{secrets.token_hex(10)}", tenant_id, body.url)
         sealed = {"secret": body.secret or new_secret()}
         await asyncio.to_thread(edit, made, sealed)
-        made.sealed = vault_of(settings).seal(sealed)
-        if await create(database, settings, made, "tenant_id"):
+        made.sealed = vault_of(settings.storage).seal(sealed)
+        if await create(database, settings.webhooks, made, "tenant_id"):
             shown = None if body.secret else sealed["secret"]
             response.status_code = HTTPStatus.CREATED
         else:  # the same tenant made it at the same moment
             existing = await database.read(endpoints.get, tenant_id, made.id)
     if existing is not None:
-        made, sealed = await change(database, vault_of(settings), existing, edit)
+        made, sealed = await change(database, vault_of(settings.storage), existing, edit)
     await _follow_rate(client, made, made.rate_limit_per_second)
     hints = await hints_for(database, principal, made, sealed["secret"])
     return view(made, sealed, shown, hints)
@@ -104,7 +104,7 @@ async def list_endpoints(
     database: DatabaseDep, settings: SettingsDep, principal: PrincipalDep
 ) -> list[EndpointView]:
     """The endpoints, oldest first."""
-    vault = vault_of(settings)
+    vault = vault_of(settings.storage)
     rows = await database.read(endpoints.visible, principal.scope)
     return [view(row, vault.open(row.sealed)) for row in rows]
 
@@ -112,7 +112,7 @@ async def list_endpoints(
 @router.get("/config/{endpoint_id}", responses=_ONE)
 async def get_endpoint(endpoint: EndpointDep, settings: SettingsDep) -> EndpointView:
     """One endpoint."""
-    return view(endpoint, vault_of(settings).open(endpoint.sealed))
+    return view(endpoint, vault_of(settings.storage).open(endpoint.sealed))
 
 
 @router.patch("/config/{endpoint_id}", responses=_CHANGE)
@@ -127,9 +127,9 @@ async def change_endpoint(
     """Change an endpoint."""
 
     def edit(endpoint: WebhookEndpoint, sealed: dict[str, Any]) -> None:
-        apply(settings, endpoint, sealed, body, url=body.url, subscriptions=body.events)
+        apply(settings.webhooks, endpoint, sealed, body, url=body.url, subscriptions=body.events)
 
-    changed, sealed = await change(database, vault_of(settings), endpoint, edit)
+    changed, sealed = await change(database, vault_of(settings.storage), endpoint, edit)
     await _follow_rate(client, changed, changed.rate_limit_per_second)
     hints = await hints_for(database, principal, changed, sealed["secret"])
     return view(changed, sealed, hints=hints)
@@ -158,7 +158,7 @@ async def rotate_secret(
         sealed["previous_secret"], sealed["secret"] = sealed["secret"], secret
         endpoint.previous_secret_until = now() + timedelta(seconds=wanted.keep_old_seconds)
 
-    changed, sealed = await change(database, vault_of(settings), endpoint, edit)
+    changed, sealed = await change(database, vault_of(settings.storage), endpoint, edit)
     hints = await hints_for(database, principal, changed, secret)
     return view(changed, sealed, None if wanted.secret else secret, hints)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from pytake.access import keys
 from pytake.database.engine import UNAVAILABLE, Database
-from pytake.settings import ConfigurationError, Settings
+from pytake.settings import ApiSettings, ConfigurationError, StorageSettings
 
 MARKER: Final = "keys-exist"
 _TEXT: Final = (
@@ -36,13 +36,13 @@ def mark(data_dir: Path) -> None:
         path.write_text(_TEXT)
 
 
-def check_keys(settings: Settings) -> bool:
+def check_keys(api: ApiSettings, storage: StorageSettings) -> bool:
     """Whether the API may start without asking for keys; decided once, at its start.
 
     Raises:
         ConfigurationError: it may not, and there is no key to ask for; or the database cannot be read.
     """
-    database = Database(settings.sqlalchemy_url, threads=1)
+    database = Database(storage.sqlalchemy_url, threads=1)
     try:
         census = database.read_now(keys.census)
     except UNAVAILABLE as error:
@@ -52,22 +52,22 @@ def check_keys(settings: Settings) -> bool:
     finally:
         database.close()
     if census.ever:
-        remember(settings.data_dir)
+        remember(storage.data_dir)
         return False
-    if marked(settings.data_dir):
+    if marked(storage.data_dir):
         raise ConfigurationError(
             f"DATABASE_URL: this database has no API key, but there were keys here "
-            f"({settings.data_dir / MARKER}): is it the right database? If it is, create a key with "
+            f"({storage.data_dir / MARKER}): is it the right database? If it is, create a key with "
             "`pytake key create --admin`"
         )
-    if not settings.keyless:
+    if not api.keyless:
         raise ConfigurationError(
             "PYTAKE_KEYLESS: no API key exists: create one with `pytake key create --admin`, or, to serve "
             "this machine only and without keys, set PYTAKE_KEYLESS=1"
         )
-    if not settings.serves_loopback:
+    if not api.serves_loopback:
         raise ConfigurationError(
-            f"PYTAKE_HOST: refusing to listen on {settings.host} without an API key: create one "
+            f"PYTAKE_HOST: refusing to listen on {api.host} without an API key: create one "
             "with `pytake key create`, or listen on 127.0.0.1"
         )
     return True

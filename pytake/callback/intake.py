@@ -59,10 +59,10 @@ class Stored:
 def store(session: Session, callback: Callback, settings: Settings) -> Stored:
     """Everything of a request; a repeat of it changes nothing."""
     at = now()
-    owners = owners_of(session, callback, settings)
+    owners = owners_of(session, callback, settings.whatsapp)
     inbound = callback.inbound
     changed = receipts.apply(session, callback.receipts, owners.tenants, at)
-    answered = settings.auto_responder
+    answered = settings.conversations.auto_responder
     waiting = inbox.store_inbound(session, inbound, owners.tenants, at, answered=answered)
     for number in sorted({m.phone_number_id for m in inbound} - owners.tenants.keys()):
         alerts.raise_once(
@@ -86,7 +86,7 @@ def store(session: Session, callback: Callback, settings: Settings) -> Stored:
         waiting = []
     raised += events.emit(session, list(callback_events(inbound, fresh, limits, owners, at)), at)
     raised += tell_of_accounts(session, fresh, owners, at)
-    raised += apply_updates(session, fresh, owners, settings, at)
+    raised += apply_updates(session, fresh, owners, settings.conversations, at)
     failed = [r.wamid for r in callback.receipts if r.observation is Observation.FAILED]
     return Stored(failed, raised, limits, waiting)
 
@@ -101,7 +101,7 @@ def store_apart(session: Session, callback: Callback, settings: Settings) -> Sto
     stored, failed = Stored(), list[tuple[Part, str]]()
     _store_half(session, split(callback), settings, stored, failed)
     if failed:
-        owners, at = owners_of(session, callback, settings), now()
+        owners, at = owners_of(session, callback, settings.whatsapp), now()
         aside = [_aside(part, reason, owners) for part, reason in failed]
         try:
             set_aside.add(session, aside, at)

@@ -8,7 +8,7 @@ from sqlmodel import Session, col
 
 from pytake.callback.parse import Callback, Update
 from pytake.numbers.tables import PhoneNumber
-from pytake.settings import Settings
+from pytake.settings import WhatsAppSettings
 from pytake.tenants import DEFAULT_TENANT, UNASSIGNED
 
 
@@ -38,7 +38,7 @@ class Owners:
         return update.origin.account or self.account
 
 
-def owners_of(session: Session, callback: Callback, settings: Settings) -> Owners:
+def owners_of(session: Session, callback: Callback, settings: WhatsAppSettings) -> Owners:
     """Look the numbers of a request up. The configured one is the installation's from the start."""
     rows = session.execute(
         select(col(PhoneNumber.id), col(PhoneNumber.tenant_id)).where(

@@ -13,7 +13,7 @@ from pytake.contacts.identities import contact_key
 from pytake.conversations import state as conversation_state
 from pytake.conversations.party import Party
 from pytake.conversations.rules.said import in_group
-from pytake.settings import Settings
+from pytake.settings import ConversationSettings
 from pytake.webhooks.contracts import DeliveryInput
 
 
@@ -21,7 +21,7 @@ def apply_updates(
     session: Session,
     updates: Iterable[Update],
     owners: Owners,
-    settings: Settings,
+    settings: ConversationSettings,
     at: datetime,
 ) -> list[DeliveryInput]:
     """Record opt-outs made in WhatsApp, and hand conversations over to people who answered."""

@@ -50,11 +50,11 @@ async def _database(settings: Settings) -> str:
 
 
 def _examine_database(settings: Settings) -> str:
-    parsed = make_url(settings.sqlalchemy_url)
+    parsed = make_url(settings.storage.sqlalchemy_url)
     url = parsed.render_as_string(hide_password=True)
     if parsed.drivername == "sqlite" and not Path(parsed.database or "").exists():
         raise _CheckFailedError(f"{url} does not exist yet: run `pytake migrate`")
-    database = Database(settings.sqlalchemy_url, threads=1)
+    database = Database(settings.storage.sqlalchemy_url, threads=1)
     try:
         problem = database.pending_migration()
     except UNAVAILABLE as error:
@@ -84,13 +84,13 @@ async def _temporal(settings: Settings) -> str:
 
 
 async def _token(settings: Settings) -> str:
-    if settings.whatsapp_access_token is None and not settings.sandbox:
+    if settings.whatsapp.access_token is None and not settings.sandbox.enabled:
         return "none configured: `pytake up` uses the sandbox"
-    base, version = settings.whatsapp_api_base_url, settings.whatsapp_api_version
-    async with CloudApi(base, version, settings.access_token, timeout=10) as api:
+    base, version = settings.whatsapp.api_base_url, settings.whatsapp.api_version
+    async with CloudApi(base, version, settings.whatsapp.bearer_token, timeout=10) as api:
         try:
             fields = "display_phone_number,verified_name"
-            number = await api.get(settings.phone_number_id, fields=fields)
+            number = await api.get(settings.whatsapp.phone_number_id, fields=fields)
         except RefusedError as error:
             raise _CheckFailedError(f"refused: {error}. {error.rule.advice}") from None
         except SendError as error:
@@ -99,13 +99,13 @@ async def _token(settings: Settings) -> str:
 
 
 async def _callback(settings: Settings) -> str:
-    if settings.sandbox or settings.whatsapp_access_token is None:
+    if settings.sandbox.enabled or settings.whatsapp.access_token is None:
         return "not needed for the sandbox on this machine"
     missing = [
         name
         for name, value in (
-            ("WHATSAPP_APP_SECRET", settings.whatsapp_app_secret),
-            ("WHATSAPP_WEBHOOK_VERIFY_TOKEN", settings.whatsapp_webhook_verify_token),
+            ("WHATSAPP_APP_SECRET", settings.whatsapp.app_secret),
+            ("WHATSAPP_WEBHOOK_VERIFY_TOKEN", settings.whatsapp.webhook_verify_token),
         )
         if value is None
     ]

@@ -49,7 +49,9 @@ def add(
     given = _options(phone_number_id, messages_per_second, portfolio, tier)
     known = read_settings()
     otherwise = Options(
-        known.whatsapp_messages_per_second, known.business_account_id, known.tier.name
+        known.whatsapp.messages_per_second,
+        known.whatsapp.business_account_id,
+        known.whatsapp.tier.name,
     )
     _changed(
         _write(number_owners.add, phone_number_id, tenant_name(tenant), given, otherwise),
@@ -146,7 +148,7 @@ def remove(phone_number_id: Number, force: Force = False) -> None:
     """Forget a number, once nothing waits for it."""
     from pytake import number_transfer
 
-    if phone_number_id == read_settings().phone_number_id:
+    if phone_number_id == read_settings().whatsapp.phone_number_id:
         fail(
             "it is the configured number: set WHATSAPP_PHONE_NUMBER_ID to another one first, and "
             "restart the workers"
@@ -171,7 +173,7 @@ def share(phone_number_id: Number, tenant: Tenant) -> None:
     from pytake.numbers.senders import INSTALLATION
 
     _check_id(phone_number_id)
-    configured = phone_number_id == read_settings().phone_number_id
+    configured = phone_number_id == read_settings().whatsapp.phone_number_id
     number = INSTALLATION if configured else phone_number_id
     made = _write(number_owners.share, number, tenant_name(tenant))
     what = f"{tenant} may send from {phone_number_id}"
@@ -207,7 +209,7 @@ def _options(
     except ValueError as error:
         fail(f"--tier: {error}")
     given = Options(rate, portfolio, name)
-    if given != Options() and phone_number_id == read_settings().phone_number_id:
+    if given != Options() and phone_number_id == read_settings().whatsapp.phone_number_id:
         fail(
             "the configured number follows WHATSAPP_MESSAGES_PER_SECOND, MESSAGE_TIER and "
             "WHATSAPP_BUSINESS_ACCOUNT_ID: change them there, and restart"
@@ -236,7 +238,7 @@ def _shares_of(phone_number_id: str) -> list[str]:
     """Under which ids a number may be shared."""
     from pytake.numbers.senders import INSTALLATION
 
-    configured = phone_number_id == read_settings().phone_number_id
+    configured = phone_number_id == read_settings().whatsapp.phone_number_id
     return [phone_number_id, INSTALLATION] if configured else [phone_number_id]
 
 

@@ -34,16 +34,18 @@ def up(
     }
     os.environ.update({name: str(value) for name, value in given.items() if value is not None})
     settings = read_settings()
-    sandbox = not no_sandbox and (settings.whatsapp_access_token is None or settings.sandbox)
-    if not sandbox and settings.whatsapp_access_token is None:
+    sandbox = not no_sandbox and (
+        settings.whatsapp.access_token is None or settings.sandbox.enabled
+    )
+    if not sandbox and settings.whatsapp.access_token is None:
         fail("configuration: WHATSAPP_ACCESS_TOKEN is needed with --no-sandbox")
     options = UpOptions(
-        data_dir=settings.data_dir.resolve(),
-        host=settings.host,
-        port=settings.port,
+        data_dir=settings.storage.data_dir.resolve(),
+        host=settings.api.host,
+        port=settings.api.port,
         temporal_port=temporal_port,
         temporal_ui_port=temporal_ui_port,
-        sandbox_port=settings.sandbox_port,
+        sandbox_port=settings.sandbox.port,
         sandbox=sandbox,
     )
     code = 0
@@ -75,5 +77,5 @@ def sandbox() -> None:
     from pytake.sandbox.server import build_server
 
     settings = read_settings()
-    configure_logging(settings.log_format, settings.log_level)
+    configure_logging(settings.telemetry.log_format, settings.telemetry.log_level)
     build_server(settings).run()

@@ -28,7 +28,7 @@ def read_settings() -> Settings:
 
     try:
         settings = load_settings()
-        for warning in secure(settings):
+        for warning in secure(settings.storage):
             typer.echo(f"warning: {warning}", err=True)
         return settings
     except ConfigurationError as error:
@@ -52,7 +52,7 @@ def open_database() -> "Database":
     """The database, brought to the newest schema."""
     from pytake.database.engine import Database
 
-    database = Database(read_settings().sqlalchemy_url, threads=1)
+    database = Database(read_settings().storage.sqlalchemy_url, threads=1)
     database.migrate()
     return database
 

@@ -17,7 +17,7 @@ def migrate() -> None:
 
     settings = read_settings()
     try:
-        Database(settings.sqlalchemy_url, threads=1).migrate()
+        Database(settings.storage.sqlalchemy_url, threads=1).migrate()
     except UNAVAILABLE as error:
         fail(f"DATABASE_URL: the database cannot be migrated: {str(error.args[0])[:300]}")
     typer.echo("database: up to date")
@@ -53,7 +53,7 @@ def make_backup(
     from pytake.commands.backup import BackupError, backup
 
     try:
-        copies = backup(data_dir or read_settings().data_dir, target)
+        copies = backup(data_dir or read_settings().storage.data_dir, target)
     except (BackupError, OSError, sqlite3.Error) as error:
         fail(f"no backup was made: {error}")
     for copy in copies:
@@ -72,11 +72,11 @@ def prune(
     from pytake.retention import store as storage
 
     settings = read_settings()
-    days = settings.retention_days if older_than_days is None else older_than_days
+    days = settings.worker.retention_days if older_than_days is None else older_than_days
     if older_than_days is None and days == 0:
         fail("PYTAKE_RETENTION_DAYS is 0, keep forever: say --older-than-days")
     before = now() - timedelta(days=days)
-    database = Database(settings.sqlalchemy_url, threads=1)
+    database = Database(settings.storage.sqlalchemy_url, threads=1)
     try:
         counts = database.read_now(storage.count, before)
         for name in storage.names() if not dry_run else ():
@@ -114,7 +114,7 @@ def rotate_encryption() -> None:
     from pytake.webhooks import endpoints
 
     try:
-        count = open_database().write_now(endpoints.reseal, open_vault(read_settings()))
+        count = open_database().write_now(endpoints.reseal, open_vault(read_settings().storage))
     except ConfigurationError as error:
         fail(f"configuration: {error}")
     typer.echo(f"{count} endpoints are encrypted with the first key")

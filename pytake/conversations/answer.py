@@ -18,7 +18,7 @@ from pytake.conversations.rules.etiquette import LoopBreaker
 from pytake.conversations.rules.matching import RuleBook, UnreadTextError
 from pytake.conversations.state import lock
 from pytake.database.engine import Database
-from pytake.settings import Settings
+from pytake.settings import ConversationSettings
 from pytake.webhooks.contracts import DeliveryInput
 
 _DECISIONS: Final = 6
@@ -41,7 +41,7 @@ class Answered:
         return self.applied.raised
 
 
-def options_of(settings: Settings) -> Policy:
+def options_of(settings: ConversationSettings) -> Policy:
     """What the settings say."""
     return Policy(
         max_age=timedelta(seconds=settings.reply_max_age_seconds),

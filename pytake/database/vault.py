@@ -12,7 +12,7 @@ from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from pytake.settings import ConfigurationError, Settings
+from pytake.settings import ConfigurationError, StorageSettings
 
 
 class Vault:
@@ -61,7 +61,7 @@ class Vault:
             ) from None
 
 
-def open_vault(settings: Settings) -> Vault:
+def open_vault(settings: StorageSettings) -> Vault:
     """The vault of the settings; on SQLite a key is made in the data directory at first use.
 
     Raises:

@@ -93,7 +93,7 @@ class Acceptor:
         self._settings = settings
         self._numbers = numbers
         self._hashes = hashes
-        self._quota = ScheduledQuota(client, settings.max_scheduled)
+        self._quota = ScheduledQuota(client, settings.messages.max_scheduled)
         self._first_tasks = FirstTasks()
         self._buckets = TokenBuckets()
         self._listening = Remembered(self._listens, _KNOWN_SECONDS)
@@ -146,14 +146,14 @@ class Acceptor:
         Raises:
             RPCError: Temporal was not reached.
         """
-        number = wanted.phone_number_id or self._settings.phone_number_id
+        number = wanted.phone_number_id or self._settings.whatsapp.phone_number_id
         message = self._message(
             wanted,
             recipient=wanted.to,
             phone_number_id=number,
             rate=await self._numbers.rate_of(number),
             at=at,
-            direct=self._settings.direct_sends > 0,
+            direct=self._settings.messages.direct_sends > 0,
         )
         with suppress(WorkflowAlreadyStartedError):
             await self._run(message, WorkflowIDReusePolicy.REJECT_DUPLICATE)
@@ -188,7 +188,7 @@ class Acceptor:
 
     async def _checked(self, wanted: Wanted, principal: Principal) -> MessageInput:
         """Check everything that can be checked before anything starts."""
-        recipient = checks.recipient(wanted.to, self._settings.default_region)
+        recipient = checks.recipient(wanted.to, self._settings.messages.default_region)
         checks.content(wanted.message_type, wanted.content)
         at = now()
         checks.times(wanted.scheduled_for, wanted.expires_at, at)
@@ -247,8 +247,8 @@ class Acceptor:
             metadata=wanted.metadata,
             check_window=wanted.check_window,
             messages_per_second=rate,
-            send_timeout_seconds=self._settings.whatsapp_timeout_seconds,
-            receipt_wait_seconds=self._settings.receipt_wait_seconds,
+            send_timeout_seconds=self._settings.whatsapp.timeout_seconds,
+            receipt_wait_seconds=self._settings.messages.receipt_wait_seconds,
             fingerprint=wanted.fingerprint,
             direct=direct,
         )
@@ -325,7 +325,7 @@ class Acceptor:
         """Whether a message may try to go out without passing the queue: while no more of its number
         come than that may send. What comes faster waits in the queue, and there is no use trying.
         """
-        if not self._settings.direct_sends:
+        if not self._settings.messages.direct_sends:
             return False
         return not self._buckets.take(phone_number_id, rate, max(rate, 1.0))
 

@@ -9,7 +9,7 @@ from pytake.database.engine import UNAVAILABLE, Database
 from pytake.numbers import owners as number_owners
 from pytake.numbers.senders import Sender, SenderError, Senders
 from pytake.problems import InvalidRequestError
-from pytake.settings import Settings
+from pytake.settings import WhatsAppSettings
 
 _KEPT_SECONDS: Final = 30.0
 """How long a change of numbers may take to be known here: no message reads the database for them."""
@@ -20,10 +20,10 @@ _RETRY_SECONDS: Final = 3.0
 class NumberChoice:
     """The numbers of the installation as they were at most 30 seconds ago."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: WhatsAppSettings) -> None:
         self._database = database
         self._configured = settings.phone_number_id
-        self._rate = settings.whatsapp_messages_per_second
+        self._rate = settings.messages_per_second
         self._known: Senders | None = None
         self._until = 0.0
 

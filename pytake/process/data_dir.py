@@ -16,7 +16,7 @@ from typing import Final
 
 from sqlalchemy.engine import make_url
 
-from pytake.settings import ConfigurationError, Settings
+from pytake.settings import ConfigurationError, StorageSettings
 
 _OTHERS: Final = 0o077
 _STATE: Final = (
@@ -36,7 +36,7 @@ class AlreadyRunningError(Exception):
     """Another ``pytake up`` works on the folder; the text says which."""
 
 
-def secure(settings: Settings) -> list[str]:
+def secure(settings: StorageSettings) -> list[str]:
     """Make the process write for its own user only, and tighten what is there.
 
     Returns what could not be tightened, in sentences.

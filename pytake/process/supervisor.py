@@ -94,7 +94,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
-        Database(self._settings.sqlalchemy_url, threads=1).migrate()
+        Database(self._settings.storage.sqlalchemy_url, threads=1).migrate()
         parts = self._parts(keyless=self._check_keys())
         tasks: list[asyncio.Task[None]] = []
         try:
@@ -135,9 +135,10 @@ class Supervisor:
 
     def _check_keys(self) -> bool:
         """Whether the API serves without keys: on loopback it may, unless told otherwise."""
-        allowed = self._settings.keyless is not False
+        api = self._settings.api
+        allowed = api.model_copy(update={"keyless": api.keyless is not False})
         try:
-            return check_keys(self._settings.model_copy(update={"keyless": allowed}))
+            return check_keys(allowed, self._settings.storage)
         except ConfigurationError as error:
             raise UpError(f"configuration: {error}") from None
 
@@ -164,7 +165,7 @@ class Supervisor:
             port=options.temporal_port,
             ui_port=options.temporal_ui_port,
             codec_endpoint=f"http://{_reachable(options.host)}:{options.port}/api/v1/codec"
-            if self._settings.encrypts_payloads
+            if self._settings.storage.encrypts_payloads
             else None,
         )
         own = [sys.executable, "-m", "pytake.cli"]
@@ -259,7 +260,7 @@ class Supervisor:
             f"  Temporal Web UI  http://127.0.0.1:{options.temporal_ui_port}",
             f"  Sandbox          http://127.0.0.1:{options.sandbox_port}/sandbox/docs"
             if options.sandbox
-            else f"  WhatsApp         {self._settings.whatsapp_api_base_url}",
+            else f"  WhatsApp         {self._settings.whatsapp.api_base_url}",
             "",
             "Try it:",
             f"  curl -X POST {base}/api/v1/queue/send -H 'Content-Type: application/json' \\",

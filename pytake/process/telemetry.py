@@ -24,7 +24,7 @@ from temporalio.client import Interceptor
 from temporalio.contrib.opentelemetry import TracingInterceptor
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
-from pytake.settings import Settings
+from pytake.settings import TelemetrySettings
 
 _log = structlog.get_logger()
 
@@ -112,7 +112,7 @@ class Telemetry:
             self.provider.shutdown()
 
 
-def start(settings: Settings, service: str) -> Telemetry:
+def start(settings: TelemetrySettings, service: str) -> Telemetry:
     """Set a process up: the SDK's metrics into ours, and tracing if it is configured."""
     address = f"127.0.0.1:{_free_port()}"
     runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=address)))
@@ -124,7 +124,7 @@ def start(settings: Settings, service: str) -> Telemetry:
     return telemetry
 
 
-def tracing(settings: Settings, service: str) -> Telemetry:
+def tracing(settings: TelemetrySettings, service: str) -> Telemetry:
     """Traces to the collector at ``OTEL_EXPORTER_OTLP_ENDPOINT``; off without one."""
     if settings.otel_endpoint is None:
         return Telemetry()
@@ -135,7 +135,7 @@ def tracing(settings: Settings, service: str) -> Telemetry:
     return Telemetry(interceptors=[TracingInterceptor(tracer)], provider=provider)
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: TelemetrySettings) -> None:
     """Serve ``/metrics`` of a worker, on this machine only unless told otherwise; a taken port is no
     reason not to work.
     """

@@ -62,18 +62,22 @@ def _arrived(transport: asyncio.BaseTransport | None) -> float:
 
 def build_server(settings: Settings, *, seed: int | None = None) -> uvicorn.Server:
     """The sandbox on ``sandbox_port``, with its journal in the data directory."""
-    url = settings.sandbox_callback_url or f"http://127.0.0.1:{settings.port}{CALLBACK_PATH}"
-    standard = settings.whatsapp_messages_per_second <= 80
+    url = settings.sandbox.callback_url or f"http://127.0.0.1:{settings.api.port}{CALLBACK_PATH}"
+    standard = settings.whatsapp.messages_per_second <= 80
     state = SandboxState(
-        settings.data_dir / "sandbox.jsonl", Limits(throughput=80.0 if standard else 1000.0)
+        settings.storage.data_dir / "sandbox.jsonl", Limits(throughput=80.0 if standard else 1000.0)
     )
-    callbacks = CallbackSender(state, url, settings.app_secret, settings.business_account_id)
-    app = create_sandbox(state, callbacks, settings.phone_number_id, seed, meta_name(settings.tier))
+    callbacks = CallbackSender(
+        state, url, settings.whatsapp.signature_key, settings.whatsapp.business_account_id
+    )
+    app = create_sandbox(
+        state, callbacks, settings.whatsapp.phone_number_id, seed, meta_name(settings.whatsapp.tier)
+    )
     return uvicorn.Server(
         uvicorn.Config(
             LocalOnly(app, _HOST),
             host=_HOST,
-            port=settings.sandbox_port,
+            port=settings.sandbox.port,
             http=_Protocol,
             log_config=None,
             access_log=False,

@@ -13,7 +13,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
 from pytake.database.vault import Vault, open_vault
-from pytake.settings import Settings
+from pytake.settings import StorageSettings
 
 ENCODING: Final = b"binary/encrypted"
 _IN_A_THREAD: Final = 64 * 1024
@@ -59,7 +59,7 @@ class EncryptionCodec(PayloadCodec):
         return Payload.FromString(self._vault.open_bytes(payload.data))
 
 
-def codec_of(settings: Settings) -> EncryptionCodec | None:
+def codec_of(settings: StorageSettings) -> EncryptionCodec | None:
     """The codec of the settings; ``None`` where there are no keys.
 
     Raises:

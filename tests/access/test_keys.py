@@ -36,7 +36,7 @@ NUMBERS = "/api/v1/whatsapp/numbers"
 async def guarded(
     own_temporal_address: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[Stack, dict[str, str]]]:
-    settings = make_settings(tmp_path_factory.mktemp("guarded"), requests_per_second=20)
+    settings = make_settings(tmp_path_factory.mktemp("guarded"), PYTAKE_REQUESTS_PER_SECOND=20)
     async with running_stack(settings, own_temporal_address) as stack:
         texts = {}
         for name, tenant, admin in (
@@ -154,7 +154,7 @@ async def test_a_tenant_sends_only_from_its_own_or_shared_numbers(
     assert (
         await stack.api.post(f"/api/v1/whatsapp/numbers/{number}/pause", headers=bearer(texts["a"]))
     ).status_code == 404
-    shared = stack.settings.phone_number_id
+    shared = stack.settings.whatsapp.phone_number_id
     assert (
         await stack.api.post(f"/api/v1/whatsapp/numbers/{shared}/pause", headers=bearer(texts["a"]))
     ).status_code == 404
@@ -180,7 +180,7 @@ async def test_a_message_that_names_no_number_goes_out_from_the_tenants_own(
     newcomer = await key_of(stack, "newcomer")
     problem = await stack.send(to=fresh_recipient(), headers=newcomer, expect=422)
     assert problem["errors"][0]["field"] == "phone_number_id"
-    assert stack.settings.phone_number_id not in str(problem)
+    assert stack.settings.whatsapp.phone_number_id not in str(problem)
     number = await stack.register(tenant="newcomer")
     sent = await stack.send(to=fresh_recipient(), headers=newcomer)
     view = await stack.api.get(f"/api/v1/queue/message/{sent['message_id']}", headers=newcomer)
@@ -228,7 +228,7 @@ async def test_figures_of_a_shared_number_are_the_tenants_own(
 ) -> None:
     stack, texts = guarded
     mine, theirs, admin = bearer(texts["a"]), bearer(texts["b"]), bearer(texts["admin"])
-    shared = stack.settings.phone_number_id
+    shared = stack.settings.whatsapp.phone_number_id
     later = (now() + timedelta(hours=1)).isoformat()
 
     async def figures(headers: dict[str, str]) -> list[float]:
@@ -416,8 +416,8 @@ async def test_the_key_is_stored_hashed(guarded: tuple[Stack, dict[str, str]]) -
     stack, texts = guarded
     secret = texts["a"].split("_", 2)[2]
     stored = (
-        Path(stack.settings.data_dir / "pytake.db").read_bytes()
-        + Path(stack.settings.data_dir / "pytake.db-wal").read_bytes()
+        Path(stack.settings.storage.data_dir / "pytake.db").read_bytes()
+        + Path(stack.settings.storage.data_dir / "pytake.db-wal").read_bytes()
     )
     assert texts["a"].split("_")[1].encode() in stored
     assert secret.encode() not in stored

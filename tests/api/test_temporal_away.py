@@ -13,15 +13,15 @@ from tests.stack import EXAMPLE, free_port, http, make_settings, serving
 
 async def test_what_was_saved_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_port()}")
-    settings = make_settings(tmp_path, keyless=True)
-    database = Database(settings.sqlalchemy_url)
+    settings = make_settings(tmp_path, PYTAKE_KEYLESS=True)
+    database = Database(settings.storage.sqlalchemy_url)
     database.migrate()
     config = uvicorn.Config(
-        create_app(settings), host="127.0.0.1", port=settings.port, log_config=None
+        create_app(settings), host="127.0.0.1", port=settings.api.port, log_config=None
     )
     async with (
         serving(uvicorn.Server(config)),
-        http(f"http://127.0.0.1:{settings.port}/api/v1/") as api,
+        http(f"http://127.0.0.1:{settings.api.port}/api/v1/") as api,
     ):
         made = await api.post("webhooks/configure", json={**CONFIGURE, "events": ["*"]})
         assert made.status_code == 201, made.text

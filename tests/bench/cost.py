@@ -66,9 +66,9 @@ async def _counted(directly: bool) -> tuple[Counter[str], int]:
         with temporal_server(path) as address:
             settings = make_settings(
                 path,
-                direct_sends=50 if directly else 0,
-                workflow_sandbox=False,
-                sandbox_callback_url="http://127.0.0.1:9/closed",
+                PYTAKE_DIRECT_SENDS=50 if directly else 0,
+                PYTAKE_WORKFLOW_SANDBOX=False,
+                PYTAKE_SANDBOX_CALLBACK_URL="http://127.0.0.1:9/closed",
             )
             async with running_stack(settings, address) as stack:
                 number = await stack.register(rate=1000)

@@ -35,7 +35,7 @@ class Installation:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.database = Database(settings.sqlalchemy_url)
+        self.database = Database(settings.storage.sqlalchemy_url)
         self.database.migrate()
         for number, tenant, account in (("1", "a", OURS), ("2", "b", OURS), ("3", "c", THEIRS)):
             self.database.write_now(
@@ -93,7 +93,7 @@ def _endpoint(session: Session, tenant: str) -> None:
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    made = Installation(make_settings(tmp_path, whatsapp_business_account_id=OURS))
+    made = Installation(make_settings(tmp_path, WHATSAPP_BUSINESS_ACCOUNT_ID=OURS))
     yield made
     made.database.close()
 

@@ -46,7 +46,7 @@ async def test_who_leaves_has_left_and_may_come_back_while_nobody_answers(
     number = await stack.register(tenant=owner)
     path = f"/left/{owner}"
     await configure(stack, owner, receiver.script(path, 200), events=["contact.*"])
-    assert not stack.settings.auto_responder
+    assert not stack.settings.conversations.auto_responder
     leaving = said(contact, "text", {"body": "Parar!"})
     await receive(stack, number, leaving)
     assert await left(stack, owner, contact)
@@ -113,7 +113,7 @@ async def test_switched_off_before_it_decided_it_records_and_is_silent(stack: St
     wamids = [item.wamid for item in items]
     await stack.database.write(inbox.store_inbound, items, {number: owner}, at, answered=False)
     await stack.database.write(rules.install, owner, at, defaults=True)
-    policy, party = options_of(stack.settings), Party(owner, number, contact)
+    policy, party = options_of(stack.settings.conversations), Party(owner, number, contact)
     loaded = load(stack.database, party, wamids, policy, at)
     verdict = settle(stack.database, loaded, policy, wamids[-1])
     assert (verdict.reply.status, verdict.reply.messages) == ("silent", [])

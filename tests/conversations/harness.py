@@ -73,12 +73,12 @@ async def theatre(directory: Path, database_url: str) -> AsyncIterator[Theatre]:
     settings = make_settings(
         directory,
         database_url,
-        keyless=True,
-        auto_responder=True,
-        reply_debounce_seconds=0.15,
-        loop_exchanges=5,
-        loop_seconds=60,
-        loop_pause_seconds=3600,
+        PYTAKE_KEYLESS=True,
+        PYTAKE_AUTO_RESPONDER=True,
+        PYTAKE_REPLY_DEBOUNCE_SECONDS=0.15,
+        PYTAKE_LOOP_EXCHANGES=5,
+        PYTAKE_LOOP_SECONDS=60,
+        PYTAKE_LOOP_PAUSE_SECONDS=3600,
     )
     async with AsyncExitStack() as stack:
         environment = await stack.enter_async_context(
@@ -91,7 +91,7 @@ async def theatre(directory: Path, database_url: str) -> AsyncIterator[Theatre]:
         await temporal.add_search_attributes(environment.client, names)
         address = environment.client.service_client.config.target_host
         os.environ["TEMPORAL_ADDRESS"] = address
-        database = Database(settings.sqlalchemy_url)
+        database = Database(settings.storage.sqlalchemy_url)
         stack.callback(database.close)
         database.migrate()
         # A client of its own: the environment's would skip time whenever it waits for a result.
@@ -100,7 +100,7 @@ async def theatre(directory: Path, database_url: str) -> AsyncIterator[Theatre]:
             uvicorn.Config(
                 create_app(settings),
                 host="127.0.0.1",
-                port=settings.port,
+                port=settings.api.port,
                 log_config=None,
                 access_log=False,
             )
@@ -108,8 +108,8 @@ async def theatre(directory: Path, database_url: str) -> AsyncIterator[Theatre]:
         await stack.enter_async_context(serving(build_server(settings, seed=1)))
         await stack.enter_async_context(serving(api))
         await stack.enter_async_context(worker.serving(settings, client, database))
-        api_client = await stack.enter_async_context(http(f"http://127.0.0.1:{settings.port}"))
-        sandbox = await stack.enter_async_context(http(f"http://127.0.0.1:{settings.sandbox_port}"))
+        api_client = await stack.enter_async_context(http(f"http://127.0.0.1:{settings.api.port}"))
+        sandbox = await stack.enter_async_context(http(f"http://127.0.0.1:{settings.sandbox.port}"))
         traveller = stack.enter_context(
             time_machine.travel(await environment.get_current_time(), tick=True)
         )
@@ -269,7 +269,7 @@ class Performance:
         }
         change = {"field": "smb_message_echoes", "value": value}
         body = json.dumps({"entry": [{"id": "1", "changes": [change]}]}).encode()
-        secret = self.stack.settings.app_secret or ""
+        secret = self.stack.settings.whatsapp.signature_key or ""
         signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
         response = await self.stack.api.post(
             "/api/v1/whatsapp/webhook",

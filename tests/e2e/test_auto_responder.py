@@ -50,9 +50,9 @@ async def stack(
     settings = make_settings(
         tmp_path_factory.mktemp("stack"),
         own_database_url,
-        auto_responder=True,
-        reply_debounce_seconds=0.5,
-        max_rules=14,
+        PYTAKE_AUTO_RESPONDER=True,
+        PYTAKE_REPLY_DEBOUNCE_SECONDS=0.5,
+        PYTAKE_MAX_RULES=14,
     )
     async with running_stack(settings, own_temporal_address) as running:
         yield running
@@ -69,7 +69,7 @@ async def callback(stack: Stack, number: str, field: str, **value: Any) -> httpx
     value |= {"messaging_product": "whatsapp", "metadata": {"phone_number_id": number}}
     change = {"field": field, "value": value}
     body = json.dumps({"entry": [{"id": "1", "changes": [change]}]}).encode()
-    secret = (stack.settings.app_secret or "").encode()
+    secret = (stack.settings.whatsapp.signature_key or "").encode()
     signature = hmac.new(secret, body, hashlib.sha256).hexdigest()
     return await stack.api.post(
         "/api/v1/whatsapp/webhook",
@@ -443,13 +443,18 @@ async def test_an_answer_that_went_out_stays_a_use_when_its_try_is_repeated_too_
         stack.client,
         stack.database,
         dispatcher,
-        NumberChoice(stack.database, stack.settings),
+        NumberChoice(stack.database, stack.settings.whatsapp),
         ContactHashes(stack.database),
         stack.settings,
     )
     api = CloudApi("http://127.0.0.1:9", "v25.0", "token", timeout=1, connections=1)
     activities = ConversationActivities(
-        api, stack.database, stack.client, dispatcher, acceptor, options_of(stack.settings)
+        api,
+        stack.database,
+        stack.client,
+        dispatcher,
+        acceptor,
+        options_of(stack.settings.conversations),
     )
     told = await activities.send_reply(ReplyRequest(key=wamid))
     assert told == answer["biz_opaque_callback_data"]
@@ -533,7 +538,7 @@ async def test_what_a_tenants_rules_may_be_is_said_when_they_are_saved(stack: St
     assert problem["errors"][0]["field"] == "trigger.pattern"
     listed = (await call(stack, "GET", "/rules", params={"tenant_id": owner}))["rules"]
     assert {r["problem"] for r in listed} == {None}
-    for index in range(stack.settings.max_rules - len(listed)):
+    for index in range(stack.settings.conversations.max_rules - len(listed)):
         await call(stack, "POST", "/rules", 201, json=rule(["x"], owner, id=f"s{index}"))
     problem = await call(stack, "POST", "/rules", 409, json=rule(["x"], owner))
     assert "at most 14 rules" in problem["detail"]

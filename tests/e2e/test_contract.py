@@ -17,7 +17,9 @@ from tests.stack import Stack, make_settings, running_stack
 async def test_no_request_fails_on_our_side_or_is_answered_as_nowhere_documented(
     own_temporal_address: str, tmp_path: Path
 ) -> None:
-    settings = make_settings(tmp_path, auto_responder=True, keyless=True, requests_per_second=0)
+    settings = make_settings(
+        tmp_path, PYTAKE_AUTO_RESPONDER=True, PYTAKE_KEYLESS=True, PYTAKE_REQUESTS_PER_SECOND=0
+    )
     async with running_stack(settings, own_temporal_address) as stack:
         await _tested(stack, tmp_path, "examples,coverage,fuzzing")
         _, key = await stack.database.write(

@@ -31,9 +31,9 @@ def worker_of(stack: Stack, build_id: str, log: Path) -> Iterator[subprocess.Pop
     }
     environment |= {
         "PYTAKE_BUILD_ID": build_id,
-        "PYTAKE_DATA_DIR": str(settings.data_dir),
+        "PYTAKE_DATA_DIR": str(settings.storage.data_dir),
         "PYTAKE_SANDBOX": "true",
-        "WHATSAPP_API_BASE_URL": settings.whatsapp_api_base_url,
+        "WHATSAPP_API_BASE_URL": settings.whatsapp.api_base_url,
         "MESSAGE_TIER": "TIER_UNLIMITED",
         "PYTAKE_ENCRYPTION_KEYS": ENCRYPTION_KEY,
         "PYTAKE_ENCRYPT_PAYLOADS": "false",
@@ -47,7 +47,7 @@ def worker_of(stack: Stack, build_id: str, log: Path) -> Iterator[subprocess.Pop
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
-            cwd=settings.data_dir,
+            cwd=settings.storage.data_dir,
         )
         try:
             yield process

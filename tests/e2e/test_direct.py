@@ -178,7 +178,7 @@ async def _begun_elsewhere(stack: Stack, *, cancel: bool = False) -> tuple[str, 
 async def two_slots(
     own_database_url: str, own_temporal_address: str, tmp_path: Path
 ) -> AsyncIterator[Stack]:
-    settings = make_settings(tmp_path, own_database_url, direct_sends=2)
+    settings = make_settings(tmp_path, own_database_url, PYTAKE_DIRECT_SENDS=2)
     async with running_stack(settings, own_temporal_address) as stack:
         yield stack
 

@@ -32,8 +32,8 @@ async def encrypted(
     settings = make_settings(
         tmp_path_factory.mktemp("encrypted"),
         own_database_url,
-        encryption_keys=f"{newer},{ENCRYPTION_KEY}",
-        encrypt_payloads=None,
+        PYTAKE_ENCRYPTION_KEYS=f"{newer},{ENCRYPTION_KEY}",
+        PYTAKE_ENCRYPT_PAYLOADS=None,
     )
     async with running_stack(settings, own_temporal_address) as stack:
         yield stack
@@ -164,7 +164,7 @@ async def test_the_codec_is_for_admins_and_for_the_pages_of_the_web_ui(encrypted
         )
     ]
     assert found == [401, 403, 200, 200, 401]
-    ui = {"Origin": encrypted.settings.temporal_ui_url, "Access-Control-Request-Method": "POST"}
+    ui = {"Origin": encrypted.settings.api.temporal_ui_url, "Access-Control-Request-Method": "POST"}
     allowed = await encrypted.api.options(f"{CODEC}/decode", headers=ui)
     assert allowed.headers["Access-Control-Allow-Origin"] == ui["Origin"]
     other = await encrypted.api.options(

@@ -33,7 +33,9 @@ async def stack(
     own_temporal_address: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Stack]:
     settings = make_settings(
-        tmp_path_factory.mktemp("stack"), auto_responder=True, reply_debounce_seconds=1.5
+        tmp_path_factory.mktemp("stack"),
+        PYTAKE_AUTO_RESPONDER=True,
+        PYTAKE_REPLY_DEBOUNCE_SECONDS=1.5,
     )
     async with running_stack(settings, own_temporal_address) as running:
         yield running

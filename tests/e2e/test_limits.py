@@ -219,7 +219,7 @@ async def post_callback(stack: Stack, body: object) -> int:
     import json
 
     raw = json.dumps(body).encode()
-    secret = (stack.settings.app_secret or "").encode()
+    secret = (stack.settings.whatsapp.signature_key or "").encode()
     signature = f"sha256={hmac.new(secret, raw, hashlib.sha256).hexdigest()}"
     response = await stack.api.post(
         "/api/v1/whatsapp/webhook", content=raw, headers={"X-Hub-Signature-256": signature}

@@ -355,7 +355,7 @@ async def test_the_schedules_are_there(stack: Stack) -> None:
 
 
 async def test_of_a_shared_number_a_tenant_sees_its_own_counts_only(stack: Stack) -> None:
-    shared = stack.settings.phone_number_id
+    shared = stack.settings.whatsapp.phone_number_id
     await stack.until((await stack.send(to=fresh_recipient()))["message_id"], "read")
     everybody = await get(stack, "analytics", shared, refresh=True)
     assert everybody["meta_total"]["sent"] > 0

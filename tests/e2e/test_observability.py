@@ -132,8 +132,8 @@ def collector() -> Iterator[tuple[str, list[Any]]]:
 async def traced(
     collector: tuple[str, list[Any]], own_temporal_address: str, tmp_path: Path
 ) -> AsyncIterator[Stack]:
-    settings = make_settings(tmp_path, otel_endpoint=collector[0])
-    measured = telemetry.tracing(settings, "worker")
+    settings = make_settings(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=collector[0])
+    measured = telemetry.tracing(settings.telemetry, "worker")
     async with running_stack(
         settings, own_temporal_address, interceptors=measured.interceptors
     ) as stack:

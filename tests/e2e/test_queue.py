@@ -382,7 +382,10 @@ async def test_two_who_redrive_a_message_at_once_send_it_once(stack: Stack) -> N
     message_id = (await stack.send(to=fresh_recipient()))["message_id"]
     await stack.until(message_id, "failed")
     row = await stack.database.read(messages.get, message_id)
-    hashes, choice = ContactHashes(stack.database), NumberChoice(stack.database, stack.settings)
+    hashes, choice = (
+        ContactHashes(stack.database),
+        NumberChoice(stack.database, stack.settings.whatsapp),
+    )
     dispatcher = Dispatcher(stack.client, stack.database)
     acceptor = Acceptor(stack.client, stack.database, dispatcher, choice, hashes, stack.settings)
     for _ in range(2):

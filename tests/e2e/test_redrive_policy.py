@@ -17,7 +17,7 @@ from tests.stack import Stack, fresh_recipient, make_settings, running_stack
 async def redriving(
     own_temporal_address: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Stack]:
-    settings = make_settings(tmp_path_factory.mktemp("redrive"), wait_codes="redrive")
+    settings = make_settings(tmp_path_factory.mktemp("redrive"), PYTAKE_WAIT_CODES="redrive")
     async with running_stack(settings, own_temporal_address) as stack:
         yield stack
 

@@ -103,7 +103,7 @@ async def test_every_kind_of_content_passes_metas_checks(
 
 async def test_uploaded_media_is_sent_by_its_id(stack: Stack) -> None:
     upload = await stack.sandbox.post(
-        f"/v25.0/{stack.settings.phone_number_id}/media",
+        f"/v25.0/{stack.settings.whatsapp.phone_number_id}/media",
         files={"file": ("a.png", b"png", "image/png")},
         headers={"Authorization": "Bearer x"},
     )

@@ -11,7 +11,7 @@ from tests.stack import EXAMPLE, eventually, fresh_recipient, make_settings, run
 async def test_a_tenant_has_no_more_messages_scheduled_than_it_may(
     temporal_address: str, tmp_path: Path
 ) -> None:
-    settings = make_settings(tmp_path, max_scheduled=3)
+    settings = make_settings(tmp_path, PYTAKE_MAX_SCHEDULED=3)
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     async with running_stack(settings, temporal_address, with_worker=False) as stack:
         number = await stack.register(tenant="default")

@@ -62,9 +62,9 @@ def _request(number: str) -> SendRequest:
 
 async def _worker(settings: Settings, number: str, seconds: float, stalls: list[float]) -> None:
     """Send for so long, eight messages at a time; ``stalls`` stop the event loop for 0.7 s each."""
-    database = Database(settings.sqlalchemy_url)
+    database = Database(settings.storage.sqlalchemy_url)
     policy = SendOptions("p", call_timeout=3, receipt_wait=1, redrive_wait_codes=False)
-    async with CloudApi(settings.whatsapp_api_base_url, "v25.0", "t", timeout=3) as api:
+    async with CloudApi(settings.whatsapp.api_base_url, "v25.0", "t", timeout=3) as api:
         # There are no direct sends here, and nothing is recorded: neither client is called.
         activities = message_activities(
             api, database, cast(Client, None), cast(Dispatcher, None), policy, 0
@@ -102,7 +102,7 @@ def _in_a_thread(coroutine: Callable[[], Awaitable[None]], after: float) -> thre
 async def test_no_second_has_more_than_the_rate_when_a_worker_joins_and_both_stall(
     settings: Settings,
 ) -> None:
-    database, number = Database(settings.sqlalchemy_url), fresh_number()
+    database, number = Database(settings.storage.sqlalchemy_url), fresh_number()
     database.migrate()
     database.write_now(
         numbers.register, number, tenant_id="t", portfolio_id="p", rate=RATE, tier="TIER_UNLIMITED"
@@ -114,7 +114,7 @@ async def test_no_second_has_more_than_the_rate_when_a_worker_joins_and_both_sta
     for thread in threads:
         await asyncio.to_thread(thread.join)
     async with httpx.AsyncClient(
-        base_url=settings.whatsapp_api_base_url, trust_env=False
+        base_url=settings.whatsapp.api_base_url, trust_env=False
     ) as client:
         stats = (await client.get("/sandbox/stats")).json()
     database.close()
@@ -128,7 +128,7 @@ async def test_a_call_that_lost_its_turn_on_the_way_is_not_made(settings: Settin
     async def leaves() -> bool:
         return turns.pop(0)
 
-    async with CloudApi(settings.whatsapp_api_base_url, "v25.0", "t", timeout=3) as api:
+    async with CloudApi(settings.whatsapp.api_base_url, "v25.0", "t", timeout=3) as api:
         body = {
             "messaging_product": "whatsapp",
             "to": fresh_recipient(),
@@ -140,7 +140,7 @@ async def test_a_call_that_lost_its_turn_on_the_way_is_not_made(settings: Settin
             await api.send("1", body, leaves)
         await api.send("1", body, leaves)
     async with httpx.AsyncClient(
-        base_url=settings.whatsapp_api_base_url, trust_env=False
+        base_url=settings.whatsapp.api_base_url, trust_env=False
     ) as client:
         assert (await client.get("/sandbox/stats")).json()["accepted"] == 2
 
@@ -152,7 +152,7 @@ async def test_a_call_whose_time_is_over_before_it_is_written_is_known_not_to_be
         return await asyncio.Future()
 
     async with CloudApi(
-        settings.whatsapp_api_base_url, "v25.0", "t", timeout=0.2, connections=1
+        settings.whatsapp.api_base_url, "v25.0", "t", timeout=0.2, connections=1
     ) as api:
         calls = (api.send("1", {}, never) for _ in range(2))
         waited_for_its_turn, without_a_connection = await asyncio.gather(

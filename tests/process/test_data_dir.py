@@ -11,7 +11,7 @@ import pytest
 from pytake.commands.backup import backup
 from pytake.database.engine import Database
 from pytake.process.data_dir import AlreadyRunningError, UpLock, secure, tighten
-from pytake.settings import ConfigurationError, Settings
+from pytake.settings import ConfigurationError, load_settings
 
 HOLDER = """
 import asyncio, os, pathlib, subprocess, sys
@@ -55,17 +55,19 @@ def test_what_is_made_is_private_wherever_the_database_is(tmp_path: Path) -> Non
     other.mkdir(mode=0o755)
     (other / "pytake.db").write_text("")
     url = f"sqlite:///{other / 'pytake.db'}"
-    settings = Settings(_env_file=None, data_dir=tmp_path / "new" / "data", database_url=url)
-    assert secure(settings) == []
+    settings = load_settings(
+        {"PYTAKE_DATA_DIR": tmp_path / "new" / "data", "DATABASE_URL": url}, env_file=None
+    )
+    assert secure(settings.storage) == []
     database = Database(url, threads=1)
     database.migrate()
     assert {mode(path) for path in other.iterdir()} == {0o600}
     assert mode(other) == 0o755, "not the data directory"
     database.close()
-    settings = Settings(_env_file=None, data_dir=tmp_path / "new" / "data")
-    Database(settings.sqlalchemy_url, threads=1).migrate()
-    assert mode(settings.data_dir) == mode(settings.data_dir.parent) == 0o700
-    assert mode(settings.data_dir / "pytake.db") == 0o600
+    settings = load_settings({"PYTAKE_DATA_DIR": tmp_path / "new" / "data"}, env_file=None)
+    Database(settings.storage.sqlalchemy_url, threads=1).migrate()
+    assert mode(settings.storage.data_dir) == mode(settings.storage.data_dir.parent) == 0o700
+    assert mode(settings.storage.data_dir / "pytake.db") == 0o600
 
 
 def test_a_directory_that_others_share_keeps_its_mode_and_that_is_said(tmp_path: Path) -> None:

@@ -374,9 +374,9 @@ async def main() -> None:
         for direct in (False, True):
             settings = make_settings(
                 Path(directory),
-                auto_responder=True,
-                default_rules=False,
-                direct_sends=50 if direct else 0,
+                PYTAKE_AUTO_RESPONDER=True,
+                PYTAKE_DEFAULT_RULES=False,
+                PYTAKE_DIRECT_SENDS=50 if direct else 0,
             )
             async with running_stack(settings, address) as stack:
                 for scenario in wanted:

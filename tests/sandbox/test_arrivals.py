@@ -54,7 +54,7 @@ async def test_the_sandbox_counts_a_call_when_it_arrives_however_late_it_is_hand
     settings, server = sandbox
     number = fresh_number()
     async with httpx.AsyncClient(
-        base_url=settings.whatsapp_api_base_url, trust_env=False, timeout=20
+        base_url=settings.whatsapp.api_base_url, trust_env=False, timeout=20
     ) as client:
         await client.post("/sandbox/faults", json={"kind": "latency", "seconds": 1, "count": 1})
         slow = asyncio.create_task(_post(client, number))

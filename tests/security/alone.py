@@ -34,11 +34,11 @@ class Alone:
 @asynccontextmanager
 async def api_alone(directory: Path, **changes: Any) -> AsyncIterator[Alone]:
     settings = make_settings(directory, **changes)
-    database = Database(settings.sqlalchemy_url, threads=1)
+    database = Database(settings.storage.sqlalchemy_url, threads=1)
     database.migrate()
     async with (
         serving(build_server(settings)),
-        http(f"http://127.0.0.1:{settings.port}") as client,
+        http(f"http://127.0.0.1:{settings.api.port}") as client,
     ):
         yield Alone(settings, database, client)
     database.close()

@@ -29,7 +29,7 @@ async def alone(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Alone
 
 def head(alone: Alone, method: str, path: str, *lines: str) -> bytes:
     return "\r\n".join(
-        (f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{alone.settings.port}", *lines, "", "")
+        (f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{alone.settings.api.port}", *lines, "", "")
     ).encode()
 
 
@@ -39,7 +39,7 @@ async def status_of(reader: asyncio.StreamReader) -> int:
 
 async def ask(alone: Alone, *parts: bytes) -> int:
     """The status of what is answered to these bytes and no more."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", alone.settings.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", alone.settings.api.port)
     try:
         for part in parts:
             writer.write(part)
@@ -88,7 +88,7 @@ async def test_a_client_that_writes_before_it_reads_sees_the_refusal(
     size = 8 * MB
 
     def post() -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", alone.settings.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", alone.settings.api.port, timeout=30)
         body: Any = (b" " * 65536 for _ in range(size // 65536)) if chunked else b" " * size
         connection.request(
             "POST", "/api/v1/queue/send", body, headers, encode_chunked=chunked
@@ -110,7 +110,7 @@ async def test_what_is_thrown_away_has_a_bound(
     alone: Alone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "DISCARDED_BYTES", 2 * MB)
-    _, writer = await asyncio.open_connection("127.0.0.1", alone.settings.port)
+    _, writer = await asyncio.open_connection("127.0.0.1", alone.settings.api.port)
     writer.write(head(alone, "POST", "/api/v1/queue/send", "Transfer-Encoding: chunked"))
     sent = 0
     with suppress(ConnectionError):
@@ -144,7 +144,7 @@ async def test_slow_headers_and_slow_bodies_are_ended(
     monkeypatch.setattr(protocol, "BODY_SECONDS", 0.5)
 
     async def slowly(start: bytes) -> int:
-        reader, writer = await asyncio.open_connection("127.0.0.1", alone.settings.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", alone.settings.api.port)
         writer.write(start)
         answer = asyncio.ensure_future(status_of(reader))
         deadline = time.monotonic() + 15
@@ -166,7 +166,7 @@ async def test_slow_headers_and_slow_bodies_are_ended(
     assert await asyncio.gather(
         slowly(b"GET / HTTP/1.1\r\nX: "), slowly(body), slowly(callback)
     ) == [408, 408, 408]
-    reader, writer = await asyncio.open_connection("127.0.0.1", alone.settings.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", alone.settings.api.port)
     assert await asyncio.wait_for(reader.read(), 10) == b"", "who says nothing is let go"
     writer.close()
 
@@ -178,7 +178,7 @@ async def test_ordinary_clients_are_served_as_ever(alone: Alone) -> None:
         answer = await alone.client.post("/api/v1/queue/send/batch", content=body, headers=headers)
         assert (answer.status_code, answer.json()["rejected"]) == (202, 1)
     two = head(alone, "GET", "/health/live") * 2
-    reader, writer = await asyncio.open_connection("127.0.0.1", alone.settings.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", alone.settings.api.port)
     writer.write(two + head(alone, "GET", "/health/live", "Connection: close"))
     assert (await asyncio.wait_for(reader.read(), 10)).count(b"200 OK") == 3
     writer.close()
@@ -212,7 +212,7 @@ def held(alone: Alone) -> str:
 async def test_a_key_has_one_rate_however_it_is_spelt_and_a_batch_costs_more(
     tmp_path: Path,
 ) -> None:
-    async with api_alone(tmp_path, requests_per_second=2.0) as alone:
+    async with api_alone(tmp_path, PYTAKE_REQUESTS_PER_SECOND=2.0) as alone:
         text = alone.key()["Authorization"].partition(" ")[2]
         spelt = ("Bearer {}", "bearer {}", "BEARER {}", "BeArEr  {}", "bEARER {}")
         statuses = [
@@ -236,7 +236,9 @@ async def test_there_is_a_most_of_connections_and_those_that_are_there_go_on(
     alone: Alone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 8)
-    opened = [await asyncio.open_connection("127.0.0.1", alone.settings.port) for _ in range(40)]
+    opened = [
+        await asyncio.open_connection("127.0.0.1", alone.settings.api.port) for _ in range(40)
+    ]
 
     async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         with suppress(ConnectionError):
@@ -258,7 +260,7 @@ async def test_an_answer_that_nobody_reads_is_given_up(
     monkeypatch.setattr(protocol, "WRITE_SECONDS", 0.5)
     wanted, client = 100, socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.connect(("127.0.0.1", alone.settings.port))
+    client.connect(("127.0.0.1", alone.settings.api.port))
     reader, writer = await asyncio.open_connection(sock=client, limit=4096)
     writer.write(head(alone, "GET", "/openapi.json") * wanted)
     await asyncio.sleep(3)

@@ -46,7 +46,9 @@ async def small_stack(
 ) -> AsyncIterator[Stack]:
     """A worker with 20 slots for deliveries, one for each endpoint at most."""
     settings = make_settings(
-        tmp_path_factory.mktemp("small"), webhook_concurrency=1, webhook_min_backoff_seconds=0.5
+        tmp_path_factory.mktemp("small"),
+        PYTAKE_WEBHOOK_CONCURRENCY=1,
+        PYTAKE_WEBHOOK_MIN_BACKOFF_SECONDS=0.5,
     )
     async with running_stack(settings, own_temporal_address) as stack:
         yield stack

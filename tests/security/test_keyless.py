@@ -25,13 +25,13 @@ ENDPOINT = {"url": "https://1.1.1.1/", "events": ["*"], "secret": "a-secret-to-s
 
 @pytest.fixture
 async def alone(tmp_path: Path) -> AsyncIterator[Alone]:
-    async with api_alone(tmp_path, keyless=True) as running:
+    async with api_alone(tmp_path, PYTAKE_KEYLESS=True) as running:
         yield running
 
 
 def migrated(directory: Path, **changes: Any) -> Any:
     settings = make_settings(directory, **changes)
-    database = Database(settings.sqlalchemy_url, threads=1)
+    database = Database(settings.storage.sqlalchemy_url, threads=1)
     database.migrate()
     return settings, database
 
@@ -40,10 +40,10 @@ def migrated(directory: Path, **changes: Any) -> Any:
     ("changes", "refusal"),
     [
         ({}, "PYTAKE_KEYLESS"),
-        ({"keyless": False}, "PYTAKE_KEYLESS"),
-        ({"keyless": True, "host": "0.0.0.0"}, "refusing to listen on 0.0.0.0"),
-        ({"host": "0.0.0.0"}, "key create"),
-        ({"keyless": True}, None),
+        ({"PYTAKE_KEYLESS": False}, "PYTAKE_KEYLESS"),
+        ({"PYTAKE_KEYLESS": True, "PYTAKE_HOST": "0.0.0.0"}, "refusing to listen on 0.0.0.0"),
+        ({"PYTAKE_HOST": "0.0.0.0"}, "key create"),
+        ({"PYTAKE_KEYLESS": True}, None),
     ],
 )
 def test_only_loopback_in_words_is_ever_without_keys(
@@ -51,32 +51,35 @@ def test_only_loopback_in_words_is_ever_without_keys(
 ) -> None:
     settings, database = migrated(tmp_path, **changes)
     if refusal is None:
-        assert check_keys(settings)
+        assert check_keys(settings.api, settings.storage)
     else:
         with pytest.raises(ConfigurationError, match=refusal):
-            check_keys(settings)
+            check_keys(settings.api, settings.storage)
     database.close()
 
 
 def test_a_revoked_key_counts_and_an_empty_database_opens_nothing(tmp_path: Path) -> None:
-    settings, database = migrated(tmp_path, keyless=True)
+    settings, database = migrated(tmp_path, PYTAKE_KEYLESS=True)
     key, _ = database.write_now(keys.create, tenant_id="t", admin=True, name="", now=now())
-    assert not check_keys(settings)
+    assert not check_keys(settings.api, settings.storage)
     database.write_now(keys.revoke, key.id, now())
-    assert not check_keys(settings)
+    assert not check_keys(settings.api, settings.storage)
     database.write_now(lambda session: session.execute(delete(ApiKey)))
     with pytest.raises(ConfigurationError, match="is it the right database"):
-        check_keys(settings)
+        check_keys(settings.api, settings.storage)
     database.close()
-    _, other = migrated(tmp_path, keyless=True, database_url=f"sqlite:///{tmp_path / 'other.db'}")
+    _, other = migrated(
+        tmp_path, PYTAKE_KEYLESS=True, DATABASE_URL=f"sqlite:///{tmp_path / 'other.db'}"
+    )
     with pytest.raises(ConfigurationError, match="is it the right database"):
-        check_keys(settings.model_copy(update={"database_url": other.url}))
+        check_keys(settings.api, settings.storage.model_copy(update={"database_url": other.url}))
     other.close()
 
 
 def test_an_unmigrated_database_is_named(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path)
     with pytest.raises(ConfigurationError, match="pytake migrate"):
-        check_keys(make_settings(tmp_path))
+        check_keys(settings.api, settings.storage)
 
 
 async def test_with_the_first_key_the_api_closes_for_good(
@@ -90,19 +93,19 @@ async def test_with_the_first_key_the_api_closes_for_good(
         return (await alone.client.get(NUMBERS)).status_code == 401
 
     await eventually(closed, 10)
-    assert (alone.settings.data_dir / MARKER).exists()
+    assert (alone.settings.storage.data_dir / MARKER).exists()
     alone.database.write_now(keys.revoke, key.id, now())
     await asyncio.sleep(0.5)
     assert await closed()
     alone.database.write_now(lambda session: session.execute(delete(ApiKey)))
-    (alone.settings.data_dir / MARKER).unlink()
+    (alone.settings.storage.data_dir / MARKER).unlink()
     await asyncio.sleep(0.5)
     assert await closed()
 
 
 async def test_the_marker_alone_closes_it(tmp_path: Path) -> None:
     keyless.mark(tmp_path)
-    async with api_alone(tmp_path, keyless=True) as alone:
+    async with api_alone(tmp_path, PYTAKE_KEYLESS=True) as alone:
         assert (await alone.client.get(NUMBERS)).status_code == 401
 
 
@@ -126,7 +129,7 @@ FOREIGN = [
 async def test_web_pages_and_proxies_are_refused(alone: Alone) -> None:
     calls: list[tuple[str, str, Any]] = [
         ("POST", "/api/v1/webhooks/configure", ENDPOINT),
-        ("POST", f"{NUMBERS}/{alone.settings.phone_number_id}/pause", None),
+        ("POST", f"{NUMBERS}/{alone.settings.whatsapp.phone_number_id}/pause", None),
         ("GET", NUMBERS, None),
         ("GET", "/metrics", None),
         ("POST", "/api/v1/codec/decode", {"payloads": []}),
@@ -140,7 +143,7 @@ async def test_web_pages_and_proxies_are_refused(alone: Alone) -> None:
 
 
 async def test_commands_and_our_own_pages_are_served(alone: Alone) -> None:
-    port = alone.settings.port
+    port = alone.settings.api.port
     own = f"http://127.0.0.1:{port}"
     for headers in (
         {},
@@ -153,7 +156,7 @@ async def test_commands_and_our_own_pages_are_served(alone: Alone) -> None:
         assert (await alone.client.get(NUMBERS, headers=headers)).status_code == 200, headers
     answer = await alone.client.get("/api/v1/codec", headers={"Host": "evil.example"})
     assert answer.status_code == 403
-    page = {"Origin": alone.settings.temporal_ui_url, "Sec-Fetch-Site": "same-site"}
+    page = {"Origin": alone.settings.api.temporal_ui_url, "Sec-Fetch-Site": "same-site"}
     decoded = await alone.client.post("/api/v1/codec/decode", json={"payloads": []}, headers=page)
     assert decoded.status_code != 403
     assert decoded.headers["Access-Control-Allow-Origin"] == page["Origin"]
@@ -161,7 +164,7 @@ async def test_commands_and_our_own_pages_are_served(alone: Alone) -> None:
 
 async def test_an_unsigned_callback_is_taken_from_this_machine_only(tmp_path: Path) -> None:
     path, body = "/api/v1/whatsapp/webhook", {"entry": []}
-    async with api_alone(tmp_path, keyless=True, whatsapp_app_secret=None) as alone:
+    async with api_alone(tmp_path, PYTAKE_KEYLESS=True, WHATSAPP_APP_SECRET=None) as alone:
         assert (await alone.client.post(path, json=body)).status_code == 200
         for headers in FOREIGN:
             assert (await alone.client.post(path, json=body, headers=headers)).status_code == 403
@@ -171,7 +174,7 @@ async def test_the_sandbox_is_for_this_machine_only(tmp_path: Path) -> None:
     settings = make_settings(tmp_path)
     async with (
         serving(build_sandbox(settings)),
-        http(f"http://127.0.0.1:{settings.sandbox_port}") as sandbox,
+        http(f"http://127.0.0.1:{settings.sandbox.port}") as sandbox,
     ):
         fault = {"kind": "latency", "seconds": 5}
         for headers in FOREIGN:
@@ -190,7 +193,7 @@ async def test_no_answer_may_be_sniffed(alone: Alone) -> None:
         assert answer.headers.get_list("X-Content-Type-Options") == ["nosniff"], path
     refused = await alone.client.get(NUMBERS, headers={"Authorization": "Bearer x"})
     assert (refused.status_code, refused.headers["X-Content-Type-Options"]) == (401, "nosniff")
-    reader, writer = await asyncio.open_connection("127.0.0.1", alone.settings.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", alone.settings.api.port)
     writer.write(b"no HTTP at all\r\n\r\n")
     assert b"nosniff" in (await reader.read()).lower()
     writer.close()

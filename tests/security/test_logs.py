@@ -46,10 +46,10 @@ def logged(log_format: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[io.Stri
 
 async def broken_off(stack: Stack, headers: str = "") -> None:
     """A POST to the callback whose sender goes after the first bytes."""
-    _reader, writer = await asyncio.open_connection("127.0.0.1", stack.settings.port)
+    _reader, writer = await asyncio.open_connection("127.0.0.1", stack.settings.api.port)
     signature = f"sha256={'0' * 64}"
     writer.write(
-        f"POST /api/v1/whatsapp/webhook HTTP/1.1\r\nHost: 127.0.0.1:{stack.settings.port}\r\n"
+        f"POST /api/v1/whatsapp/webhook HTTP/1.1\r\nHost: 127.0.0.1:{stack.settings.api.port}\r\n"
         f"X-Hub-Signature-256: {signature}\r\nContent-Length: 1000\r\n{headers}\r\n{{".encode()
     )
     await writer.drain()

@@ -99,9 +99,9 @@ async def test_quotas_hold_against_many_at_once_and_say_what_to_do(
     stack: Stack, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = tenant()
-    monkeypatch.setattr(stack.settings, "webhook_endpoints", 3)
-    monkeypatch.setattr(stack.settings, "webhook_targets", 2)
-    monkeypatch.setattr(stack.settings, "webhook_event_bytes", 3000)
+    monkeypatch.setattr(stack.settings.webhooks, "endpoints", 3)
+    monkeypatch.setattr(stack.settings.webhooks, "targets", 2)
+    monkeypatch.setattr(stack.settings.webhooks, "event_bytes", 3000)
     url = receiver.script(f"/{name}", 200)
     body = {"tenant_id": name, "url": url, "events": ["*"]}
     answers = await asyncio.gather(

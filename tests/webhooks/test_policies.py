@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from pytake.database.vault import Vault, open_vault
-from pytake.settings import ConfigurationError, Settings
+from pytake.settings import ConfigurationError, load_settings
 from pytake.webhooks.event_types import subscribes
 from pytake.webhooks.policies import (
     EndpointRetryPolicy,
@@ -131,12 +131,14 @@ def test_the_vault_rotates() -> None:
 
 
 def test_a_key_is_made_for_sqlite_only(tmp_path: Path) -> None:
-    settings = Settings(_env_file=None, data_dir=tmp_path)
-    sealed = open_vault(settings).seal({"a": 1})
-    assert open_vault(settings).open(sealed) == {"a": 1}
+    given = {"PYTAKE_DATA_DIR": tmp_path}
+    storage = load_settings(given, env_file=None).storage
+    sealed = open_vault(storage).seal({"a": 1})
+    assert open_vault(storage).open(sealed) == {"a": 1}
     assert (tmp_path / "encryption.key").stat().st_mode & 0o777 == 0o600
+    storage = load_settings({**given, "DATABASE_URL": "postgresql://h/d"}, env_file=None).storage
     with pytest.raises(ConfigurationError, match="PYTAKE_ENCRYPTION_KEYS"):
-        open_vault(Settings(_env_file=None, data_dir=tmp_path, database_url="postgresql://h/d"))
+        open_vault(storage)
 
 
 def test_times_of_a_give_up_are_both_needed() -> None:
