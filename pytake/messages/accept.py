@@ -127,11 +127,11 @@ class Acceptor:
     async def accept_all(
         self, wanted: Sequence[Wanted], principal: Principal
     ) -> list[MessageInput]:
-        """Take several messages in, or none: all are checked before the first is started.
+        """Accept several messages: all are checked before the first is started.
 
         Raises:
-            InvalidRequestError: one of them cannot be sent so.
-            RPCError: Temporal was not reached.
+            InvalidRequestError: one of them is not valid; none was started.
+            RPCError: Temporal was not reached; those before are started.
         """
         messages = [await self._checked(item, principal) for item in wanted]
         for message in messages:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Final
 
 from temporalio.client import Client
@@ -28,6 +29,7 @@ from pytake.webhooks.contracts import (
     delivery_workflow_id,
 )
 
+_RPC_TIMEOUT: Final = timedelta(seconds=10)
 _PROVEN: Final = PRIORITY_KEY[Urgency.NORMAL]
 _UNPROVEN: Final = PRIORITY_KEY[Urgency.LOW]
 """Of the workflow's own tasks and of the attempts: thousands of events of endpoints that do not answer
@@ -62,6 +64,7 @@ class Dispatcher(Outbox[DeliveryInput]):
                     priority_key=_PROVEN if item.proven else _UNPROVEN,
                     fairness_key=deliveries_key(item.tenant_id),
                 ),
+                rpc_timeout=_RPC_TIMEOUT,
             )
 
     async def _begun(self, items: Sequence[DeliveryInput]) -> None:

@@ -17,6 +17,7 @@ from pytake.cookies import NoCookies
 from pytake.whatsapp.errors import ErrorRule, rule_for
 
 _NO_CODE = -1
+_MAX_TEXT: Final = 512
 _WRITING: Final = ("http11.send_request_headers.started", "http2.send_request_headers.started")
 _WRITTEN: Final = ("http11.send_request_body.complete", "http2.send_request_body.complete")
 """Names of httpcore's trace events (https://www.encode.io/httpcore/extensions/#trace)."""
@@ -156,7 +157,7 @@ class CloudApi:
             if not writing:
                 raise WithheldError("not sent: its turn did not come in time") from error
             raise AmbiguousError(f"no answer from the Cloud API: {_describe(error)}") from error
-        return _read_answer(response)
+        return read_answer(response)
 
     async def mark_read(self, phone_number_id: str, wamid: str, *, typing: bool) -> None:
         """Mark a contact's message (and those before it) as read; ``typing`` shows the indicator.
@@ -210,16 +211,34 @@ class CloudApi:
         return body, response.headers
 
 
-def _read_answer(response: httpx.Response) -> Accepted:
+def read_answer(response: httpx.Response) -> Accepted:
+    """What Meta answered a POST of a message.
+
+    Raises:
+        RefusedError: Meta's error.
+        AmbiguousError: neither an error nor a message id, as a gateway in between may answer.
+    """
     if response.status_code >= 400:
         raise _refusal(response)
     try:
         body = response.json()
         message = body["messages"][0]
         contacts = body.get("contacts") or [{}]
-        return Accepted(str(message["id"]), contacts[0].get("wa_id"), message.get("message_status"))
+        accepted = Accepted(
+            _text(message["id"]) or "",
+            _text(contacts[0].get("wa_id")),
+            _text(message.get("message_status")),
+        )
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise AmbiguousError(f"HTTP {response.status_code} without a message id") from error
+    if not accepted.wamid:
+        raise AmbiguousError(f"HTTP {response.status_code} without a message id")
+    return accepted
+
+
+def _text(value: object) -> str | None:
+    """A short text, or nothing: after a POST that succeeded, no odd answer may fail what follows."""
+    return value if isinstance(value, str) and len(value) <= _MAX_TEXT else None
 
 
 def _refusal(response: httpx.Response) -> SendError:
