@@ -4,7 +4,6 @@ import hmac
 import time
 from typing import Annotated
 
-import structlog
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
@@ -16,10 +15,10 @@ from api.dependencies import DatabaseDep, SettingsDep
 from api.errors import documented
 from pytake.callback.body import UnreadableError, read_body
 from pytake.callback.follow_up import FollowUp
-from pytake.callback.intake import Stored, reason_of, store, store_apart
+from pytake.callback.intake import make_durable
 from pytake.callback.parse import CALLBACK_PATH, Callback, parse, signature_matches
 from pytake.clock import now
-from pytake.database.engine import Database, is_outage
+from pytake.database.engine import Database
 from pytake.problems import (
     ForbiddenError,
     InvalidRequestError,
@@ -31,7 +30,6 @@ from pytake.process.telemetry import CALLBACK_SECONDS, CALLBACK_UPDATES
 from pytake.settings import Settings
 
 router = APIRouter(tags=["whatsapp"])
-_log = structlog.get_logger()
 
 
 class Received(BaseModel):
@@ -102,42 +100,18 @@ async def _receive(
     body = await request.body()
     _authenticate(settings, body, signature)
     callback = await run_in_threadpool(_parse, body)
-    stored = await _store(database, callback, settings)
+    stored = await make_durable(database, callback, settings)
     await follow_up.of(stored)
     for receipt in callback.receipts:
         CALLBACK_UPDATES.labels(receipt.observation.value).inc()
     CALLBACK_UPDATES.labels("message").inc(len(callback.messages))
     CALLBACK_UPDATES.labels("other").inc(len(callback.others))
+    CALLBACK_UPDATES.labels("set_aside").inc(stored.set_aside)
     if stored.refused:
         raise ProblemError("some updates could be neither stored nor set aside: send them again")
     return Received(
         statuses=len(callback.statuses), messages=len(callback.messages), other=len(callback.others)
     )
-
-
-async def _store(database: Database, callback: Callback, settings: Settings) -> Stored:
-    """Make a request durable: as a whole, or else as far as it goes.
-
-    Raises:
-        ProblemError: the database is away.
-    """
-    try:
-        try:
-            return await database.write(store, callback, settings)
-        except Exception as error:
-            if is_outage(error):
-                raise
-            _log.error("a callback could not be stored as a whole", error=reason_of(error))
-            stored = await database.write(store_apart, callback, settings)
-    except Exception as error:
-        if not is_outage(error):
-            raise
-        _log.error("callback not made durable", error=type(error).__name__)
-        raise ProblemError("the updates could not be made durable: send them again") from error
-    if stored.set_aside or stored.refused:
-        _log.error("parts of a callback set aside", parts=stored.set_aside, full=stored.refused)
-        CALLBACK_UPDATES.labels("set_aside").inc(stored.set_aside)
-    return stored
 
 
 def _authenticate(settings: Settings, body: bytes, signature: str | None) -> None:

@@ -6,6 +6,7 @@ stored, and the rest set aside: Meta would send all of it again for days, and it
 
 from dataclasses import dataclass, field
 
+import structlog
 from sqlmodel import Session
 
 from pytake.callback import limits as tiers
@@ -22,16 +23,19 @@ from pytake.clock import now
 from pytake.conversations import inbox, wishes
 from pytake.conversations.inbox import Waiting
 from pytake.conversations.rules.said import read_said
-from pytake.database.engine import is_outage
+from pytake.database.engine import Database, is_outage
 from pytake.messages import receipts
 from pytake.messages.events import raise_for
 from pytake.messages.status import Observation
 from pytake.numbers import alerts
 from pytake.numbers import store as numbers
+from pytake.problems import ProblemError
 from pytake.settings import Settings
 from pytake.tenants import UNASSIGNED
 from pytake.webhooks import events
 from pytake.webhooks.contracts import DeliveryInput
+
+_log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -54,6 +58,30 @@ class Stored:
         self.raised += other.raised
         self.limits += other.limits
         self.waiting += other.waiting
+
+
+async def make_durable(database: Database, callback: Callback, settings: Settings) -> Stored:
+    """Store a request: as a whole, or else as far as it goes.
+
+    Raises:
+        ProblemError: the database is away.
+    """
+    try:
+        try:
+            return await database.write(store, callback, settings)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            _log.error("a callback could not be stored as a whole", error=reason_of(error))
+            stored = await database.write(store_apart, callback, settings)
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        _log.error("callback not made durable", error=type(error).__name__)
+        raise ProblemError("the updates could not be made durable: send them again") from error
+    if stored.set_aside or stored.refused:
+        _log.error("parts of a callback set aside", parts=stored.set_aside, full=stored.refused)
+    return stored
 
 
 def store(session: Session, callback: Callback, settings: Settings) -> Stored:
