@@ -26,15 +26,15 @@ with workflow.unsafe.imports_passed_through():
     )
 
 _IDLE = timedelta(minutes=5)
-"""A conversation that is silent for this long ends; the next message starts it again. Everything
-that is known of the contact is in the database."""
+"""A conversation that is silent for this long ends; the next message starts it again. All state of
+the contact is in the database."""
 _LONGEST_BURST = 5
-"""A contact who does not stop typing is answered after this many times the debounce."""
+"""A contact who keeps writing is answered after at most this many debounce periods."""
 
 
 @workflow.defn
 class ConversationWorkflow:
-    """Collects messages that come within a short time, decides once, waits, answers."""
+    """Collects messages that arrive close together, decides once, waits, answers."""
 
     @workflow.init
     def __init__(self, conversation: ConversationInput) -> None:
@@ -43,12 +43,12 @@ class ConversationWorkflow:
 
     @workflow.signal(name=INBOUND_SIGNAL)
     def inbound(self, signal: InboundSignal) -> None:
-        """The contact wrote; a message that is told of twice is one message."""
+        """The contact wrote; a message that is signalled twice counts once."""
         self._pending += [wamid for wamid in signal.wamids if wamid not in self._pending]
 
     @workflow.run
     async def run(self, conversation: ConversationInput) -> str:
-        """Ends when the contact has been silent for a while."""
+        """Runs until the contact has been silent for five minutes."""
         while True:
             try:
                 await workflow.wait_condition(lambda: bool(self._pending), timeout=_IDLE)
@@ -102,7 +102,7 @@ class ConversationWorkflow:
         await reading
 
     async def _mark_read(self, decision: Decision) -> None:
-        """A courtesy: the answer does not depend on it."""
+        """Best effort: the answer does not depend on it."""
         try:
             await workflow.execute_activity_method(
                 ConversationActivities.mark_read,

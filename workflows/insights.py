@@ -1,4 +1,4 @@
-"""SnapshotWorkflow: asks Meta how the numbers are, by schedule or because somebody wants to know."""
+"""SnapshotWorkflow: asks Meta about the numbers' health, on schedule or on demand."""
 
 import asyncio
 
@@ -16,16 +16,16 @@ with workflow.unsafe.imports_passed_through():
     )
 
 _AT_ONCE = 5
-"""Numbers asked about at the same time: the budget of calls is Meta's, for all together."""
+"""Numbers asked about concurrently: they share Meta's budget of calls."""
 
 
 @workflow.defn
 class SnapshotWorkflow:
-    """One snapshot of each number; what one number's says does not keep another's from being taken."""
+    """One snapshot of each number; a failure for one number does not affect the others."""
 
     @workflow.run
     async def run(self, request: SnapshotInput) -> SnapshotResult:
-        """How many snapshots were taken, and what kept the others."""
+        """Returns how many snapshots were taken, and why the others failed."""
         numbers = request.phone_number_ids or await workflow.execute_activity_method(
             SnapshotActivities.list_numbers,
             start_to_close_timeout=LIST_NUMBERS_TIMEOUT,

@@ -1,6 +1,6 @@
-"""The two lanes of a message, as its workflow sees them: directly, and from the queue.
+"""The two lanes of a message, as its workflow sees them: direct and queued.
 
-Each has ``send``, one attempt: it returns what came of it, and raises why there is nothing to wait for.
+Each has ``send``, which makes one attempt: it returns the outcome, or raises if it failed for good.
 """
 
 from datetime import timedelta
@@ -29,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.receipts import find_receipt, until
 
 LOOK = "look-before-cancel"
-"""The patch of workflows that look for receipts before they say that a message was cancelled."""
+"""Patch id: workflows look for receipts before they report a message as cancelled."""
 
 
 class DirectLane:
@@ -38,13 +38,15 @@ class DirectLane:
     def __init__(self, message: MessageInput) -> None:
         self._message = message
         self.open = message.direct and message.attempts_spent == 0 and not message.waits
-        """Whether a direct send is still to be tried, or to be known."""
+        """Whether a direct send has yet to be made, or its outcome is not known yet."""
 
     async def send(self) -> SendResult:
-        """ACCEPTED; REQUEUE where something is in the way; RETRY; or DEFERRED. The lane is closed then.
+        """Make the direct send and close the lane.
+
+        Returns ACCEPTED, RETRY, DEFERRED, or REQUEUE if the message has to go through the queue.
 
         Raises:
-            FailureError: it was cancelled, or the message's only attempt failed.
+            FailureError: the send was cancelled, or the message's only attempt failed.
         """
         try:
             result = await workflow.execute_local_activity_method(
@@ -62,7 +64,7 @@ class DirectLane:
         return result
 
     def _unknown(self) -> SendResult:
-        """A direct send of which nothing is known: one attempt, and time for its receipt."""
+        """The result of a direct send with unknown outcome: one attempt, and time for its receipt."""
         wait = timedelta(seconds=self._message.receipt_wait_seconds)
         return SendResult(
             outcome=SendOutcome.RETRY,
@@ -72,8 +74,9 @@ class DirectLane:
         )
 
     async def withdraw(self) -> SendResult | None:
-        """The acceptance of a message given up before its direct send was known to have run: that may
-        have run all the same, in a workflow task that was lost.
+        """Close the lane; return the acceptance if the direct send has run after all.
+
+        It may have run in a workflow task that was lost, so that the workflow knows nothing of it.
         """
         if not self.open:
             return None
@@ -94,17 +97,17 @@ class DirectLane:
 
 
 class QueueLane:
-    """Lane 2: what has to wait, and every further attempt, at the number's rate in order of priority."""
+    """Lane 2: messages that wait, and all retries, at the number's rate in order of priority."""
 
     def __init__(self, message: MessageInput) -> None:
         self._message = message
         self._sending: ActivityHandle[SendResult] | None = None
 
     async def send(self) -> SendResult:
-        """As ``send_message`` returns, after the attempts that its retry policy makes.
+        """Return the result of ``send_message``, after the attempts that its retry policy allows.
 
         Raises:
-            FailureError: it was cancelled, or no attempt is left.
+            FailureError: the send was cancelled, or no attempt is left.
         """
         message = self._message
         self._sending = workflow.start_activity_method(
@@ -127,6 +130,6 @@ class QueueLane:
             self._sending = None
 
     def cancel(self) -> None:
-        """Cancel what waits here; a POST under way is finished first."""
+        """Cancel the queued send; a POST in flight is finished first."""
         if self._sending is not None:
             self._sending.cancel()

@@ -43,15 +43,15 @@ _CANCELLED_TOO_LATE = _OUTCOME_UNKNOWN.model_copy(
     update={"detail": "it was cancelled after an attempt of which no receipt arrived"}
 )
 _KEPT_WAITS = 20
-"""Waits that a message remembers; one on a number on hold may be sent back hundreds of times."""
+"""Waits kept in a message's history: on a number on hold it may be deferred hundreds of times."""
 
 
 @workflow.defn
 class MessageWorkflow:
-    """Executes ``send_message`` until the message is accepted or given up, then records that.
+    """Sends until the message is accepted or given up, then records the outcome.
 
-    Where nothing has to wait, one local activity sends and records (``send_directly``); otherwise one
-    queued activity sends and a local one records. Waits spend no attempt. A dead letter ends the
+    If nothing has to wait, one local activity sends and records (``send_directly``); otherwise a
+    queued activity sends and a local one records. Waits use up no attempts. A dead letter ends the
     workflow as Failed, so that the Web UI's Failed filter is the dead-letter queue.
     """
 
@@ -65,7 +65,7 @@ class MessageWorkflow:
 
     @workflow.signal
     def cancel(self) -> None:
-        """Cancel the message; it wins exactly when the POST to Meta has not started."""
+        """Cancel the message; this succeeds exactly if the POST to Meta has not started."""
         self._cancelled = True
         self._queue.cancel()
 
@@ -86,7 +86,7 @@ class MessageWorkflow:
         try:
             return await self._process()
         except asyncio.CancelledError:
-            # Cancelled through the Web UI's own button: recorded like the signal, ended as Canceled.
+            # Cancelled from the Web UI: recorded like the signal, but the workflow ends as Canceled.
             result = await self._give_up()
             if result.status is not Observation.CANCELLED:
                 return result
@@ -136,8 +136,8 @@ class MessageWorkflow:
         return self._cancelled or _cancelled_from_outside()
 
     async def _give_up(self) -> MessageResult:
-        """Record a message that was cancelled: as cancelled if none of its attempts can have reached
-        Meta, as accepted if one did, as a dead letter if that is not known.
+        """Record a cancelled message: as cancelled if none of its attempts can have reached Meta, as
+        accepted if one did, as a dead letter if that is unknown.
 
         Raises:
             ApplicationError: of type ``DeadLetter``.
@@ -155,7 +155,7 @@ class MessageWorkflow:
         return await self._record(Observation.CANCELLED)
 
     async def _sent_before_expiry(self) -> SendResult | None:
-        """The acceptance of a message whose last attempt may have reached Meta, whatever its age."""
+        """The acceptance of an expired message, if its last attempt reached Meta after all."""
         if sent := await self._direct.withdraw():
             return sent
         if self._message.attempts_spent and workflow.patched("look-before-expiry"):
@@ -163,8 +163,8 @@ class MessageWorkflow:
         return None
 
     async def _stopped(self, error: FailureError) -> MessageResult:
-        """The send was cancelled before it reached Meta: by our signal, or by the whole workflow's
-        cancellation, which goes on its way.
+        """The send was cancelled before it reached Meta: by our signal, or by cancellation of the whole
+        workflow, which is raised again.
         """
         if not self._cancelled:
             raise asyncio.CancelledError from error
@@ -183,7 +183,7 @@ class MessageWorkflow:
         return await find_receipt(self._message)
 
     async def _wait(self, result: SendResult) -> None:
-        """Remember the wait, visibly; sleep if it is the message's own."""
+        """Note the wait in the search attributes; sleep if the wait is the message's own."""
         message = self._message
         if result.outcome is SendOutcome.RETRY and result.until is not None:
             with suppress(TimeoutError):
@@ -254,10 +254,10 @@ class MessageWorkflow:
 
 
 async def begin_redrive(message: MessageInput) -> MessageResult | None:
-    """Take a redriven message out of the dead letters; nothing to do for a new one.
+    """Take a redriven message out of the dead letters; a new message needs nothing.
 
-    Two that ask for a redrive at the same time both start a run, if the first one's is over by the time
-    of the second: that one sends nothing, and has the result of the first.
+    Two concurrent redrives both start a run if the first run is over before the second starts; the
+    second then sends nothing and returns the result of the first.
     """
     if message.generation == 0:
         return None
@@ -269,13 +269,15 @@ async def begin_redrive(message: MessageInput) -> MessageResult | None:
         local_retry_threshold=RECORD_LOCAL_THRESHOLD,
     )
     if over is None or workflow.info().continued_run_id is not None:
-        return None  # a run that goes on may have a receipt by now, and finds it
+        return None  # a continued run may have a receipt by now; it looks for it itself
     return MessageResult(message_id=message.message_id, status=over)
 
 
 async def write_outcome(record: OutcomeRecord) -> Problem | None:
-    """Record how a run ended, however long the database takes to come back; the problem of a cancelled
-    message that is a dead letter already.
+    """Record how a run ended, however long the database is down.
+
+    Returns:
+        The problem of a cancelled message that is already a dead letter.
     """
     return await workflow.execute_local_activity_method(
         RecordActivities.record_outcome,
@@ -287,7 +289,7 @@ async def write_outcome(record: OutcomeRecord) -> Problem | None:
 
 
 def _attempts(error: FailureError, message: MessageInput) -> int:
-    """Attempts spent when the activity gave up: it tells, unless its worker was lost."""
+    """Attempts spent when the activity gave up: the failure says so, unless the worker was lost."""
     cause = _cause(error)
     failure = SendFailure.read(cause)
     if failure is not None and failure.attempts is not None:
@@ -298,19 +300,20 @@ def _attempts(error: FailureError, message: MessageInput) -> int:
 
 
 def _cause(error: FailureError) -> BaseException | None:
-    """What the activity raised; only that of a queued one is wrapped."""
+    """What the activity raised; a queued activity's error is wrapped in an ``ActivityError``."""
     return error.cause if isinstance(error, ActivityError) else error
 
 
 def _not_accepted(error: FailureError) -> bool:
-    """Whether the attempt failed in a way that leaves nothing in doubt and would be tried again."""
+    """Whether Meta certainly did not accept the message and the attempt would be retried."""
     failure = SendFailure.read(error)
     return failure is not None and failure.type is FailureType.TRANSIENT
 
 
 def _cancelled_from_outside() -> bool:
-    """Whether the whole workflow was cancelled, as by the Web UI's button: an attempt that was being
-    made is finished first, and takes that for itself.
+    """Whether the whole workflow was cancelled, as from the Web UI.
+
+    An attempt in flight is finished first, and swallows the cancellation.
     """
     return workflow.cancellation_reason() is not None
 

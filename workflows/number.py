@@ -1,4 +1,4 @@
-"""NumberWorkflow: sees a number's rate through, from a throttle back to full speed."""
+"""NumberWorkflow: brings a throttled number's rate back to full speed."""
 
 from temporalio import workflow
 
@@ -23,7 +23,7 @@ class NumberWorkflow:
 
     @workflow.run
     async def run(self, request: NumberInput) -> str:
-        """Ends when the weight is applied and no step is due; returns where the number stands."""
+        """Runs until the weight is applied and no step is due; returns a note on the number's state."""
         while True:
             self._changed = False
             step = await workflow.execute_activity_method(

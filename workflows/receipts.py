@@ -1,4 +1,4 @@
-"""Looking for the receipt of a message, from its workflow: as often as it takes to know."""
+"""Looking for the receipt of a message from its workflow, until the answer is final."""
 
 from datetime import datetime, timedelta
 
@@ -17,12 +17,12 @@ with workflow.unsafe.imports_passed_through():
 
 
 def until(moment: datetime) -> timedelta:
-    """The time that is left, a second at least."""
+    """The time left until ``moment``, at least one second."""
     return max(moment - workflow.now(), timedelta(seconds=1))
 
 
 async def find_receipt(message: MessageInput) -> SendResult | None:
-    """The receipt of the message, once it would have come if there is one."""
+    """The receipt of the message, after waiting as long as one may take to arrive."""
     while True:
         found = await workflow.execute_activity_method(
             ReceiptActivities.find_receipt,
@@ -37,7 +37,7 @@ async def find_receipt(message: MessageInput) -> SendResult | None:
 
 
 async def look_back(message: MessageInput) -> SendResult:
-    """What is known of the attempts at a message, once their receipts would have come."""
+    """What is known of a message's attempts, after waiting as long as receipts may take to arrive."""
     while True:
         found = await workflow.execute_local_activity_method(
             ReceiptActivities.look_back,

@@ -1,4 +1,4 @@
-"""ReconcileWorkflow: finds what was ended from outside, by a schedule of every minute."""
+"""ReconcileWorkflow: finds workflows that were ended from outside; scheduled every minute."""
 
 from temporalio import workflow
 
@@ -10,11 +10,11 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn
 class ReconcileWorkflow:
-    """One look at everything that ended since the last one."""
+    """One pass over the workflows that ended since the last pass."""
 
     @workflow.run
     async def run(self, request: ReconcileInput) -> dict[str, int]:
-        """How many workflows without a record were settled, by kind and result."""
+        """Returns how many workflows without a record were settled, by kind and result."""
         return await workflow.execute_activity_method(
             ReconcileActivities.reconcile,
             request,

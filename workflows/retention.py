@@ -1,4 +1,4 @@
-"""PruneWorkflow: keeps the database from growing without end, by a daily schedule."""
+"""PruneWorkflow: deletes old rows so that the database stops growing; scheduled daily."""
 
 from temporalio import workflow
 
@@ -14,7 +14,7 @@ class PruneWorkflow:
 
     @workflow.run
     async def run(self, request: PruneInput) -> dict[str, int]:
-        """How many rows of each table were deleted."""
+        """Returns how many rows of each table were deleted."""
         return await workflow.execute_activity_method(
             PruneActivities.prune,
             request,

@@ -1,4 +1,4 @@
-"""ScheduledMessageWorkflow: a durable timer, then it continues as MessageWorkflow (same id)."""
+"""ScheduledMessageWorkflow: a durable timer that continues as MessageWorkflow (same id)."""
 
 import asyncio
 from datetime import timedelta
@@ -54,11 +54,11 @@ class ScheduledMessageWorkflow:
 
     @workflow.update
     async def wake(self) -> None:
-        """Have the first task now, where it was delayed: for the signals that wait for it."""
+        """Run a delayed first workflow task now, so that waiting signals are handled."""
 
     @workflow.run
     async def run(self, message: MessageInput) -> MessageResult:
-        """Returns when the message was cancelled; else continues as MessageWorkflow."""
+        """Returns if the message was cancelled; otherwise continues as MessageWorkflow."""
         if (over := await begin_redrive(message)) is not None:
             return over
         try:

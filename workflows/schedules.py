@@ -1,4 +1,4 @@
-"""The Temporal Schedules: the numbers' health, Meta's daily counts, reconciling, and pruning."""
+"""The Temporal Schedules: the numbers' health, Meta's daily counts, reconciliation, and pruning."""
 
 from datetime import timedelta
 from typing import Final
@@ -27,17 +27,17 @@ PRUNE_SCHEDULE: Final = "pytake-prune"
 RECONCILE_SCHEDULE: Final = "pytake-reconcile"
 _DAYS_EVERY: Final = timedelta(hours=6)
 DAYS_BACK: Final = 7
-"""Days that each run fetches: Meta corrects counts later, and missed runs are made up for."""
+"""Days that each run fetches: Meta corrects counts later, and runs may have been missed."""
 
 
 async def ensure_schedules(
     client: Client, snapshot_seconds: int, retention_days: int, reconcile_seconds: int
 ) -> None:
-    """Make the schedules, or bring them up to date; 0 seconds or days pauses them.
+    """Create the schedules or bring them up to date; 0 seconds or days pauses them.
 
-    A run that was missed while Temporal was down is caught up once: of the health the last 10
-    minutes, of the daily counts the last day (a run fetches seven days anyway). A run that reconciles
-    goes on where the one before it was, so that none needs catching up.
+    Runs missed while Temporal was down are caught up with one run, if they were due within the last
+    10 minutes (health) or the last day (daily counts; a run fetches seven days anyway). Reconciliation
+    goes on where its previous run stopped, so it needs no catching up.
     """
     health = timedelta(seconds=snapshot_seconds or 300)
     reconcile = timedelta(seconds=reconcile_seconds or 60)

@@ -32,7 +32,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn
 class WebhookDeliveryWorkflow:
-    """Attempts the delivery as often as the endpoint's policy allows; then it is a dead letter."""
+    """Attempts the delivery as often as the endpoint's policy allows, then makes it a dead letter."""
 
     @workflow.init
     def __init__(self, delivery: DeliveryInput) -> None:
@@ -43,12 +43,12 @@ class WebhookDeliveryWorkflow:
 
     @workflow.signal
     def resume(self) -> None:
-        """End a wait for order or for a busy endpoint."""
+        """End a wait for an earlier delivery or for a busy endpoint."""
         self._resumed = True
 
     @workflow.signal
     def retry_now(self) -> None:
-        """Attempt now: replaces the timer of the back-off, adds no second delivery."""
+        """Attempt now: cuts the back-off short; no second delivery is added."""
         self._resumed = self._retried = True
         if self._attempting is not None:
             self._attempting.cancel()

@@ -1,4 +1,4 @@
-"""Alerts: what a person must know, each once while it is open."""
+"""Alerts: conditions that a person must know about, each raised once while it is open."""
 
 from datetime import datetime
 
@@ -21,7 +21,7 @@ def raise_once(
 ) -> bool:
     """Open an alert unless the same one is open; its texts are those of ``kind`` in ``texts``.
 
-    ``detail`` is what its texts are about: alerts that differ in it are two.
+    ``detail`` is the subject of its texts: alerts with different details are different alerts.
 
     Returns:
         Whether it is new.
@@ -61,8 +61,10 @@ def end(
     tenants: set[str] | None = None,
     not_after: datetime | None = None,
 ) -> None:
-    """End open alerts of these kinds: of a number, about a subject (what ``detail`` begins with), of
-    these tenants, and only those that are no newer than what ends them.
+    """End the open alerts of these kinds.
+
+    Each filter narrows them further: ``subject`` is a prefix of ``detail``, ``not_after`` the latest
+    ``since``.
     """
     conditions: list[ColumnElement[bool]] = [
         col(Alert.kind).in_(kinds),
@@ -80,7 +82,11 @@ def end(
 
 
 def end_by_hand(session: Session, alert_id: int, tenant_id: str | None, now: datetime) -> bool:
-    """End an alert that somebody has seen to; whether it is there (``None``: any tenant's)."""
+    """End an alert that somebody has dealt with (``tenant_id`` ``None``: any tenant's).
+
+    Returns:
+        Whether it exists.
+    """
     alert = session.get(Alert, alert_id)
     if alert is None or tenant_id not in (None, alert.tenant_id):
         return False

@@ -12,9 +12,9 @@ from pytake.problems import InvalidRequestError
 from pytake.settings import WhatsAppSettings
 
 _KEPT_SECONDS: Final = 30.0
-"""How long a change of numbers may take to be known here: no message reads the database for them."""
+"""How long the numbers are cached, so that sending a message does not read them."""
 _RETRY_SECONDS: Final = 3.0
-"""When to read again after the database was away; what was known is used meanwhile."""
+"""Pause before the next read while the database is down; the cached numbers serve meanwhile."""
 
 
 class NumberChoice:
@@ -28,10 +28,10 @@ class NumberChoice:
         self._until = 0.0
 
     async def default(self, tenant_id: str, *, unshared: bool) -> Sender:
-        """The number of a message that names none.
+        """The number for a message that names none.
 
         Raises:
-            InvalidRequestError: the tenant has several, or none.
+            InvalidRequestError: the tenant has several numbers, or none.
         """
         return await self._pick(lambda senders: senders.default(tenant_id, unshared=unshared))
 
@@ -48,7 +48,7 @@ class NumberChoice:
     async def sender(
         self, principal: Principal, tenant_id: str, phone_number_id: str | None
     ) -> Sender:
-        """The number that a tenant's messages go out from, as ``principal`` asks.
+        """The number that ``principal``'s messages for a tenant go out from.
 
         Raises:
             InvalidRequestError: the tenant may not use the number, or has several and names none.
@@ -58,7 +58,7 @@ class NumberChoice:
         return await self.named(tenant_id, phone_number_id, any_owner=principal.admin)
 
     async def rate_of(self, phone_number_id: str) -> float:
-        """Messages a second of a number; of one that is not registered, the configured one's."""
+        """Messages per second of a number; the configured rate if the number is not registered."""
         try:
             sender = await self.named("", phone_number_id, any_owner=True)
         except InvalidRequestError:
@@ -71,7 +71,7 @@ class NumberChoice:
             try:
                 return pick(known)
             except SenderError:
-                pass  # it may be new
+                pass  # the number may be new
         try:
             return pick(await self._read())
         except SenderError as error:

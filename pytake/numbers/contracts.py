@@ -1,4 +1,4 @@
-"""What the workflow and activity of a number take and return."""
+"""Inputs and results of a number's workflow and activity."""
 
 from typing import Final
 

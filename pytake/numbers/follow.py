@@ -1,4 +1,4 @@
-"""Temporal's weight of a number follows its row."""
+"""Keeps a number's weight in Temporal in step with its row."""
 
 from datetime import timedelta
 from typing import Final
@@ -27,10 +27,10 @@ _APPLY_TIMEOUT: Final = timedelta(seconds=5)
 
 
 async def follow_number(client: Client, number: PhoneNumber) -> None:
-    """Apply the number's weight now, and have its workflow see it through.
+    """Apply the number's weight now, and start its workflow for the later steps.
 
     Raises:
-        RPCError: Temporal was not reached.
+        RPCError: Temporal could not be reached.
     """
     await override_weights(client, SEND_QUEUE, {number.id: numbers.weight(number)}, _APPLY_TIMEOUT)
     attributes = TypedSearchAttributes(

@@ -1,7 +1,7 @@
-"""Whose numbers are, and who else may send from them.
+"""Who owns a number, and who else may send from it.
 
-What a person says of a number is one transaction on its locked row: the owner is looked at first, and
-only what was given changes.
+Each change is one transaction on the number's locked row; it checks the owner first, and changes
+only what was given.
 """
 
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ _shared = (col(NumberShare.phone_number_id) == col(PhoneNumber.id)) | (
 
 
 class NumberError(Exception):
-    """The number cannot be changed so; the text says why. Nothing was changed."""
+    """The number cannot be changed in this way; the text says why. Nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What may be said of a number; ``None`` leaves it as it is."""
+    """The options of a number that can be set; ``None`` leaves one as it is."""
 
     rate: float | None = None
     portfolio_id: str | None = None
@@ -38,11 +38,12 @@ class Options:
 def add(
     session: Session, phone_number_id: str, tenant_id: str, given: Options, otherwise: Options
 ) -> PhoneNumber:
-    """Register a number, with ``otherwise`` for what is not given; change what is given of one that
-    the tenant has.
+    """Register a number; of one that the tenant already has, change what is given.
+
+    ``otherwise`` has the defaults of a new number.
 
     Raises:
-        NumberError: it belongs to another tenant.
+        NumberError: the number belongs to another tenant.
     """
     session.execute(
         insert_into(session, PhoneNumber)
@@ -69,10 +70,10 @@ def add(
 
 
 def change(session: Session, phone_number_id: str, given: Options) -> PhoneNumber:
-    """Change what is given of a number.
+    """Change the given options of a number.
 
     Raises:
-        NumberError: it is not registered.
+        NumberError: the number is not registered.
     """
     return _change(session, locked(session, phone_number_id), given)
 
@@ -84,7 +85,7 @@ def _change(session: Session, number: PhoneNumber, given: Options) -> PhoneNumbe
         number.tier = given.tier
     if given.portfolio_id is not None and given.portfolio_id != number.portfolio_id:
         number.portfolio_id = given.portfolio_id
-        # The limit that Meta reported was of the portfolio before.
+        # The limit that Meta reported was the old portfolio's.
         number.reported_tier = session.scalars(
             select(col(PhoneNumber.reported_tier)).where(
                 col(PhoneNumber.portfolio_id) == given.portfolio_id,
@@ -97,8 +98,12 @@ def _change(session: Session, number: PhoneNumber, given: Options) -> PhoneNumbe
 
 
 def share(session: Session, phone_number_id: str, tenant_id: str) -> bool:
-    """Let another tenant send from a number (:data:`INSTALLATION`: from the configured one, whichever
-    that is); whether it could not before.
+    """Let another tenant send from a number.
+
+    :data:`INSTALLATION` stands for the configured number, whichever that is.
+
+    Returns:
+        Whether the share is new.
 
     Raises:
         NumberError: the number is not registered, or is the tenant's own.
@@ -118,7 +123,7 @@ def share(session: Session, phone_number_id: str, tenant_id: str) -> bool:
 
 
 def unshare(session: Session, phone_number_ids: list[str], tenant_id: str) -> bool:
-    """End a tenant's shares of numbers; whether there was any."""
+    """End a tenant's shares of these numbers; return whether there were any."""
     ended = session.execute(
         delete(NumberShare)
         .where(
@@ -131,7 +136,7 @@ def unshare(session: Session, phone_number_ids: list[str], tenant_id: str) -> bo
 
 
 def shared_with(session: Session, phone_number_ids: list[str]) -> list[str]:
-    """The tenants that numbers are shared with."""
+    """The tenants that any of these numbers are shared with, sorted."""
     statement = (
         select(col(NumberShare.tenant_id))
         .where(col(NumberShare.phone_number_id).in_(phone_number_ids))
@@ -141,8 +146,8 @@ def shared_with(session: Session, phone_number_ids: list[str]) -> list[str]:
 
 
 def users(session: Session, column: Any, value: str | None = None) -> set[str]:
-    """The tenants that send from the numbers with a value (``None``: from any): owners, and those that
-    have a share.
+    """The tenants, owners and guests, that may send from numbers whose ``column`` is ``value``
+    (``None``: from any number).
     """
     owners = select(col(PhoneNumber.tenant_id))
     guests = select(col(NumberShare.tenant_id)).join(PhoneNumber, _shared)
@@ -152,21 +157,22 @@ def users(session: Session, column: Any, value: str | None = None) -> set[str]:
 
 
 def only_user(session: Session, tenant_id: str, column: Any, value: str) -> bool:
-    """Whether nobody but the tenant may send from the numbers with a value (an id, a portfolio): what is
-    known of these as a whole is then its own.
+    """Whether only this tenant may send from numbers whose ``column`` (id, portfolio) is ``value``.
+
+    Totals over these numbers are then the tenant's own.
     """
-    of_them = col(column) == value
-    theirs = select(col(PhoneNumber.id)).where(of_them, col(PhoneNumber.tenant_id) != tenant_id)
+    matching = col(column) == value
+    theirs = select(col(PhoneNumber.id)).where(matching, col(PhoneNumber.tenant_id) != tenant_id)
     guests = (
         select(col(NumberShare.tenant_id))
         .join(PhoneNumber, _shared)
-        .where(of_them, col(NumberShare.tenant_id) != tenant_id)
+        .where(matching, col(NumberShare.tenant_id) != tenant_id)
     )
     return all(session.scalars(found.limit(1)).first() is None for found in (theirs, guests))
 
 
 def senders(session: Session, configured: str, rate: float) -> Senders:
-    """Every number with its owner and its shares; ``rate`` is the configured number's."""
+    """Every number with its owner and its shares; ``rate`` is that of the configured number."""
     return Senders(
         (
             Sender(number.id, number.tenant_id, number.base_rate)
@@ -186,7 +192,7 @@ def locked(session: Session, phone_number_id: str) -> PhoneNumber:
     """The row of a number, locked.
 
     Raises:
-        NumberError: it is not registered.
+        NumberError: the number is not registered.
     """
     number = numbers.lock(session, phone_number_id)
     if number is None:

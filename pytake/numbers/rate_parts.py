@@ -1,13 +1,14 @@
-"""How processes that send from one number at the same time divide its rate among them. Pure.
+"""How processes that send from one number at the same time divide its rate. Pure.
 
-No process can know how late another one is: one that was stopped for a second lets all the calls go at
-once that were due meanwhile. What a process can keep exactly is a limit of its own, by counting what it
-has written itself (``pytake.messages.pacing``). So each one that sends from a number has a part of its rate,
-in whole calls a second, and the parts add up to no more than the rate. Alone it has all of it.
+No process can know how late another one runs: one that was stopped for a second then makes all the
+calls at once that were due meanwhile. What a process can enforce exactly is a limit of its own, by
+counting the calls that it has written (``pytake.messages.pacing``). So each process that sends from a
+number has a part of the rate, in whole calls per second, and the parts add up to at most the rate. A
+single process has all of it.
 
-A part grows only when what the others may still let go has shrunk for certain: they have said that they
-keep to less, or have been silent so long that nothing more can leave. Whole seconds of the past count
-in this, for Meta counts any second. Times are unix seconds.
+A part grows only once the other parts have certainly shrunk: their processes have confirmed a lower
+limit, or have been silent for so long that they can send nothing more. The last second counts as well,
+because Meta counts every window of one second. Times are Unix seconds.
 """
 
 from collections.abc import Sequence
@@ -17,20 +18,20 @@ from typing import Final
 from pytake.whatsapp.limits import left_window, pace_window
 
 GRACE: Final = 1.0
-"""Seconds after its last slot during which a process may still let calls go; then it asks again."""
+"""Seconds after its last slot during which a process may still send; after that it asks again."""
 MEMORY: Final = 1.25
-"""Seconds for which a call that left still counts: the second that Meta counts, and what the clocks of
-two hosts may differ by."""
+"""Seconds for which a call still counts: Meta's window of one second, plus the clock skew between
+hosts."""
 FORGOTTEN: Final = 60.0
-"""Seconds of silence after which a process has no part any more, even if nobody needs it."""
+"""Seconds of silence after which a process loses its part, even if nobody else needs it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RatePart:
-    """What a process is told of its part of a number's rate."""
+    """A process's part of a number's rate."""
 
     calls: int
-    """May leave in any ``window``."""
+    """Most calls in any ``window``."""
     window: float
     """Seconds."""
     since: float
@@ -39,40 +40,40 @@ class RatePart:
 
 @dataclass(slots=True)
 class Sender:
-    """A process, as the row of the number remembers it."""
+    """A sending process, as the number's row stores it."""
 
     process: str
     calls: int = 0
-    """Its part: the most calls it may let go in any second, as it was told last."""
+    """Its part: the most calls that it may make in any second, as last told."""
     since: float = 0.0
-    """Nothing of its goes before."""
+    """It sends nothing before this."""
     until: float = 0.0
-    """Nothing of its goes after this, unless it asks again."""
+    """It sends nothing after this, unless it asks again."""
     settled: float = 0.0
-    """From then on it is certain to keep to ``calls``, where it had more before."""
+    """From this time it certainly keeps to ``calls``, if its part was larger before."""
     next_slot: float = 0.0
 
     def silent(self, now: float) -> bool:
-        """Whether nothing that it let go, or may let go, counts any more."""
+        """Whether none of its calls, past or still allowed, counts any more."""
         return self.until + MEMORY < now
 
     def not_after(self, latest: float) -> None:
-        """Have no time of it be after ``latest``: a clock that was ahead wrote it."""
+        """Cap all times at ``latest``: a clock that was ahead wrote later ones."""
         self.since, self.until = min(self.since, latest), min(self.until, latest)
         self.settled, self.next_slot = min(self.settled, latest), min(self.next_slot, latest)
 
     def take(self, slot: float, rate: float) -> None:
-        """Have ``slot``, at one of the ``calls`` that it has of ``rate``."""
+        """Use ``slot``, and move its next slot on by the spacing of its part of ``rate``."""
         self.next_slot = slot + spacing(rate, self.calls)
         self.until = max(self.until, slot + GRACE)
 
     def told(self, rate: float) -> RatePart:
-        """What it is told of its part."""
+        """Its part, as the process is told."""
         return RatePart(self.calls, left_window(rate), self.since, self.until)
 
 
 def whole_calls(rate: float) -> int:
-    """Calls that may leave in any second: a throttled number's rate may be under 1."""
+    """Most calls in any second, at least 1: a throttled number's rate may be below that."""
     return max(int(rate), 1)
 
 
@@ -87,16 +88,16 @@ def join(
     """Give ``process`` the part that it may have now.
 
     Args:
-        senders: who has a part so far; changed in place.
-        process: who asks.
-        rate: the number's messages a second.
-        now: unix seconds.
-        keeps: the most calls in any second that the process lets go at ``now``.
-        wanted: calls that it wants to make. If they cannot all go at once, it gets what lies idle.
+        senders: the processes that have a part so far; changed in place.
+        process: id of the process that asks.
+        rate: the number's messages per second.
+        now: Unix seconds.
+        keeps: the limit, in calls per second, that the process keeps to at ``now``.
+        wanted: calls that it wants to make; if more than one, it also gets idle processes' parts.
 
     Returns:
-        Who has a part now, in order of arrival, and the process among them. A rate that has fewer whole
-        calls than there are processes leaves the last without: ``calls`` is 0.
+        The processes that have a part now, in order of arrival, and the asking one among them. If there
+        are more processes than whole calls in the rate, the last ones get none: ``calls`` is 0.
     """
     mine = next((sender for sender in senders if sender.process == process), Sender(process))
     busy = wanted > 1 or mine.next_slot > now or len(senders) >= whole_calls(rate)
@@ -113,7 +114,7 @@ def join(
     for sender, share in zip(present, parts, strict=True):
         if sender is mine:
             part = share
-        elif sender.calls > share:  # not told yet
+        elif sender.calls > share:  # it does not know yet
             ready = max(ready, sender.until + MEMORY)
         else:
             ready = max(ready, sender.settled)
@@ -135,7 +136,7 @@ def join(
 
 
 def _rescale(mine: Sender, calls: int, now: float) -> None:
-    """The slots that it has and has not used take longer with a smaller part, and less with a larger."""
+    """Set its part; its unused slots take longer with a smaller part, and less time with a larger one."""
     if calls and mine.next_slot > now:
         mine.next_slot = now + (mine.next_slot - now) * mine.calls / calls
     mine.calls = calls

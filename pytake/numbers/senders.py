@@ -1,4 +1,4 @@
-"""Which number a tenant sends from: its own, or one that is shared with it."""
+"""Which number a tenant sends from: its own, or one shared with it."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 INSTALLATION: Final = ""
-"""In place of a number's id: whatever number is configured (``WHATSAPP_PHONE_NUMBER_ID``)."""
+"""In place of a number's id: the number that is configured (``WHATSAPP_PHONE_NUMBER_ID``)."""
 
 
 class SenderError(ValueError):
-    """The tenant has no such number to send from; the text says what to do."""
+    """The tenant cannot send from such a number; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Sender:
 
 
 class Senders:
-    """The numbers of an installation, their owners, and with whom they are shared."""
+    """The numbers of an installation, their owners, and the tenants they are shared with."""
 
     def __init__(
         self,
@@ -32,8 +32,8 @@ class Senders:
         shares: Iterable[tuple[str, str]],
         configured: Sender,
     ) -> None:
-        """``shares`` are (tenant, number id or :data:`INSTALLATION`); ``configured`` has the owner
-        that the configured number has until it is registered.
+        """``shares`` are (tenant, number id or :data:`INSTALLATION`) pairs; the owner in ``configured``
+        applies until that number is registered.
         """
         self._senders = {sender.phone_number_id: sender for sender in registered}
         known = self._senders.get(configured.phone_number_id, configured)
@@ -50,12 +50,13 @@ class Senders:
         )
 
     def default(self, tenant_id: str, *, unshared: bool = False) -> Sender:
-        """The number of a message that names none: the configured one if it is the tenant's, else the
-        tenant's only one, else the configured one where that is shared with the tenant (with
-        ``unshared``: with anybody).
+        """The number for a message that names none.
+
+        That is the configured one if it is the tenant's, else the tenant's only one, else the
+        configured one if it is shared with the tenant (``unshared``: even if it is not).
 
         Raises:
-            SenderError: it has several, or none.
+            SenderError: the tenant has several numbers, or none.
         """
         own = self._owned.get(tenant_id, [])
         if self._configured in own:
@@ -77,7 +78,7 @@ class Senders:
 
         Raises:
             SenderError: it is not registered, or (without ``any_owner``) neither the tenant's nor
-                shared with it; which of them is not told.
+                shared with it; the text does not reveal which.
         """
         sender = self._senders.get(phone_number_id)
         if sender is None and any_owner:

@@ -5,15 +5,15 @@ from typing import Final
 
 
 class NumberState(StrEnum):
-    """Whether a number sends, as its row and the API say it."""
+    """Whether a number sends, as stored and as shown by the API."""
 
     ACTIVE = "active"
     THROTTLED = "throttled"
-    """At less than its rate, since Meta refused calls as too many."""
+    """Below its rate, because Meta refused calls as too many."""
     HELD = "held"
-    """By Meta's word: one probe at a time finds out when it is over."""
+    """Stopped after an error from Meta: one probe at a time finds out when it is over."""
     PAUSED = "paused"
-    """By a person."""
+    """Stopped by a person."""
 
 
 STOPPED: Final = (NumberState.HELD, NumberState.PAUSED)

@@ -1,7 +1,7 @@
-"""Numbers: who owns them, and how fast each may go right now.
+"""Numbers: who owns them, and how fast each may send right now.
 
-The row is the truth about a number's rate; Temporal's weight override follows it
-(``activities.numbers``). Every change is a read and a write of one locked row.
+The row is the source of truth for a number's rate; Temporal's weight override follows it
+(``activities.numbers``). Every change reads and writes one locked row.
 """
 
 from datetime import datetime, timedelta
@@ -28,13 +28,13 @@ from pytake.whatsapp.limits import (
 )
 
 HELD_WEIGHT: Final = 0.2
-"""Dispatches a second of a number on hold: the trickle that keeps its queue alive.
+"""Dispatches per second of a number on hold: a trickle that keeps its queue moving.
 
-Less would delay the release: Temporal waits for the token it has reserved."""
+Less would delay the release: Temporal waits for the token that it has reserved."""
 THROTTLE_ONCE_IN: Final = timedelta(seconds=2)
-"""Calls in flight when a number is throttled all come back with 130429: they count once."""
+"""Calls in flight when a number is throttled all fail with 130429: they count once."""
 RECOVER_EVERY: Final = timedelta(seconds=10)
-"""Time without a further 130429 before each step back up."""
+"""Time without another 130429 before each step back up."""
 _STEP_OVERDUE: Final = 3 * RECOVER_EVERY
 CONFIGURED_OWNER: Final = "default"
 """The tenant that the configured number belongs to unless it is moved."""
@@ -42,7 +42,7 @@ _RATE_HIT: Final = rule_for(130429)
 
 
 def weight(number: PhoneNumber) -> float:
-    """The fairness weight that the number's queue should have: dispatches a second."""
+    """The fairness weight that the number's queue should have, in dispatches per second."""
     return HELD_WEIGHT if number.stopped else dispatch_rate(number.current_rate)
 
 
@@ -52,7 +52,7 @@ def get(session: Session, phone_number_id: str) -> PhoneNumber | None:
 
 
 def lock(session: Session, phone_number_id: str) -> PhoneNumber | None:
-    """The number's row, locked until the transaction ends (SQLite has locked everything by then)."""
+    """The number's row, locked until the transaction ends (on SQLite all writers are locked out)."""
     return session.get(PhoneNumber, phone_number_id, with_for_update=True)
 
 
@@ -66,7 +66,7 @@ def register(
     tier: str,
     shared: bool = False,
 ) -> PhoneNumber:
-    """The number's row, made if it is new; its owner stays, its rate and tier follow the call."""
+    """The number's row, created if it is new; otherwise its rate and tier change, its owner stays."""
     session.execute(
         insert_into(session, PhoneNumber)
         .values(
@@ -92,14 +92,14 @@ def register(
 
 
 def no_longer_unknown(session: Session, phone_number_id: str) -> None:
-    """End the alert of messages that came for the number before it was registered."""
+    """End the alert about messages that arrived for the number before it was registered."""
     alerts.end(session, ("number_unregistered",), clock.now(), phone_number_id=phone_number_id)
 
 
 def register_configured(
     session: Session, phone_number_id: str, *, portfolio_id: str, rate: float, tier: str
 ) -> PhoneNumber:
-    """Register the installation's number: from now on it, and no other, is the shared one."""
+    """Register the installation's number; from now on it is the only shared one."""
     number = register(
         session,
         phone_number_id,
@@ -144,8 +144,9 @@ def visible(session: Session, tenant_id: str | None) -> list[PhoneNumber]:
 def throttle(
     session: Session, phone_number_id: str, now: datetime, rule: ErrorRule = _RATE_HIT
 ) -> PhoneNumber | None:
-    """Halve the number's rate; once for all calls that were in flight together. A probe of a held
-    number that is answered so is over, and the next one waits its time.
+    """Halve the number's rate, once for all calls that were in flight together.
+
+    On a number that is held, the probe that got this answer is over, and the next one backs off.
     """
     number = lock(session, phone_number_id)
     if number is None:
@@ -165,7 +166,7 @@ def throttle(
 
 
 def recover(session: Session, phone_number_id: str, now: datetime) -> PhoneNumber | None:
-    """One step back up, if the last change is long enough ago."""
+    """Take one step back up, if the last change is long enough ago."""
     number = lock(session, phone_number_id)
     if number is None or number.state != NumberState.THROTTLED:
         return number
@@ -182,8 +183,8 @@ def recover(session: Session, phone_number_id: str, now: datetime) -> PhoneNumbe
 def unsteered(
     session: Session, now: datetime, since: datetime
 ) -> tuple[list[PhoneNumber], list[PhoneNumber]]:
-    """Numbers that are throttled and were given no step back up when it was due; and the others whose
-    state or rate changed ``since`` then.
+    """Throttled numbers whose next step up is overdue, and all others whose state or rate changed
+    after ``since`` or that are throttled.
     """
     changed = session.scalars(
         select(PhoneNumber).where(
@@ -204,9 +205,9 @@ def unsteered(
 def hold(
     session: Session, phone_number_id: str, rule: ErrorRule, now: datetime
 ) -> PhoneNumber | None:
-    """Stop the number for an account-level failure; a further failure backs the probes off.
+    """Stop the number after an account-level failure; a failed probe makes the next one back off.
 
-    The first probe waits for ``rule.wait_seconds`` where Meta names a time.
+    The first probe waits for ``rule.wait_seconds`` if Meta names a time.
     """
     number = lock(session, phone_number_id)
     if number is None or number.state == NumberState.PAUSED:
@@ -226,7 +227,7 @@ def hold(
 
 
 def pause(session: Session, phone_number_id: str, now: datetime, reason: str) -> PhoneNumber | None:
-    """Stop the number by hand: no probes, only :func:`resume` lets it go."""
+    """Stop the number by hand: there are no probes, and only :func:`resume` releases it."""
     number = lock(session, phone_number_id)
     if number is None:
         return None
@@ -240,7 +241,7 @@ def pause(session: Session, phone_number_id: str, now: datetime, reason: str) ->
 
 
 def resume(session: Session, phone_number_id: str, now: datetime) -> PhoneNumber | None:
-    """Let a held or paused number go, and end its alerts."""
+    """Release a held or paused number, and end its alerts."""
     number = lock(session, phone_number_id)
     if number is None:
         return None
@@ -264,8 +265,10 @@ def resume(session: Session, phone_number_id: str, now: datetime) -> PhoneNumber
 
 
 def end_probe(session: Session, phone_number_id: str, now: datetime, *, again: bool) -> None:
-    """A probe told nothing about the hold. ``again``: another message may probe at once, for this
-    one's own fault was in the way; else (Meta was down) the next one waits its time.
+    """A probe ended without saying anything about the hold.
+
+    ``again``: another message may probe at once, because this one failed for a reason of its own;
+    otherwise (Meta was down) the next probe backs off.
     """
     number = lock(session, phone_number_id)
     if number is None or number.state != NumberState.HELD:
@@ -280,10 +283,10 @@ def end_probe(session: Session, phone_number_id: str, now: datetime, *, again: b
 def report_tier(
     session: Session, phone_number_id: str | None, portfolio_id: str, tier: str
 ) -> str | None:
-    """Take over the messaging limit that Meta reported, for every number of the portfolio.
+    """Store the messaging limit that Meta reported, for every number of the portfolio.
 
     Returns:
-        The limit before, if the report changed it.
+        The previous limit, if the report changed it.
     """
     number = session.get(PhoneNumber, phone_number_id) if phone_number_id else None
     portfolio = number.portfolio_id if number else portfolio_id
@@ -305,7 +308,7 @@ def report_tier(
 
 
 def daily_limit(number: PhoneNumber) -> int | None:
-    """Unique recipients a rolling 24 hours; ``None`` is unlimited."""
+    """Unique recipients per rolling 24 hours; ``None`` is unlimited."""
     return parse_tier(number.effective_tier).daily_limit
 
 
@@ -334,7 +337,7 @@ def _emit(
     reason: str | None = None,
     advice: str | None = None,
 ) -> None:
-    """Raise the event; the sweep of the workers starts its deliveries."""
+    """Emit the event; the workers' sweep starts its deliveries."""
     data = NumberEvent(
         phone_number_id=number.id,
         at=now,
@@ -349,7 +352,7 @@ def _emit(
 
 
 def _back_off(number: PhoneNumber, now: datetime) -> None:
-    """A probe under way is over without having helped: the next one waits longer."""
+    """End a probe that did not succeed: the next one waits longer."""
     if number.state != NumberState.HELD or number.probe_lease_until is None:
         return
     number.probes += 1
