@@ -1,7 +1,6 @@
 """The sandbox's HTTP surface: Meta's endpoints, and the control surface under ``/sandbox``."""
 
 import asyncio
-import hashlib
 import json
 import secrets
 import socket
@@ -13,16 +12,23 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Header, HTTPException, Request, Response, UploadFile
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import JSONResponse
 from fastapi_swagger import patch_fastapi
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from pytake.contacts.identities import contact_key
 from pytake.sandbox.analytics import account_node, node_id, number_node, template_points
 from pytake.sandbox.callbacks import CallbackSender
 from pytake.sandbox.faults import Fault, FaultKind, Faults
 from pytake.sandbox.state import SandboxState, new_wamid
-from pytake.sandbox.validation import GraphError, check_message
+from pytake.sandbox.validation import (
+    GraphError,
+    UnknownObjectError,
+    UnknownPathError,
+    check_message,
+)
 
 TRANSPORT = "pytake.transport"
 """Extension of the ASGI scope with which ``server`` hands over a request's connection."""
@@ -122,6 +128,16 @@ def create_sandbox(
     async def graph_error(_request: Request, error: GraphError) -> JSONResponse:
         state.rejected[error.code] += 1
         return JSONResponse(error.body(secrets.token_urlsafe(8)), error.http_status)
+
+    @app.exception_handler(StarletteHTTPException)
+    async def no_route(request: Request, error: StarletteHTTPException) -> Response:
+        path = request.url.path
+        if path.startswith("/sandbox/") or error.status_code not in (404, 405):
+            return await http_exception_handler(request, error)
+        parts = path.strip("/").split("/")
+        if len(parts) == 2:
+            return await graph_error(request, UnknownObjectError(request.method.lower(), parts[1]))
+        return await graph_error(request, UnknownPathError("/" + "/".join(parts[2:])))
 
     @app.get("/sandbox/messages", tags=["control"])
     async def list_messages() -> list[dict[str, Any]]:
@@ -244,7 +260,7 @@ def create_sandbox(
             return JSONResponse({"success": True})
         arrived: float = request.scope["extensions"][ARRIVED]
         state.arrive(phone_number_id, arrived)
-        recipient, kind = check_message(body, set(state.media))
+        recipient, kind = check_message(body, state.media)
         fault = faults.strike(recipient, statuses=False)
         if fault is not None and fault.kind is FaultKind.DROP_BEFORE:
             return _drop(request, reset=True)
@@ -289,15 +305,25 @@ def create_sandbox(
         """Upload a file; its id can be sent as media."""
         _authorize(authorization)
         content = await file.read()
-        media_id = str(10**15 + secrets.randbelow(10**15))
-        state.media[media_id] = {
-            "messaging_product": "whatsapp",
-            "id": media_id,
-            "mime_type": file.content_type or "application/octet-stream",
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "file_size": len(content),
-        }
-        return {"id": media_id}
+        return {"id": state.media.add(content, file.content_type or "application/octet-stream")}
+
+    @app.get("/media/{media_id}", tags=["cloud api"])
+    async def download_media(
+        media_id: str, authorization: Annotated[str, Header()] = ""
+    ) -> Response:
+        """The bytes of a file."""
+        _authorize(authorization)
+        description, content = state.media.get(media_id)
+        return Response(content, media_type=description["mime_type"])
+
+    @app.delete("/{version}/{media_id}", tags=["cloud api"])
+    async def delete_media(
+        version: str, media_id: str, authorization: Annotated[str, Header()] = ""
+    ) -> dict[str, bool]:
+        """Delete a file."""
+        _authorize(authorization)
+        state.media.remove(media_id)
+        return {"success": True}
 
     @app.get("/{version}/{waba_id}/message_templates", tags=["cloud api"])
     async def get_templates(
@@ -342,7 +368,8 @@ def create_sandbox(
         """Media by id, the fields of a phone number, or the analytics of an account."""
         if node in state.media:
             _authorize(authorization)
-            return {**state.media[node], "url": str(request.url)}
+            description, _ = state.media.get(node)
+            return {**description, "url": f"{request.base_url}media/{node}"}
         _manage(state, authorization, node, response)
         if "analytics" in fields:
             return account_node(state, node, fields, default_number)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from pytake.contacts.identities import contact_key
+from pytake.sandbox.media import MediaStore
 from pytake.sandbox.validation import GraphError
 from pytake.whatsapp.limits import PAIR_BURST, PAIR_INTERVAL
 
@@ -79,7 +80,7 @@ class SandboxState:
         self.limits = limits or Limits()
         self.messages: list[AcceptedMessage] = []
         self.rejected: Counter[int] = Counter()
-        self.media: dict[str, dict[str, Any]] = {}
+        self.media = MediaStore()
         self.acknowledged: dict[str, set[str]] = defaultdict(set)
         self.last_inbound: dict[tuple[str, str], float] = {}
         self.numbers: dict[str, dict[str, Any]] = {}
@@ -199,7 +200,6 @@ class SandboxState:
         for store in (
             self.messages,
             self.rejected,
-            self.media,
             self.acknowledged,
             self.last_inbound,
             self.reads,
@@ -210,6 +210,7 @@ class SandboxState:
             self._pair_debt,
         ):
             store.clear()
+        self.media.clear()
         if self._journal is not None:
             self._journal.truncate(0)
 

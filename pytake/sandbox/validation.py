@@ -3,6 +3,7 @@ what PyTake lets through by mistake must not pass here by the same mistake.
 """
 
 import re
+from collections.abc import Container
 from typing import Any, Final
 
 _MEDIA: Final = ("image", "video", "audio", "document", "sticker")
@@ -47,6 +48,38 @@ class GraphError(Exception):
         return {"error": error}
 
 
+class UnknownObjectError(GraphError):
+    """A node that is not there, or that does not know the method."""
+
+    def __init__(self, method: str, node: str) -> None:
+        super().__init__(
+            100,
+            f"Unsupported {method} request. Object with ID '{node}' does not exist, cannot be "
+            "loaded due to missing permissions, or does not support this operation. Please read "
+            "the Graph API documentation at https://developers.facebook.com/docs/graph-api",
+            subcode=33,
+        )
+
+    def body(self, trace: str) -> dict[str, Any]:
+        """The JSON of the answer: without the code in its text, and with a type of its own."""
+        body = super().body(trace)
+        body["error"] |= {"message": self.message, "type": "GraphMethodException"}
+        return body
+
+
+class UnknownPathError(GraphError):
+    """A path that the Graph API does not have."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(2500, f"Unknown path components: {path}")
+
+    def body(self, trace: str) -> dict[str, Any]:
+        """The JSON of the answer: without the code in its text."""
+        body = super().body(trace)
+        body["error"]["message"] = self.message
+        return body
+
+
 HTTP_STATUS: Final = {
     0: 401,
     190: 401,
@@ -68,7 +101,7 @@ HTTP_STATUS: Final = {
 """HTTP statuses that differ from 400. Nobody should branch on them."""
 
 
-def check_message(body: Any, media_ids: set[str]) -> tuple[str, str]:
+def check_message(body: Any, media_ids: Container[str]) -> tuple[str, str]:
     """The recipient (digits or user id) and type of a valid message.
 
     Raises:
@@ -137,7 +170,7 @@ def _check_template(template: Any) -> None:
                     )
 
 
-def _check_media(kind: str, media: dict[str, Any], media_ids: set[str]) -> None:
+def _check_media(kind: str, media: dict[str, Any], media_ids: Container[str]) -> None:
     if ("id" in media) == ("link" in media):
         raise _value(kind, "needs exactly one of id and link")
     if "link" in media and not re.match(r"https?://[^\s/]+", _string(media, "link", 2048)):
