@@ -12,7 +12,11 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Header, HTTPException, Request, Response, UploadFile
-from fastapi.exception_handlers import http_exception_handler
+from fastapi.exception_handlers import (
+    http_exception_handler,
+    request_validation_exception_handler,
+)
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi_swagger import patch_fastapi
 from pydantic import BaseModel, ConfigDict, Field
@@ -135,9 +139,17 @@ def create_sandbox(
         if path.startswith("/sandbox/") or error.status_code not in (404, 405):
             return await http_exception_handler(request, error)
         parts = path.strip("/").split("/")
-        if len(parts) == 2:
+        if error.status_code == 405 and len(parts) > 1:
             return await graph_error(request, UnknownObjectError(request.method.lower(), parts[1]))
         return await graph_error(request, UnknownPathError("/" + "/".join(parts[2:])))
+
+    @app.exception_handler(RequestValidationError)
+    async def no_parameter(request: Request, error: RequestValidationError) -> Response:
+        if request.url.path.startswith("/sandbox/"):
+            return await request_validation_exception_handler(request, error)
+        name = error.errors()[0]["loc"][-1]
+        wrong = GraphError(100, "Invalid parameter", f"{name} is missing or not valid")
+        return await graph_error(request, wrong)
 
     @app.get("/sandbox/messages", tags=["control"])
     async def list_messages() -> list[dict[str, Any]]:
@@ -366,7 +378,7 @@ def create_sandbox(
         authorization: Annotated[str, Header()] = "",
     ) -> dict[str, Any]:
         """Media by id, the fields of a phone number, or the analytics of an account."""
-        if node in state.media:
+        if node in state.media or state.media.has_ended(node):
             _authorize(authorization)
             description, _ = state.media.get(node)
             return {**description, "url": f"{request.base_url}media/{node}"}

@@ -9,6 +9,7 @@ from pytake.sandbox.validation import UnknownObjectError
 
 _KEPT_BYTES: Final = 256 * 1024 * 1024
 _KEPT_FILES: Final = 10_000
+_KEPT_IDS: Final = 100_000
 
 
 class MediaStore:
@@ -16,10 +17,15 @@ class MediaStore:
 
     def __init__(self) -> None:
         self._files: OrderedDict[str, tuple[dict[str, Any], bytes]] = OrderedDict()
+        self._ended: OrderedDict[str, None] = OrderedDict()
         self._bytes = 0
 
     def __contains__(self, media_id: object) -> bool:
         return media_id in self._files
+
+    def has_ended(self, media_id: str) -> bool:
+        """Whether there was such a file, and it is gone."""
+        return media_id in self._ended
 
     def add(self, content: bytes, mime_type: str) -> str:
         """Keep a file; its id."""
@@ -59,8 +65,12 @@ class MediaStore:
         if media_id not in self._files:
             raise UnknownObjectError("delete", media_id)
         self._bytes -= len(self._files.pop(media_id)[1])
+        self._ended[media_id] = None
+        if len(self._ended) > _KEPT_IDS:
+            self._ended.popitem(last=False)
 
     def clear(self) -> None:
         """Delete every file."""
         self._files.clear()
+        self._ended.clear()
         self._bytes = 0

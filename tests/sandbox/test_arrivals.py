@@ -3,35 +3,17 @@
 import asyncio
 import struct
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 import uvicorn
 
-from pytake.sandbox.server import _arrived, build_server
+from pytake.sandbox.server import _arrived
 from pytake.sandbox.state import Limits, SandboxState
 from pytake.sandbox.validation import GraphError
 from pytake.settings import Settings
-from tests.stack import fresh_number, fresh_recipient, make_settings
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[tuple[Settings, uvicorn.Server]]:
-    """The sandbox with an event loop of its own."""
-    settings = make_settings(tmp_path)
-    server = build_server(settings, seed=1)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield settings, server
-    server.should_exit = True
-    thread.join()
+from tests.stack import fresh_number, fresh_recipient
 
 
 async def _post(client: httpx.AsyncClient, number: str) -> None:

@@ -1,26 +1,6 @@
 """The sandbox keeps media as Meta does, and answers what it does not have with Graph errors."""
 
-from collections.abc import AsyncIterator
-
 import httpx
-import pytest
-
-from pytake.sandbox.app import create_sandbox
-from pytake.sandbox.callbacks import CallbackSender
-from pytake.sandbox.state import SandboxState
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    """Calls of the sandbox with a token."""
-    state = SandboxState(None)
-    app = create_sandbox(state, CallbackSender(state, "http://127.0.0.1:9", None, "1"), "1")
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app),
-        base_url="http://sandbox",
-        headers={"Authorization": "Bearer t"},
-    ) as client:
-        yield client
 
 
 async def test_media_is_uploaded_downloaded_and_deleted(client: httpx.AsyncClient) -> None:
@@ -34,7 +14,11 @@ async def test_media_is_uploaded_downloaded_and_deleted(client: httpx.AsyncClien
     refused = await client.get(described["url"], headers={"Authorization": ""})
     assert refused.json()["error"]["code"] == 190
     assert (await client.delete(media)).json() == {"success": True}
-    for gone in (await client.get(described["url"]), await client.delete(media)):
+    for gone in (
+        await client.get(media),
+        await client.get(described["url"]),
+        await client.delete(media),
+    ):
         error = gone.json()["error"]
         assert (gone.status_code, error["code"], error["error_subcode"]) == (400, 100, 33)
 
@@ -45,4 +29,8 @@ async def test_unknown_routes_answer_graph_errors(client: httpx.AsyncClient) -> 
     error = (await client.post("/v25.0/77")).json()["error"]
     assert (error["code"], error["error_subcode"]) == (100, 33)
     assert error["message"].startswith("Unsupported post request. Object with ID '77'")
+    error = (await client.get("/v25.0/77/messages")).json()["error"]
+    assert (error["code"], error["error_subcode"]) == (100, 33)
+    error = (await client.get("/v25.0/1/template_analytics")).json()["error"]
+    assert error["error_data"]["details"] == "start is missing or not valid"
     assert (await client.get("/sandbox/nothing/at/all")).json() == {"detail": "Not Found"}
