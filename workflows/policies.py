@@ -7,7 +7,7 @@ from temporalio.common import RetryPolicy
 
 from pytake.messages.contracts import MessageInput
 from pytake.webhooks.contracts import DeliveryInput
-from pytake.whatsapp.limits import send_window
+from pytake.whatsapp.limits import retry_wait, send_window
 
 
 def send_timeout(message: MessageInput) -> timedelta:
@@ -18,7 +18,7 @@ def send_timeout(message: MessageInput) -> timedelta:
 def send_retry(message: MessageInput, spent: int) -> RetryPolicy:
     """From 1 s, doubled up to 5 minutes; after a deferral the back-off goes on where it stopped."""
     return RetryPolicy(
-        initial_interval=min(timedelta(seconds=2 ** min(spent, 9)), timedelta(minutes=5)),
+        initial_interval=retry_wait(spent + 1),
         backoff_coefficient=2.0,
         maximum_interval=timedelta(minutes=5),
         maximum_attempts=max(message.max_attempts - spent, 1),

@@ -1,1 +1,1 @@
-"""Who may ask: API keys and their rates."""
+"""Authentication: API keys and their rate limits."""

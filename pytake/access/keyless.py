@@ -1,7 +1,7 @@
-"""Whether the API may serve without a key: for `pytake up` on this machine, until the first key is made.
+"""Whether the API may serve without keys: for `pytake up` on this machine, until the first key exists.
 
-A key that was revoked, and a file beside the data that says that keys existed, count as keys: a
-database that is empty, restored or the wrong one opens nothing.
+Revoked keys count, and so does a marker file in the data directory that says that keys existed: an
+empty, restored or wrong database does not open the API.
 """
 
 from pathlib import Path
@@ -20,15 +20,15 @@ _TEXT: Final = (
 
 
 def marked(data_dir: Path) -> bool:
-    """Whether keys are known to have existed here."""
+    """Whether the marker file says that keys have existed here."""
     return (data_dir / MARKER).exists()
 
 
 def mark(data_dir: Path) -> None:
-    """Remember outside the database that keys exist.
+    """Record outside the database that keys exist.
 
     Raises:
-        OSError: the data directory cannot be written; nothing is ever keyless where none can be.
+        OSError: the data directory cannot be written.
     """
     path = data_dir / MARKER
     if not path.exists():
@@ -37,10 +37,10 @@ def mark(data_dir: Path) -> None:
 
 
 def check_keys(api: ApiSettings, storage: StorageSettings) -> bool:
-    """Whether the API may start without asking for keys; decided once, at its start.
+    """Whether the API may serve without keys; decided once, when it starts.
 
     Raises:
-        ConfigurationError: it may not, and there is no key to ask for; or the database cannot be read.
+        ConfigurationError: it may not and no key exists, or the database cannot be read.
     """
     database = Database(storage.sqlalchemy_url, threads=1)
     try:

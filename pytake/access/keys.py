@@ -19,7 +19,7 @@ _PREFIX = "ptk"
 def create(
     session: Session, *, tenant_id: str, admin: bool, name: str, now: datetime
 ) -> tuple[ApiKey, str]:
-    """A new key and its text, which is shown once: ``ptk_<id>_<secret>``."""
+    """Create a key; return it with its text ``ptk_<id>_<secret>``, which is not stored."""
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     key = ApiKey(
         id=key_id,
@@ -35,7 +35,7 @@ def create(
 
 @dataclass(frozen=True, slots=True)
 class ActiveKey:
-    """What is checked of a key, and what it allows."""
+    """An active key: the hash that it is checked against, and what it allows."""
 
     id: str
     tenant_id: str
@@ -44,7 +44,7 @@ class ActiveKey:
 
 
 def find(active: Mapping[str, ActiveKey], text: str) -> ActiveKey | None:
-    """The key of ``text`` among those that are active, by their ids."""
+    """The key with the text ``text``, among ``active`` (by id)."""
     prefix, _, rest = text.partition("_")
     key_id, _, secret = rest.partition("_")
     if prefix != _PREFIX or not key_id or not secret:
@@ -56,7 +56,7 @@ def find(active: Mapping[str, ActiveKey], text: str) -> ActiveKey | None:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """How many keys there ever were, and what changes when one is made or revoked."""
+    """How many keys there have ever been; differs after a key is created or revoked."""
 
     ever: int
     revoked: int
@@ -65,7 +65,7 @@ class Census:
 
 
 def census(session: Session) -> Census:
-    """Counts of all keys, the revoked ones too."""
+    """Count all keys, including revoked ones."""
     made, revoked = col(ApiKey.created_at), col(ApiKey.revoked_at)
     statement = select(func.count(), func.count(revoked), func.max(made), func.max(revoked))
     return Census(*session.execute(statement.select_from(ApiKey)).one())
@@ -84,7 +84,7 @@ def list_all(session: Session) -> list[ApiKey]:
 
 
 def revoke(session: Session, key_id: str, now: datetime) -> bool:
-    """Revoke a key; whether there was one to revoke."""
+    """Revoke a key; return whether an active one with this id existed."""
     key = session.get(ApiKey, key_id)
     if key is None or key.revoked_at is not None:
         return False
@@ -94,7 +94,7 @@ def revoke(session: Session, key_id: str, now: datetime) -> bool:
 
 
 def contact_hash_key(session: Session) -> bytes:
-    """The key that hashes contacts for search attributes; made at first use."""
+    """The key that hashes contacts for search attributes; created at first use."""
     session.execute(
         insert_into(session, InstallSecret)
         .values(name="contact-hash", tenant_id="*", value=secrets.token_bytes(32))
@@ -104,7 +104,7 @@ def contact_hash_key(session: Session) -> bytes:
 
 
 def hash_contact(key: bytes, contact_key: str) -> str:
-    """A contact as a search attribute shows it: equal for equal contacts, not to be guessed."""
+    """A keyed hash of a contact for search attributes: equal for equal contacts, not guessable."""
     return hmac.digest(key, contact_key.encode(), "sha256").hex()[:32]
 
 

@@ -1,4 +1,4 @@
-"""Who is asking."""
+"""Who is making a request."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,19 @@ from pytake.problems import ForbiddenError
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is asking: a tenant, or an admin who may act for any."""
+    """Who is making a request: a tenant, or an admin, who may act for any tenant."""
 
     tenant_id: str
     admin: bool
     keyless: bool = False
-    """Nobody has a key: whoever reaches the API is its only user."""
+    """No key exists, and whoever reaches the API may use it."""
     key_id: str | None = None
 
     def acting_for(self, tenant_id: str | None) -> str:
-        """The tenant a request is for.
+        """The tenant that a request is for.
 
         Raises:
-            ForbiddenError: it names another tenant than the key's.
+            ForbiddenError: the request names a tenant other than the key's.
         """
         if tenant_id is None or tenant_id == self.tenant_id:
             return self.tenant_id
@@ -29,7 +29,7 @@ class Principal:
 
     @property
     def scope(self) -> str | None:
-        """The tenant whose data is seen; ``None`` for all."""
+        """The tenant whose data is visible; ``None`` for all."""
         return None if self.admin else self.tenant_id
 
     def sees(self, tenant_id: str) -> bool:

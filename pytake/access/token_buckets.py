@@ -1,4 +1,4 @@
-"""Token buckets, one for each key, in this process."""
+"""In-process token buckets, one per key."""
 
 import time
 from typing import Final
@@ -7,13 +7,13 @@ _KEPT: Final = 10_000
 
 
 class TokenBuckets:
-    """Counts what keys take against a rate a second and a burst; of very many, the latest."""
+    """Limits each key to a rate per second and a burst; keeps only the most recently used keys."""
 
     def __init__(self) -> None:
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def take(self, key: str, rate: float, burst: float) -> float:
-        """Take one token of ``key``: 0 if there was one, else the seconds until there will be."""
+        """Take one token of ``key``; return 0, or the seconds until one is available."""
         tokens, at = self._fill(key, rate, burst)
         if tokens < 1:
             self._keep(key, tokens, at)
@@ -22,7 +22,7 @@ class TokenBuckets:
         return 0.0
 
     def owe(self, key: str, count: float, rate: float, burst: float) -> None:
-        """Take ``count`` tokens whether or not they are there: what is missing is waited for later."""
+        """Take ``count`` tokens even if they are not available; later calls wait for the debt."""
         tokens, at = self._fill(key, rate, burst)
         self._keep(key, tokens - count, at)
 

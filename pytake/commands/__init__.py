@@ -1,1 +1,1 @@
-"""The ``pytake`` command, a module for each group of commands."""
+"""The ``pytake`` command, one module per group of commands."""

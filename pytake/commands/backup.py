@@ -1,4 +1,4 @@
-"""A copy of everything that `pytake up` keeps, made while it runs."""
+"""A backup of all state of `pytake up`, made while it runs."""
 
 import os
 import shutil
@@ -10,8 +10,8 @@ from typing import Final
 from pytake.access.keyless import MARKER
 
 DATABASES: Final = ("temporal.db", "pytake.db")
-"""In the order they are copied: PyTake's database may know of more that was sent than Temporal's copy,
-never of less, so that nothing known is sent again after a restore."""
+"""In the order they are copied: PyTake's copy may record more sent messages than Temporal's, never
+fewer, so that a restore sends nothing again that is recorded as sent."""
 _BESIDE: Final = ("encryption.key", MARKER)
 
 
@@ -20,12 +20,12 @@ class BackupError(Exception):
 
 
 def backup(data_dir: Path, target: Path) -> list[Path]:
-    """Copy the databases, the key and the mark of API keys of ``data_dir`` to the new folder ``target``.
+    """Copy the databases, the key and the API keys' marker from ``data_dir`` to a new folder ``target``.
 
-    Each database is copied as of one moment, by SQLite's own backup, and checked.
+    Each database is a consistent snapshot, made by SQLite's backup API and checked.
 
     Raises:
-        BackupError: there is nothing to copy, the target exists, or a copy is not sound.
+        BackupError: there is nothing to copy, the target exists, or a copy fails its check.
     """
     if missing := [name for name in DATABASES if not (data_dir / name).exists()]:
         raise BackupError(

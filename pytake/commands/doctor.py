@@ -1,4 +1,4 @@
-"""``pytake doctor``: checks what a user gets wrong, and says how to put it right."""
+"""``pytake doctor``: checks for common mistakes, and says how to fix them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ from pytake.whatsapp.client import CloudApi, RefusedError, SendError
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: what was looked at, whether it is well, and what to do if not."""
+    """The result of one check: its subject, whether it passed, and what to do if not."""
 
     name: str
     ok: bool
@@ -25,7 +25,7 @@ class Finding:
 
 
 async def examine(settings: Settings) -> list[Finding]:
-    """Run every check; none of them raises."""
+    """Run every check; failures become findings."""
     checks: list[tuple[str, Callable[[Settings], Awaitable[str]]]] = [
         ("database", _database),
         ("Temporal", _temporal),

@@ -1,4 +1,4 @@
-"""What waits for a number, and how fast its queue goes: asked of Temporal, told to it."""
+"""A number's queue in Temporal: what waits in it, and its rate."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,23 +18,26 @@ if TYPE_CHECKING:
 _WAITING: Final = {
     MESSAGE_WORKFLOW: "messages in flight",
     SCHEDULED_WORKFLOW: "scheduled messages",
-    CONVERSATION_WORKFLOW: "conversations of the last minutes",
+    CONVERSATION_WORKFLOW: "recent conversations",
 }
 
 
 def ask(call: Callable[..., Any], *args: Any) -> tuple[Any, bool]:
-    """What a call with a Temporal client says, ``None`` if Temporal cannot be reached; and whether a
-    client was made, so that the command has to :func:`end`.
+    """Run ``call(client, *args)`` with a Temporal client.
+
+    Returns:
+        The result, ``None`` if Temporal cannot be reached; and whether a client was created, in which
+        case the command has to finish with :func:`end`.
     """
     from temporalio.service import RPCError
 
     from pytake.temporal import client as temporal
 
-    async def asked() -> Any:
+    async def connected() -> Any:
         return await call(await temporal.connect(), *args)
 
     try:
-        return asyncio.run(asked()), True
+        return asyncio.run(connected()), True
     except RuntimeError:
         return None, False
     except RPCError:
@@ -42,7 +45,7 @@ def ask(call: Callable[..., Any], *args: Any) -> tuple[Any, bool]:
 
 
 async def count(client: "Client", phone_number_id: str) -> dict[str, int]:
-    """What waits for a number, as Temporal's visibility has it."""
+    """How many workflows wait for a number, by kind, from Temporal's visibility store."""
     from pytake.temporal.attributes import NUMBER
 
     counts = {}
@@ -56,7 +59,7 @@ async def count(client: "Client", phone_number_id: str) -> dict[str, int]:
 
 
 async def steer(client: "Client", row: "PhoneNumber") -> bool:
-    """Have the number's queue follow its rate."""
+    """Apply the number's rate to its queue."""
     from pytake.numbers.follow import follow_number
 
     await follow_number(client, row)
@@ -64,7 +67,7 @@ async def steer(client: "Client", row: "PhoneNumber") -> bool:
 
 
 async def lift(client: "Client", phone_number_id: str) -> bool:
-    """Forget the rate of a number's queue."""
+    """Remove the rate of a number's queue."""
     from pytake.temporal.client import override_weights
     from pytake.temporal.queues import SEND_QUEUE
 
@@ -73,7 +76,7 @@ async def lift(client: "Client", phone_number_id: str) -> bool:
 
 
 def end(connected: bool, code: int = 0) -> None:
-    """End a command that may have made a Temporal client."""
+    """Finish a command that may have created a Temporal client."""
     if connected:
         leave(code)
     if code:

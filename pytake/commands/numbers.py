@@ -1,6 +1,6 @@
-"""``pytake number``: whose phone numbers are, how fast they go, and who else sends from them.
+"""``pytake number``: who owns phone numbers, how fast they send, and who else sends from them.
 
-API processes know of a change within 30 seconds (they keep what they read for so long), workers at once.
+API processes follow a change within 30 seconds (they cache the numbers), workers at once.
 """
 
 import re
@@ -31,7 +31,7 @@ Portfolio = Annotated[
     str | None, typer.Option(help="Numbers of one portfolio share a messaging limit")
 ]
 Tier = Annotated[str | None, typer.Option(help="Its messaging limit, until Meta reports one")]
-Force = Annotated[bool, typer.Option("--force", help="Whatever waits for it")]
+Force = Annotated[bool, typer.Option("--force", help="Even if something waits for it")]
 
 
 @app.command("add")
@@ -42,7 +42,7 @@ def add(
     portfolio: Portfolio = None,
     tier: Tier = None,
 ) -> None:
-    """Register a number for a tenant; of one that it has already, change what is given."""
+    """Register a number for a tenant; if it already has the number, change the given options."""
     from pytake.numbers import owners as number_owners
     from pytake.numbers.owners import Options
 
@@ -66,7 +66,7 @@ def set_options(
     portfolio: Portfolio = None,
     tier: Tier = None,
 ) -> None:
-    """Change what is given of a number; the rest stays as it is."""
+    """Change the given options of a number."""
     from pytake.numbers import owners as number_owners
     from pytake.numbers.owners import Options
 
@@ -80,7 +80,7 @@ def set_options(
 
 @app.command("list")
 def list_numbers(
-    tenant: Annotated[str | None, typer.Option(help="Only those that it may send from")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only numbers that it may send from")] = None,
 ) -> None:
     """List the numbers."""
     from pytake.numbers import store as numbers
@@ -136,8 +136,8 @@ def move(
     row = _write(number_transfer.move, phone_number_id, tenant, now())
     typer.echo(f"{row.id}: tenant {row.tenant_id}. {_SOON}")
     typer.echo(
-        "Messages accepted before still go out from it. Messages, contacts, conversations, opt-outs, rules "
-        "and counts of before stay with the tenant that had it; its inbound messages and events go to the "
+        "Messages accepted before still go out from it. Earlier messages, contacts, conversations, "
+        "opt-outs, rules and counts stay with the previous tenant; inbound messages and events go to the "
         "new one from now on."
     )
     number_queue.end(connected)
@@ -145,7 +145,7 @@ def move(
 
 @app.command("remove")
 def remove(phone_number_id: Number, force: Force = False) -> None:
-    """Forget a number, once nothing waits for it."""
+    """Remove a number, once nothing waits for it."""
     from pytake import number_transfer
 
     if phone_number_id == read_settings().whatsapp.phone_number_id:
@@ -168,7 +168,7 @@ def remove(phone_number_id: Number, force: Force = False) -> None:
 
 @app.command("share")
 def share(phone_number_id: Number, tenant: Tenant) -> None:
-    """Let another tenant send from a number; what contacts write goes to the owner all the same."""
+    """Let another tenant send from a number; inbound messages still go to the owner."""
     from pytake.numbers import owners as number_owners
     from pytake.numbers.senders import INSTALLATION
 
@@ -178,13 +178,13 @@ def share(phone_number_id: Number, tenant: Tenant) -> None:
     made = _write(number_owners.share, number, tenant_name(tenant))
     what = f"{tenant} may send from {phone_number_id}"
     if configured:
-        what += ", and from whatever number is configured later"
+        what += ", and from any number that is configured later"
     typer.echo(f"{what}. {_SOON}" if made else f"{what} already")
 
 
 @app.command("unshare")
 def unshare(phone_number_id: Number, tenant: Tenant) -> None:
-    """Let a tenant no longer send from a number; messages that were accepted still go out."""
+    """Stop sharing a number with a tenant; messages already accepted still go out."""
     from pytake.numbers import owners as number_owners
 
     _check_id(phone_number_id)
@@ -235,7 +235,7 @@ def _known(phone_number_id: str) -> "PhoneNumber":
 
 
 def _shares_of(phone_number_id: str) -> list[str]:
-    """Under which ids a number may be shared."""
+    """The ids that shares of a number may be stored under."""
     from pytake.numbers.senders import INSTALLATION
 
     configured = phone_number_id == read_settings().whatsapp.phone_number_id
@@ -254,11 +254,11 @@ def _write(function: Callable[..., T], *args: Any) -> T:
 def _tier(row: "PhoneNumber") -> str:
     if row.reported_tier is None:
         return row.tier
-    return f"{row.reported_tier} (Meta's word)"
+    return f"{row.reported_tier} (reported by Meta)"
 
 
 def _changed(row: "PhoneNumber", *, steer: bool) -> None:
-    """Print a number that was changed; ``steer``: have its queue follow its rate."""
+    """Print a changed number; with ``steer``, apply its rate to its queue."""
     typer.echo(
         f"{row.id}: tenant {row.tenant_id}, {row.base_rate:g} messages/s, {_tier(row)}. {_SOON}"
     )
@@ -266,12 +266,16 @@ def _changed(row: "PhoneNumber", *, steer: bool) -> None:
         return
     done, connected = number_queue.ask(number_queue.steer, row)
     if done is None:
-        typer.echo("Temporal cannot be reached: its queue follows when this is said again")
+        typer.echo("Temporal cannot be reached: run this again to apply the rate to the queue")
     number_queue.end(connected)
 
 
 def _refuse_waiting(phone_number_id: str, *, force: bool) -> bool:
-    """Refuse, with counts, while something waits for the number; whether Temporal was asked."""
+    """Refuse, with counts, while something waits for the number.
+
+    Returns:
+        Whether a Temporal client was created.
+    """
     from pytake import number_transfer
 
     _known(phone_number_id)
@@ -279,14 +283,16 @@ def _refuse_waiting(phone_number_id: str, *, force: bool) -> bool:
         return False
     waiting, connected = number_queue.ask(number_queue.count, phone_number_id)
     if waiting is None:
-        fail("Temporal cannot be reached to see what waits for the number: start it, or --force")
-    untold: int = in_database(
+        fail(
+            "Temporal cannot be reached to see what waits for the number: start it, or use --force"
+        )
+    unsignalled: int = in_database(
         lambda database: database.read_now(number_transfer.unsignalled, phone_number_id)
     )
-    waiting["messages of contacts not handled yet"] = untold
+    waiting["inbound messages not handled yet"] = unsignalled
     if any(waiting.values()):
         typer.echo(
-            f"something waits for the number: {_listed(waiting)}. Let it pass, cancel it, or say "
+            f"something waits for the number: {_listed(waiting)}. Wait for it, cancel it, or use "
             "--force",
             err=True,
         )

@@ -1,4 +1,4 @@
-"""What the commands share: settings, the database, and how they print and leave."""
+"""Shared by the commands: settings, the database, output, and how they exit."""
 
 import os
 import re
@@ -20,9 +20,9 @@ console: Final = Console(soft_wrap=True)
 
 
 def read_settings() -> Settings:
-    """The settings; the command fails, in a line for each, if some are wrong.
+    """The settings; if any are wrong, the command fails with one line for each.
 
-    From here on the process writes for its own user only, and state that is looser is tightened.
+    From here on the process creates files for its own user only, and existing state is restricted too.
     """
     from pytake.process.data_dir import secure
 
@@ -36,20 +36,20 @@ def read_settings() -> Settings:
 
 
 def tenant_name(tenant: str) -> str:
-    """A tenant's name as the API takes it; the command fails if it is none."""
+    """A valid tenant name; the command fails if it is not one."""
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", tenant):
         fail("--tenant: letters, digits, '-', '_' and '.', at most 64")
     return tenant
 
 
 def fail(message: str) -> NoReturn:
-    """End the command: the message to standard error, exit code 1."""
+    """Print the message to standard error and exit with code 1."""
     typer.echo(message, err=True)
     raise typer.Exit(1)
 
 
 def open_database() -> "Database":
-    """The database, brought to the newest schema."""
+    """The database, migrated to the newest schema."""
     from pytake.database.engine import Database
 
     database = Database(read_settings().storage.sqlalchemy_url, threads=1)
@@ -58,7 +58,7 @@ def open_database() -> "Database":
 
 
 def in_database(call: "Callable[[Database], T]") -> T:
-    """The result of a call with the database; the command fails, in one line, if that is away."""
+    """The result of ``call(database)``; the command fails with one line if the database is down."""
     from pytake.database.engine import UNAVAILABLE
 
     try:
@@ -69,7 +69,7 @@ def in_database(call: "Callable[[Database], T]") -> T:
 
 
 def leave(code: int) -> NoReturn:
-    """Leave at once: the Temporal client's native threads can abort an ordinary exit
+    """Exit at once: the Temporal client's native threads can abort an ordinary exit
     (temporalio/sdk-python#300).
     """
     sys.stdout.flush()

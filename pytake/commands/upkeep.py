@@ -1,4 +1,4 @@
-"""Commands that look after what is stored: migrate, back up, prune, encrypt anew; and the check of a set-up."""
+"""Maintenance commands: migrate, back up, prune, rotate encryption, and check the set-up."""
 
 import asyncio
 from datetime import timedelta
@@ -42,7 +42,7 @@ async def _migrate_temporal() -> int:
 
 
 def make_backup(
-    target: Annotated[Path, typer.Argument(help="A folder to make")],
+    target: Annotated[Path, typer.Argument(help="A folder to create")],
     data_dir: Annotated[
         Path | None, typer.Option(help="Where `pytake up` keeps its state  [.pytake]")
     ] = None,
@@ -66,7 +66,7 @@ def prune(
     ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Count only"),
 ) -> None:
-    """Delete finished messages, events and the like that are older than the retention."""
+    """Delete finished messages, events and other rows that are older than the retention."""
     from pytake.clock import now
     from pytake.database.engine import UNAVAILABLE, Database
     from pytake.retention import store as storage
@@ -74,7 +74,7 @@ def prune(
     settings = read_settings()
     days = settings.worker.retention_days if older_than_days is None else older_than_days
     if older_than_days is None and days == 0:
-        fail("PYTAKE_RETENTION_DAYS is 0, keep forever: say --older-than-days")
+        fail("PYTAKE_RETENTION_DAYS is 0, keep forever: give --older-than-days")
     before = now() - timedelta(days=days)
     database = Database(settings.storage.sqlalchemy_url, threads=1)
     try:
@@ -109,7 +109,7 @@ def encryption_key() -> None:
 
 
 def rotate_encryption() -> None:
-    """Encrypt what is stored with the first key of PYTAKE_ENCRYPTION_KEYS."""
+    """Re-encrypt stored secrets with the first key of PYTAKE_ENCRYPTION_KEYS."""
     from pytake.database.vault import open_vault
     from pytake.webhooks import endpoints
 

@@ -1,11 +1,11 @@
-"""Contacts as search attributes show them: hashed with a key of the installation."""
+"""Hashes of contacts for search attributes, with the installation's key."""
 
 from pytake.access import keys
 from pytake.database.engine import Database
 
 
 class ContactHashes:
-    """The hashes of contacts; the key is read once."""
+    """Hashes contacts; reads the key once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -16,7 +16,7 @@ class ContactHashes:
         return keys.hash_contact(await self.key(), contact_key)
 
     async def key(self) -> bytes:
-        """The key of the installation's hashes, made with its database."""
+        """The installation's hash key, stored in its database."""
         if self._key is None:
             self._key = await self._database.write(keys.contact_hash_key)
         return self._key

@@ -1,7 +1,7 @@
 """Who a message goes to: phone numbers and business-scoped user ids.
 
-Brazilian mobile numbers exist with and without the ninth digit, and Meta may answer with another
-spelling than the one sent to. :func:`contact_key` maps both to one contact.
+Brazilian mobile numbers exist with and without the ninth digit, and Meta may answer with the other
+form than the one sent to. :func:`contact_key` maps both to one contact.
 """
 
 import re
@@ -14,7 +14,7 @@ _BRAZIL_WITHOUT_NINE: Final = re.compile(r"55([1-9]\d)([6-9]\d{7})")
 
 
 class InvalidRecipientError(ValueError):
-    """The text is no phone number a message could go to."""
+    """The text is not a phone number that a message could go to."""
 
 
 def is_phone_number_id(text: str) -> bool:
@@ -28,14 +28,14 @@ def is_user_id(text: str) -> bool:
 
 
 def normalise(text: str, default_region: str = "BR") -> str:
-    """The recipient as PyTake keeps it: digits with country code, or the user id unchanged.
+    """The recipient's stored form: digits with country code, or the user id unchanged.
 
     ``+55 61 99401-3828``, ``5561994013828`` and ``(61) 99401-3828`` (with ``default_region`` BR)
     are the same recipient. A number without a plus is read with its country code or as a national
-    one, whichever exists. In the end only the length must be right: Meta knows better who exists.
+    one, whichever exists. Only the length is enforced: Meta knows which numbers exist.
 
     Raises:
-        InvalidRecipientError: with a sentence that says what is wrong.
+        InvalidRecipientError: the text says what is wrong.
     """
     text = text.strip()
     if is_user_id(text):

@@ -16,7 +16,7 @@ from pytake.webhooks.events import NewEvent, emit
 from pytake.webhooks.ordering import conversation_of
 
 _STATUSES: Final = {"REINSTATED": "APPROVED", "FLAGGED": "APPROVED", "UNARCHIVED": "APPROVED"}
-"""Events of the callback that leave a template in a status of another name."""
+"""Callback events whose name differs from the template status that they result in."""
 
 
 def opt_out(
@@ -29,7 +29,7 @@ def opt_out(
     source: str,
     detail: str = "",
 ) -> list[DeliveryInput] | None:
-    """Record an opt-out and raise its event; ``None`` if the contact had left before."""
+    """Record an opt-out and emit its event; ``None`` if the contact had already opted out."""
     made = session.execute(
         insert_into(session, OptOut)
         .values(tenant_id=tenant_id, contact_key=contact_key, at=now, source=source, detail=detail)
@@ -52,7 +52,7 @@ def opt_in(
     phone_number_id: str,
     detail: str = "",
 ) -> list[DeliveryInput] | None:
-    """End an opt-out and raise its event; ``None`` if there was none."""
+    """End an opt-out and emit its event; ``None`` if there was none."""
     ended = session.execute(
         delete(OptOut)
         .where(col(OptOut.tenant_id) == tenant_id, col(OptOut.contact_key) == contact_key)
@@ -77,7 +77,7 @@ def any_of(session: Session, tenant_id: str) -> bool:
 
 
 def among(session: Session, contact_keys: set[str]) -> set[tuple[str, str]]:
-    """The opt-outs of contacts, as (tenant, contact)."""
+    """The opt-outs among these contacts, as (tenant, contact) pairs."""
     if not contact_keys:
         return set()
     rows = session.execute(
@@ -101,7 +101,7 @@ def refuses(session: Session, tenant_id: str, contact_key: str, template: str) -
 def follow_template(
     session: Session, portfolio_id: str | None, change: TemplateEvent, kind: EventType
 ) -> None:
-    """Change what is known of a template as Meta's callback tells it, unless newer things are known."""
+    """Apply a template change from Meta's callback, unless the stored state is newer."""
     if change.after is None or change.impending:
         return
     values: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Tables of contacts: when they wrote last, and who opted out."""
+"""Tables of contacts: when they last wrote, and who opted out."""
 
 from datetime import datetime
 

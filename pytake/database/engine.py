@@ -29,19 +29,18 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 UNAVAILABLE = (DBAPIError, PoolTimeoutError)
-"""What a repository raises when the database is locked, full or gone."""
+"""What database calls raise when the database is locked, full or down."""
 
 _OF_THE_DATA = ("22", "23", "54")
-"""SQLSTATE classes of PostgreSQL: data exceptions, violated constraints, and limits of a row or an index."""
+"""PostgreSQL's SQLSTATE classes for data exceptions, integrity violations and exceeded limits."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_TIMEOUT_MS = 10_000
 
 
 def is_outage(error: Exception) -> bool:
-    """Whether a transaction failed for the state that the database is in, and may do later with the
-    same data: locked, full, gone, or with another schema. What else fails is of the data, or of the
-    code that reads it.
+    """Whether a transaction failed because of the database's state (locked, full, down, wrong schema)
+    and may succeed later with the same data. Other errors come from the data or the code.
     """
     if isinstance(error, PoolTimeoutError | OSError):
         return True
@@ -51,18 +50,18 @@ def is_outage(error: Exception) -> bool:
     if state is not None:
         return not state.startswith(_OF_THE_DATA)
     if isinstance(error, ProgrammingError | InterfaceError):
-        # A value that the driver takes for no column; a closed connection speaks otherwise.
+        # A value that the driver does not accept for any column, unlike a closed connection.
         text = str(error.orig)
         return not ("adapt" in text or "binding parameter" in text or "not supported" in text)
     return not isinstance(error, DataError | IntegrityError)
 
 
 class Database:
-    """Runs functions of a session in transactions, in threads of its own.
+    """Runs functions that take a session in transactions, in threads of its own.
 
-    SQLite syncs every commit (``synchronous=FULL``): what was acknowledged outlives a power cut. It
-    has one writer: writes queue on a lock in the process (waiting on SQLite's own would
-    poll) and start with BEGIN IMMEDIATE, so that none fails half-way for a stale snapshot.
+    SQLite syncs every commit (``synchronous=FULL``), so that acknowledged writes survive a power cut.
+    It allows one writer: writes queue on a lock in the process (waiting on SQLite's own would
+    poll) and start with BEGIN IMMEDIATE, so that none fails half-way with a stale snapshot.
     """
 
     def __init__(self, url: str, threads: int = 8) -> None:
@@ -116,10 +115,10 @@ class Database:
         self.engine.dispose()
 
     def migrate(self) -> None:
-        """Bring the schema to the newest revision; creates SQLite's folder and file."""
+        """Migrate to the newest schema; creates SQLite's folder and file."""
         if self.sqlite and (path := make_url(self.url).database):
             Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with suppress(FileExistsError):  # SQLite itself would make it as loose as the umask is
+            with suppress(FileExistsError):  # SQLite itself would use the umask
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS))
@@ -154,7 +153,7 @@ def _postgres_engine(url: str, threads: int) -> Engine:
 def _sqlite_engine(url: str) -> Engine:
     engine = create_engine(
         url,
-        hide_parameters=True,  # texts of messages: errors would quote them
+        hide_parameters=True,  # errors would quote message texts
         connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000},
     )
 

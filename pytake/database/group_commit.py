@@ -9,10 +9,10 @@ Result = TypeVar("Result")
 
 
 class Batcher(Generic[Item, Result]):
-    """Runs ``commit(items)`` for whatever queued up meanwhile, one batch at a time.
+    """Runs ``commit(items)`` for the items queued so far, one batch at a time.
 
-    A single call pays no wait: it is committed at once. Under load the batches grow by
-    themselves, so that the cost of a transaction is shared.
+    A single call does not wait: it is committed at once. Under load the batches grow, which spreads
+    the cost of a transaction.
     """
 
     def __init__(

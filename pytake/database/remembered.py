@@ -1,4 +1,4 @@
-"""What the database said some seconds ago, where that is good enough."""
+"""A cache of reads that may be a few seconds old."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final, Generic, TypeVar
@@ -12,17 +12,17 @@ _KEPT: Final = 10_000
 
 
 class Remembered(Generic[K, V]):
-    """Answers by key, each read anew when it is older than ``seconds``; of very many, the latest."""
+    """A cache of values by key, each read again after ``seconds``; bounded, the oldest go first."""
 
     def __init__(self, read: Callable[[K], Awaitable[V]], seconds: float) -> None:
         self._read = read
         self._known: TTLCache[K, V] = TTLCache(_KEPT, seconds)
 
     async def get(self, key: K) -> V:
-        """The answer for ``key``.
+        """The value of ``key``.
 
         Raises:
-            Exception: what reading raises; nothing is remembered then.
+            Exception: what reading raises; nothing is cached then.
         """
         try:
             return self._known[key]

@@ -1,4 +1,4 @@
-"""Column types of both databases: times in UTC, JSON."""
+"""Column types for both databases: times in UTC, JSON."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -22,19 +22,19 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:
-        """The column's type."""
+        """The dialect's column type."""
         if dialect.name == "postgresql":
             return dialect.type_descriptor(DateTime(timezone=True))
         return dialect.type_descriptor(String(27))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """To the driver."""
+        """Convert a value for the driver."""
         if value is None or dialect.name == "postgresql":
             return value
         return iso(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """From the driver."""
+        """Convert a value from the driver."""
         if value is None:
             return None
         if isinstance(value, str):

@@ -7,6 +7,6 @@ from sqlmodel import Session
 
 
 def insert_into(session: Session, table: Any) -> Any:
-    """An INSERT that knows ON CONFLICT, in the dialect of the session."""
+    """An INSERT with support for ON CONFLICT, in the session's dialect."""
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     return dialect.insert(table)

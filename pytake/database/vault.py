@@ -1,7 +1,7 @@
-"""Encryption at rest of what tenants entrust to PyTake: secrets, tokens, certificates.
+"""Encryption at rest of tenants' secrets, tokens and certificates.
 
-Fernet (AES-128-CBC with HMAC-SHA256), from ``cryptography``. The first key encrypts, all decrypt: a new
-key is put in front, ``pytake rotate-encryption`` re-encrypts, and the old one can go.
+Fernet (AES-128-CBC with HMAC-SHA256), from ``cryptography``. The first key encrypts, all keys decrypt:
+to rotate, put a new key in front, run ``pytake rotate-encryption``, and remove the old key.
 """
 
 import base64
@@ -32,7 +32,7 @@ class Vault:
         return self._fernet.encrypt(json.dumps(value).encode())
 
     def seal_bytes(self, value: bytes) -> bytes:
-        """Encrypt bytes, to bytes that are no text."""
+        """Encrypt bytes; the result is binary, not base64."""
         return base64.urlsafe_b64decode(self._fernet.encrypt(value))
 
     def open_bytes(self, sealed: bytes) -> bytes:
@@ -62,7 +62,7 @@ class Vault:
 
 
 def open_vault(settings: StorageSettings) -> Vault:
-    """The vault of the settings; on SQLite a key is made in the data directory at first use.
+    """The vault of the settings; on SQLite a key is created in the data directory at first use.
 
     Raises:
         ConfigurationError: another database needs ``PYTAKE_ENCRYPTION_KEYS``.

@@ -1,1 +1,1 @@
-"""Figures of Meta's and of our own: health, counts, advice."""
+"""Insights from Meta and from our own data: health, counts, advice."""

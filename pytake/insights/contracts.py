@@ -1,4 +1,4 @@
-"""What the workflow and activities of snapshots take and return."""
+"""Inputs and results of the snapshot workflow and its activities."""
 
 from typing import Final
 

@@ -1,7 +1,7 @@
 """PyTake's own counts, from the messages it recorded.
 
-A message counts once, on the day Meta accepted it (or on which it was given up): so delivered and
-read never exceed sent, and rates are of one and the same set of messages.
+A message counts once, on the day Meta accepted it (or on which it was given up), so that delivered
+and read never exceed sent, and all rates refer to the same set of messages.
 """
 
 from dataclasses import dataclass
@@ -33,20 +33,20 @@ class Scope:
 
 @dataclass(slots=True)
 class Counts:
-    """Messages by how far they came; each stage includes the later ones."""
+    """Messages by stage; each stage includes the later ones."""
 
     sent: int = 0
     delivered: int = 0
     read: int = 0
     failed: int = 0
     tried: int = 0
-    """Sent or failed; a message that Meta accepted and that failed later is both."""
+    """Sent or failed; a message that Meta accepted and that failed later is counted in both."""
     received: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """Seconds from acceptance, over the messages that came so far; ``None`` without any."""
+    """Seconds since acceptance, over the messages that reached the stage; ``None`` if none did."""
 
     median: float | None
     p95: float | None
@@ -89,7 +89,7 @@ def total(session: Session, scope: Scope, start: datetime, end: datetime) -> Cou
 def by_template(
     session: Session, scope: Scope, start: datetime, end: datetime, limit: int = 10
 ) -> list[tuple[str, Counts]]:
-    """The templates that were sent most."""
+    """The most frequently sent templates with their counts, most frequent first."""
     name = Message.content["name"].as_string()  # type: ignore[index]
     stages = _stages()
     statement = (
@@ -158,7 +158,7 @@ def durations(
 
 
 def opt_outs(session: Session, tenant_id: str | None, start: datetime) -> int:
-    """Contacts who opted out since, and have not come back."""
+    """Contacts who have opted out since ``start``, and have not opted in again."""
     statement = select(func.count()).select_from(OptOut).where(col(OptOut.at) >= start)
     if tenant_id is not None:
         statement = statement.where(col(OptOut.tenant_id) == tenant_id)
@@ -166,7 +166,7 @@ def opt_outs(session: Session, tenant_id: str | None, start: datetime) -> int:
 
 
 def reached_people(session: Session, scope: Scope, start: datetime) -> int:
-    """Different contacts who were sent templates since: what raises the messaging limit."""
+    """Distinct contacts who were sent templates since ``start``: what raises the messaging limit."""
     statement = select(func.count(func.distinct(Message.contact_key))).where(
         *_of(scope, Message),
         col(Message.message_type) == "template",
@@ -178,13 +178,13 @@ def reached_people(session: Session, scope: Scope, start: datetime) -> int:
 
 @dataclass(frozen=True, slots=True)
 class WindowUse:
-    """What was used of a number's messaging limit."""
+    """How much of a number's messaging limit is used."""
 
     limit: int | None
-    """Unique recipients a rolling 24 hours; ``None`` is unlimited."""
+    """Unique recipients per rolling 24 hours; ``None`` is unlimited."""
     used: int
     frees_at: datetime | None
-    """When the first of them leaves the window."""
+    """When the first counted recipient leaves the window."""
 
     @property
     def remaining(self) -> int | None:
@@ -195,10 +195,10 @@ class WindowUse:
 def window_use(
     session: Session, number: PhoneNumber, now: datetime, tenant_id: str | None = None
 ) -> WindowUse:
-    """Recipients counted in the rolling window, of those that the number's tier allows.
+    """Recipients counted in the rolling window, and how many the number's tier allows.
 
-    ``tenant_id``: as that tenant may see it. Where others send from numbers of the portfolio too, that is
-    what its own templates used at most; the whole count would tell, message by message, whom they wrote to.
+    With ``tenant_id``, as that tenant may see it: if others send from the portfolio too, it sees only an
+    upper bound of its own use, as the total would reveal, message by message, whom the others write to.
     """
     since = now - TIER_WINDOW
     counted: Select[Any]
@@ -227,7 +227,7 @@ def window_use(
 
 
 def last_minute(session: Session, scope: Scope, now: datetime) -> float:
-    """Messages a second that Meta accepted over the last minute."""
+    """Messages per second that Meta accepted, averaged over the last minute."""
     statement = select(func.count()).where(
         *_of(scope, Message), col(Message.accepted_at) > now - timedelta(minutes=1)
     )
@@ -247,7 +247,7 @@ def _stages() -> tuple[ColumnElement[int], ...]:
 
 
 def _within(start: datetime, end: datetime) -> ColumnElement[bool]:
-    """Messages of a period, in a form that indexes serve."""
+    """Messages of a period, as a condition that uses the indexes."""
     accepted, failed = col(Message.accepted_at), col(Message.failed_at)
     return and_(
         col(Message.recorded).is_(True),

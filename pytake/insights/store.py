@@ -1,4 +1,4 @@
-"""Keeping what Meta told: snapshots, the changes between them, daily counts, templates."""
+"""Stores what Meta reports: snapshots, the changes between them, daily counts, templates."""
 
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -35,7 +35,7 @@ def get(session: Session, phone_number_id: str) -> NumberSnapshot | None:
 def save(
     session: Session, phone_number_id: str, health: NumberHealth, now: datetime
 ) -> tuple[list[DeliveryInput], bool]:
-    """Keep a number's fields; raise events and alerts for what changed.
+    """Store a number's fields; emit events and raise alerts for changes.
 
     Returns:
         Events to dispatch, and whether the messaging limit changed.
@@ -90,7 +90,7 @@ def fail(
     now: datetime,
     blocked_until: datetime | None = None,
 ) -> None:
-    """Note that Meta could not be asked; what was known stays."""
+    """Record that Meta could not be asked; the last snapshot stays."""
     number = session.get(PhoneNumber, phone_number_id)
     if number is None:
         return
@@ -100,7 +100,7 @@ def fail(
 
 
 def save_days(session: Session, phone_number_id: str, days: dict[date, Day], now: datetime) -> None:
-    """Keep Meta's daily counts; a later answer about a day replaces the earlier."""
+    """Store Meta's daily counts; a later answer about a day replaces an earlier one."""
     number = session.get(PhoneNumber, phone_number_id)
     if number is None:
         return
@@ -126,7 +126,7 @@ def save_days(session: Session, phone_number_id: str, days: dict[date, Day], now
 def save_templates(
     session: Session, portfolio_id: str, tenant_id: str, templates: list[Template], now: datetime
 ) -> None:
-    """Replace an account's templates by those that Meta lists."""
+    """Replace an account's templates with those that Meta lists."""
     session.execute(delete(MetaTemplate).where(col(MetaTemplate.portfolio_id) == portfolio_id))
     for template in {(t.name, t.language): t for t in templates}.values():
         session.add(
@@ -151,7 +151,7 @@ def save_template_days(
     counts: dict[tuple[str, date], dict[str, int]],
     now: datetime,
 ) -> None:
-    """Keep Meta's counts of templates: it drops read and click counts after 7 days."""
+    """Store Meta's counts of templates, because Meta drops read and click counts after 7 days."""
     for (template_id, day), values in sorted(counts.items()):
         known = MetaTemplateDay
         statement = insert_into(session, known).values(
@@ -225,7 +225,7 @@ def days_of(session: Session, phone_number_id: str, first: date, last: date) -> 
 
 
 def changes(session: Session, phone_number_id: str, limit: int = 50) -> list[NumberChange]:
-    """What changed of a number, newest first."""
+    """Changes of a number, newest first."""
     return list(
         session.scalars(
             select(NumberChange)
@@ -243,7 +243,7 @@ def _row(session: Session, number: PhoneNumber, now: datetime) -> NumberSnapshot
 
 
 def _take_limit(session: Session, number: PhoneNumber, health: NumberHealth) -> str | None:
-    """Take the limit that Meta tells over; the one before, if it differs."""
+    """Store the limit that Meta reports; return the previous one if it differs."""
     if health.messaging_limit is None:
         return None
     try:
@@ -254,7 +254,7 @@ def _take_limit(session: Session, number: PhoneNumber, health: NumberHealth) -> 
 
 
 def _alerts(session: Session, number: PhoneNumber, health: NumberHealth, now: datetime) -> None:
-    """Open the alerts that the fields call for, and end those that they no longer do."""
+    """Raise the alerts that the fields call for, and end those that no longer apply."""
     wanted: dict[str, tuple[str, str]] = {}
     for name, kinds in _ALERTS.items():
         value = getattr(health, name)
@@ -318,5 +318,5 @@ def _emit(
 
 
 def stale_after(interval: timedelta) -> timedelta:
-    """When the last answer counts as old: two snapshots were missed."""
+    """The age at which a snapshot counts as stale: two were missed."""
     return 2 * interval + timedelta(seconds=30)

@@ -1,4 +1,4 @@
-"""Tables of insights: the numbers' health as Meta had it, and Meta's counts."""
+"""Tables of insights: the numbers' health as reported by Meta, and Meta's counts."""
 
 from datetime import date, datetime
 from typing import Any
@@ -11,26 +11,26 @@ from pytake.whatsapp.number_health import NumberHealth
 
 
 class NumberSnapshot(SQLModel, table=True):
-    """A number's fields as Meta told them last, and what came of the last try."""
+    """A number's fields as Meta last reported them, and the result of the last request."""
 
     __tablename__ = "number_snapshot"
 
     phone_number_id: str = Field(primary_key=True, max_length=64)
     tenant_id: str = Field(index=True)
     body: dict[str, Any] | None = Field(default=None, sa_column=json_column())
-    """``NumberHealth``; ``None`` while Meta never answered."""
+    """``NumberHealth``; ``None`` until Meta has answered once."""
     fetched_at: datetime | None = time_column()
     attempted_at: datetime = time_column(nullable=False)
     problem: dict[str, Any] | None = Field(default=None, sa_column=json_column())
-    """Why the last try failed: code, title, detail, advice."""
+    """Why the last request failed: code, title, detail, advice."""
     days_fetched_at: datetime | None = time_column()
-    """When the daily counts were fetched last."""
+    """When the daily counts were last fetched."""
     blocked_until: datetime | None = time_column()
-    """Meta's budget of management calls is spent until then."""
+    """Meta's budget of management calls is used up until then."""
 
     @property
     def health(self) -> NumberHealth | None:
-        """What Meta told last; ``None`` while it never answered."""
+        """What Meta last reported; ``None`` until it has answered once."""
         return NumberHealth.model_validate(self.body) if self.body else None
 
 
@@ -54,7 +54,7 @@ class NumberChange(SQLModel, table=True):
 
 
 class MetaDay(SQLModel, table=True):
-    """Meta's counts of a number's day (UTC): kept, for Meta forgets."""
+    """Meta's counts of one number on one day (UTC); stored because Meta drops them."""
 
     __tablename__ = "meta_day"
 
@@ -69,7 +69,7 @@ class MetaDay(SQLModel, table=True):
 
 
 class MetaTemplateDay(SQLModel, table=True):
-    """Meta's counts of a template's day (UTC)."""
+    """Meta's counts of one template on one day (UTC)."""
 
     __tablename__ = "meta_template_day"
 

@@ -16,14 +16,14 @@ from pytake.numbers.states import STOPPED, NumberState
 
 
 class PhoneNumber(SQLModel, table=True):
-    """One of the numbers messages go out from, and how fast it may go right now."""
+    """A number that messages go out from, and how fast it may send right now."""
 
     __tablename__ = "phone_number"
 
     id: str = Field(primary_key=True, max_length=64)
     tenant_id: str = Field(index=True)
     owned_since: datetime | None = time_column()
-    """When it was moved to its tenant; ``None`` if it never was another's."""
+    """When it was moved to its tenant; ``None`` if it has had only one."""
     shared: bool = False
     """The configured number: tenants with a share of the installation's may send from it."""
     portfolio_id: str
@@ -34,7 +34,7 @@ class PhoneNumber(SQLModel, table=True):
     current_rate: float
     tier: str
     reported_tier: str | None = None
-    """What Meta reported; goes before ``tier``."""
+    """What Meta reported; takes precedence over ``tier``."""
     reason_code: int | None = None
     reason: str | None = None
     advice: str | None = None
@@ -49,17 +49,17 @@ class PhoneNumber(SQLModel, table=True):
 
     @property
     def stopped(self) -> bool:
-        """Whether nothing goes out from it."""
+        """Whether sending is stopped (held or paused)."""
         return self.state in STOPPED
 
     @property
     def effective_rate(self) -> float:
-        """Messages a second that it may send right now."""
+        """Messages per second that it may send right now."""
         return 0.0 if self.stopped else self.current_rate
 
     @property
     def effective_tier(self) -> str:
-        """Its tier: Meta's word, else what was configured."""
+        """Its tier: as reported by Meta, else as configured."""
         return self.reported_tier or self.tier
 
 
@@ -70,7 +70,7 @@ class NumberShare(SQLModel, table=True):
 
     tenant_id: str = Field(primary_key=True)
     phone_number_id: str = Field(primary_key=True, max_length=64)
-    """``""`` is the configured number, whichever that is."""
+    """``""`` stands for the configured number."""
 
 
 class WindowEntry(SQLModel, table=True):
@@ -86,7 +86,7 @@ class WindowEntry(SQLModel, table=True):
 
 
 class Alert(SQLModel, table=True):
-    """Something a person must know: what, since when, and what to do."""
+    """A condition that a person must know about: what, since when, and what to do."""
 
     id: int | None = Field(
         default=None,
@@ -100,6 +100,6 @@ class Alert(SQLModel, table=True):
     title: str
     advice: str = ""
     detail: str = ""
-    """What the title is about, where other languages need it."""
+    """The subject of the title, from which the texts in other languages are made."""
     since: datetime = time_column(nullable=False)
     ended_at: datetime | None = time_column()

@@ -1,1 +1,1 @@
-"""What every process has: logs, telemetry, heartbeat, event loop; and their supervisor."""
+"""Shared by all processes: logs, telemetry, heartbeat, event loop; and their supervisor."""

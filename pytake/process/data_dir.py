@@ -1,8 +1,8 @@
-"""The folder of PyTake's state: for its owner's eyes only, and for one ``pytake up`` at a time.
+"""The data directory: private to its owner, and used by one ``pytake up`` at a time.
 
 It holds messages, contacts and keys. Files are made under a umask of 077 (``pytake.cli``, the mains of
-API and worker; the Temporal server inherits it); what an earlier version or a hand left looser is
-tightened.
+API and worker; the Temporal server inherits it); looser modes, left by an earlier version or by hand,
+are tightened.
 """
 
 import asyncio
@@ -29,20 +29,20 @@ _STATE: Final = (
 )
 _LOCK: Final = "up.lock"
 _STOPPING_SECONDS: Final = 30.0
-"""How long a new ``up`` waits for the Temporal server of one that was killed."""
+"""How long ``up`` waits for the Temporal server of an earlier ``up`` that was killed."""
 
 
 class AlreadyRunningError(Exception):
-    """Another ``pytake up`` works on the folder; the text says which."""
+    """Another ``pytake up`` uses the directory; the text says which."""
 
 
 def secure(settings: StorageSettings) -> list[str]:
-    """Make the process write for its own user only, and tighten what is there.
+    """Make the process create private files, and restrict the modes of existing ones.
 
-    Returns what could not be tightened, in sentences.
+    Returns sentences about what could not be restricted.
 
     Raises:
-        ConfigurationError: the data directory can be changed by anybody.
+        ConfigurationError: anybody can change the data directory.
     """
     os.umask(_OTHERS)
     warnings = tighten(settings.data_dir) if settings.data_dir.exists() else []
@@ -55,11 +55,11 @@ def secure(settings: StorageSettings) -> list[str]:
 def tighten(directory: Path) -> list[str]:
     """Give a data directory mode 0700 and PyTake's files in it 0600.
 
-    A directory that is not ours, or that others share by its nature (``/tmp``, ``/var``, a home), keeps its
-    mode: the answer says so. PyTake's own files in it are tightened all the same.
+    A directory of another user, or one that is shared by nature (``/tmp``, ``/var``, a home), keeps its
+    mode; the returned sentences say so. PyTake's own files in it are restricted anyway.
 
     Raises:
-        ConfigurationError: it is no directory, or anybody could replace the files in it.
+        ConfigurationError: it is not a directory, or anybody could replace the files in it.
     """
     path = directory.resolve()
     found = path.stat()
@@ -91,13 +91,13 @@ def tighten(directory: Path) -> list[str]:
 
 
 def _shared(path: Path) -> bool:
-    """Whether it is near the root, or a home or above one: nothing to close for PyTake's sake."""
+    """Whether it is near the root, or a home directory or above one, and so must not be restricted."""
     home = Path.home().resolve()
     return len(path.parts) <= 2 or path == home or path in home.parents
 
 
 def _tighten_files(path: Path) -> None:
-    """The file, and those that SQLite keeps beside it; nobody else's, and no links."""
+    """Restrict a file and SQLite's files beside it; skip other users' files and links."""
     for name in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))):
         try:
             found = name.lstat()
@@ -109,8 +109,8 @@ def _tighten_files(path: Path) -> None:
 
 
 class UpLock:
-    """Held by one ``pytake up`` for its folder, and by its Temporal server, which gets the descriptor:
-    the folder is free once both are gone, however they ended.
+    """A lock on the data directory, held by ``pytake up`` and by its Temporal server, which inherits the
+    descriptor: the directory is free once both are gone, however they ended.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -119,10 +119,10 @@ class UpLock:
         )
 
     async def acquire(self, address: str, patience: float = _STOPPING_SECONDS) -> None:
-        """Take the lock, and note for others who has it.
+        """Take the lock, and record who has it.
 
         Raises:
-            AlreadyRunningError: another one runs, or its server did not stop in ``patience`` seconds.
+            AlreadyRunningError: another ``up`` runs, or its server did not stop in ``patience`` seconds.
         """
         deadline = time.monotonic() + patience
         while not self._try():
@@ -141,7 +141,7 @@ class UpLock:
         os.pwrite(self.descriptor, note.encode(), 0)
 
     def release(self) -> None:
-        """Close it."""
+        """Release the lock."""
         os.close(self.descriptor)
 
     def _try(self) -> bool:
@@ -152,7 +152,7 @@ class UpLock:
         return True
 
     def _holder(self) -> tuple[int, str] | None:
-        """Pid and address; ``None`` in the moment before they are written."""
+        """The holder's pid and address; ``None`` before it has written them."""
         try:
             note = json.loads(os.pread(self.descriptor, 1000, 0))
             return int(note["pid"]), str(note["address"])

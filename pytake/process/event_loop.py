@@ -1,4 +1,4 @@
-"""Running a process's coroutine on uvloop where it is there, else on asyncio's own loop."""
+"""Runs a process's main coroutine on uvloop if it is installed, else on asyncio's own loop."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -14,6 +14,6 @@ def _factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Like ``asyncio.run``."""
+    """``asyncio.run`` with that loop."""
     with asyncio.Runner(loop_factory=_factory()) as runner:
         runner.run(main)

@@ -1,4 +1,4 @@
-"""The heartbeat of a process: that it lives, since when, and what it is sending."""
+"""The heartbeat of a process: that it is alive, since when, and what it is sending."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -19,8 +19,8 @@ async def beating(
 ) -> AsyncIterator[None]:
     """Write the process's heartbeat while the context is open.
 
-    A process that could not write for a while starts a new life: what it served meanwhile could not
-    have been made durable, so to others it was down.
+    A process that could not write for a while counts as restarted: nothing that it served meanwhile
+    can have been made durable, so to others it was down.
     """
     task = asyncio.create_task(_beat(database, process_id, kind, sending))
     try:

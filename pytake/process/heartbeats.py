@@ -1,4 +1,4 @@
-"""Heartbeats in the database: which processes live, and since when."""
+"""Heartbeats in the database: which processes are alive, and since when."""
 
 from collections import Counter
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ EVERY: Final = timedelta(seconds=2)
 
 
 ALIVE: Final = timedelta(seconds=7)
-"""A process that was silent for longer counts as gone."""
+"""A process without a heartbeat for longer than this counts as gone."""
 
 
 def beat(
@@ -26,7 +26,7 @@ def beat(
     now: datetime,
     sending: dict[str, dict[str, int]],
 ) -> None:
-    """Write a heartbeat, and forget processes that are long gone."""
+    """Write a heartbeat, and delete those of processes that are long gone."""
     statement = insert_into(session, ProcessHeartbeat).values(
         id=process_id, tenant_id="*", kind=kind, started_at=started_at, seen_at=now, sending=sending
     )
@@ -52,7 +52,7 @@ def alive(session: Session, kind: str, now: datetime) -> list[ProcessHeartbeat]:
 
 
 def sending(session: Session, tenant_id: str | None, now: datetime) -> Counter[str]:
-    """Messages in a call to Meta, by priority; at most :data:`EVERY` old."""
+    """Messages whose call to Meta is in flight, by priority; at most :data:`EVERY` old."""
     total: Counter[str] = Counter()
     for process in alive(session, "worker", now):
         for tenant, counts in process.sending.items():
@@ -62,8 +62,8 @@ def sending(session: Session, tenant_id: str | None, now: datetime) -> Counter[s
 
 
 def callback_open_since(session: Session, now: datetime) -> datetime | None:
-    """Since when some API process has been up without a break; ``None`` when none is.
+    """Since when at least one API process has been up without a break; ``None`` if none is up.
 
-    While none is up, receipts cannot come in, and their absence proves nothing.
+    While none is up, no receipts can arrive, so a missing receipt proves nothing.
     """
     return min((process.started_at for process in alive(session, "api", now)), default=None)

@@ -1,9 +1,9 @@
 """Whether a request to a server without keys comes from this machine's own programs and pages.
 
-Every web page can send requests to a server on this machine, and a page's own host name can be made to
-point here (DNS rebinding); a proxy lets the whole network in. What a browser says of a request
-(``Origin``, ``Sec-Fetch-Site``, https://www.w3.org/TR/fetch-metadata/), the name it was sent to and
-a proxy's marks tell them from a command, a script and our own pages.
+Any web page can send requests to a server on this machine, and a page's host name can be made to
+resolve to it (DNS rebinding); a proxy lets the whole network in. The browser's headers
+(``Origin``, ``Sec-Fetch-Site``, https://www.w3.org/TR/fetch-metadata/), the ``Host`` and a proxy's
+headers distinguish such requests from those of commands, scripts and our own pages.
 """
 
 from collections.abc import Collection, Iterable
@@ -22,12 +22,12 @@ _OWN: Final = (b"same-origin", b"none")
 def foreign(
     headers: Iterable[tuple[bytes, bytes]], host: str, origins: Collection[str] = ()
 ) -> str | None:
-    """Why a request is not of this machine alone; ``None`` if it is.
+    """Why a request does not come from this machine alone; ``None`` if it does.
 
     Args:
-        headers: of the request, their names in lower case.
-        host: the name that the server was told to listen on; names of loopback are allowed beside it.
-        origins: of other pages that may call.
+        headers: the request's headers, names in lower case.
+        host: the name that the server listens on; loopback names are allowed as well.
+        origins: origins of other pages that may send requests.
     """
     hosts, origin, site = [], None, None
     for name, value in headers:
@@ -52,7 +52,7 @@ def foreign(
 
 
 class LocalOnly:
-    """Refuses what does not come from this machine's own programs and pages, as 403."""
+    """Answers 403 to requests that do not come from this machine's own programs and pages."""
 
     def __init__(self, app: ASGIApp, host: str) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Every log line of an activity says whose it is: workflow, message, tenant; no personal data."""
+"""Adds workflow, message and tenant to every log line of an activity; no personal data."""
 
 from typing import Any, Final
 
@@ -14,10 +14,10 @@ _FIELDS: Final = ("message_id", "tenant_id", "phone_number_id", "delivery_id", "
 
 
 class LogContext(Interceptor):
-    """Binds the context for the time of an activity."""
+    """Binds the log context while an activity runs."""
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - the SDK's name
-        """One more link of the chain."""
+        """Wrap the next interceptor."""
         return _Inbound(next)
 
 

@@ -1,7 +1,7 @@
 """Structured logs: readable on a console, JSON lines in production.
 
-What is logged of an error is its trace, as text and without local variables, in both formats
-(:mod:`pytake.process.tracebacks`): those hold keys, secrets and message texts, and printing them takes seconds.
+Both formats log an error's traceback as text without local variables
+(:mod:`pytake.process.tracebacks`): these hold keys, secrets and message texts, and are slow to print.
 """
 
 import logging
@@ -15,9 +15,7 @@ from pytake.process.tracebacks import current, trace_of
 
 
 def configure_logging(log_format: str, level: str) -> None:
-    """Send structlog's and the standard library's records, and what nobody caught, to stderr, in one
-    format.
-    """
+    """Log structlog's and the standard library's records, and uncaught errors, to stderr in one format."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -64,8 +62,8 @@ def _trace(
 
 
 def _without_reprs(record: logging.LogRecord) -> bool:
-    """Keep the first line of asyncio's reports: the others are the ``repr`` of tasks, with that of the
-    error each ended with, and of the arguments of callbacks.
+    """Keep only the first line of asyncio's reports: the others are the ``repr`` of tasks, their errors
+    and callbacks' arguments, which may hold secrets.
     """
     if record.exc_info:
         record.msg, record.args = record.getMessage().partition("\n")[0].partition("(")[0][:200], ()

@@ -1,7 +1,7 @@
-"""Work that a transaction wrote down, begun after its commit.
+"""The outbox pattern: work recorded in a transaction and begun after its commit.
 
-What is missed there (a crash, Temporal away) the sweep of any worker begins. To begin a thing twice must
-do nothing: a sweep may meet what another process is at.
+What is missed then (a crash, Temporal down) is begun by any worker's sweep. Beginning an item must be
+idempotent, because a sweep may pick up what another process is working on.
 """
 
 import asyncio
@@ -33,27 +33,27 @@ class Step(Generic[Item]):
 
 
 class Outbox(ABC, Generic[Item]):
-    """Begins items, twenty at once, and notes that they are begun."""
+    """Begins items, up to twenty concurrently, and records that they have begun."""
 
     items: ClassVar[str]
-    """What they are, in the log."""
+    """The items' name in the log."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def soon(self, items: Sequence[Item]) -> None:
-        """Begin them in the background."""
+        """Begin items in the background."""
         if items:
             task = asyncio.create_task(self.start(items))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def start(self, items: Sequence[Item]) -> None:
-        """Begin them and note it; a failure is left to the sweep."""
+        """Begin items and record it; failures are left to the sweep."""
         await self._start(items)
 
     async def sweep(self) -> None:
-        """Begin what was missed."""
+        """Begin items that were missed."""
         left = 0
         while missed := await self._missed(left):
             _log.info(f"beginning {self.items} that were missed", count=len(missed))
@@ -63,10 +63,10 @@ class Outbox(ABC, Generic[Item]):
             left += failed
 
     async def _start(self, items: Sequence[Item]) -> tuple[int, bool]:
-        """Begin them, each apart from the others: what cannot be begun keeps nothing else waiting.
+        """Begin items independently: one that fails does not hold up the others.
 
         Returns:
-            How many are left to the sweep, and whether that is for Temporal or the database is away.
+            How many are left to the sweep, and whether because Temporal or the database is down.
         """
         slots = asyncio.Semaphore(_AT_ONCE)
         begun: list[Item] = []
@@ -97,24 +97,24 @@ class Outbox(ABC, Generic[Item]):
         return len(items) - len(begun), any(_away(error) for error in errors)
 
     def _steps(self, items: Sequence[Item]) -> Iterable[Step[Item]]:
-        """What there is to do, each apart from the others."""
+        """Group items into independent steps."""
         return [Step([item], partial(self._begin, item)) for item in items]
 
     @abstractmethod
     async def _begin(self, item: Item) -> None:
-        """Begin one item, unless that was done before."""
+        """Begin one item; does nothing if it has begun before."""
 
     @abstractmethod
     async def _begun(self, items: Sequence[Item]) -> None:
-        """Note that they are begun."""
+        """Record that items have begun."""
 
     @abstractmethod
     async def _missed(self, skip: int) -> Sequence[Item]:
-        """Items of some age that nobody noted as begun, oldest first, without the first ``skip``."""
+        """Items of some age not recorded as begun, oldest first, without the first ``skip``."""
 
 
 def _away(error: Exception) -> bool:
-    """Whether an error is about no single item."""
+    """Whether an error means that Temporal or the database is down, rather than a bad item."""
     if isinstance(error, RPCError):
         return is_unavailable(error)
     if isinstance(error, RuntimeError):

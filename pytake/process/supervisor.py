@@ -1,4 +1,4 @@
-"""``pytake up``: starts every part, keeps it running, stops it cleanly."""
+"""``pytake up``: starts all parts, keeps them running, stops them cleanly."""
 
 import asyncio
 import ctypes
@@ -40,7 +40,7 @@ _EXAMPLE: Final = (
 
 
 class UpError(Exception):
-    """``up`` cannot start or go on; the text says why, in a line or a few."""
+    """``up`` cannot start or continue; the text, one or a few lines, says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Supervisor:
         """Run until Ctrl-C or SIGTERM.
 
         Raises:
-            UpError: another ``up`` has the data directory, a port is in use, a key is missing, or a part
+            UpError: another ``up`` uses the data directory, a port is in use, a key is missing, or a part
                 keeps dying.
         """
         self._options.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ class Supervisor:
                     ) from None
 
     def _check_keys(self) -> bool:
-        """Whether the API serves without keys: on loopback it may, unless told otherwise."""
+        """Whether the API serves without keys: allowed on loopback, unless the settings forbid it."""
         api = self._settings.api
         allowed = api.model_copy(update={"keyless": api.keyless is not False})
         try:
@@ -180,7 +180,7 @@ class Supervisor:
         return asyncio.create_task(self._keep_running(part), name=part.name)
 
     async def _keep_running(self, part: _Part) -> None:
-        """Start the part; start it again with back-off when it dies; give up if it keeps dying."""
+        """Start the part; restart it with back-off when it dies; give up if it keeps dying."""
         failures = 0
         while not self._stop.is_set():
             started = time.monotonic()
@@ -271,7 +271,7 @@ class Supervisor:
             self._console.print(Text(line))
 
     async def _shut_down(self, parts: dict[str, _Part], tasks: list[asyncio.Task[None]]) -> None:
-        """SIGTERM to the API first, so that nothing new comes in; to Temporal last."""
+        """Send SIGTERM to the API first, so that nothing new comes in; to Temporal last."""
         for name in ("api", "worker", "sandbox", "temporal"):
             part = parts.get(name)
             process = part.process if part else None
@@ -294,6 +294,6 @@ def _reachable(host: str) -> str:
 
 
 def _die_with_parent() -> None:
-    """On Linux a child gets SIGTERM when ``up`` itself is killed, so that no port stays taken."""
+    """On Linux, have the child get SIGTERM when ``up`` is killed, so that no port stays in use."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

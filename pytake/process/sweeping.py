@@ -1,4 +1,4 @@
-"""Looking again and again for what a crash left undone."""
+"""Periodic sweeps for work that a crash left undone."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,7 +14,7 @@ _SECONDS: Final = 5.0
 
 @asynccontextmanager
 async def sweeping(sweep: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Sweep every few seconds while the context is open; a sweep that fails is not the last one."""
+    """Sweep every few seconds while the context is open; sweeping goes on after a failure."""
     task = asyncio.create_task(_sweep(sweep))
     try:
         yield

@@ -11,7 +11,7 @@ from pytake.database.types import json_type, time_column
 
 
 class ProcessHeartbeat(SQLModel, table=True):
-    """A live API or worker process and what it is sending right now."""
+    """A live API or worker process, and what it is sending right now."""
 
     __tablename__ = "process_heartbeat"
 
@@ -21,4 +21,4 @@ class ProcessHeartbeat(SQLModel, table=True):
     started_at: datetime = time_column(nullable=False)
     seen_at: datetime = time_column(nullable=False, index=True)
     sending: dict[str, dict[str, int]] = Field(sa_column=Column(json_type(), nullable=False))
-    """Messages in a call to Meta, by tenant and priority."""
+    """Messages whose call to Meta is in flight, by tenant and priority."""

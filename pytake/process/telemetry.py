@@ -1,7 +1,7 @@
-"""What PyTake tells of itself: Prometheus metrics, and traces where a collector is configured.
+"""Telemetry: Prometheus metrics, and traces if a collector is configured.
 
-Counters and histograms live in each process; figures of the queue and of the numbers are read when
-the API is scraped (``api.ops.telemetry``). The Temporal SDK's own metrics are part of the answer.
+Counters and histograms live in each process; gauges of the queue and of the numbers are read when
+the API is scraped (``api.ops.telemetry``). The Temporal SDK's own metrics are included.
 No label holds a contact, a message id or a tenant.
 """
 
@@ -97,7 +97,7 @@ PART_UP: Final = Gauge(
 
 @dataclass(slots=True)
 class Telemetry:
-    """What a process was set up with."""
+    """The telemetry of a process."""
 
     runtime: Runtime | None = None
     interceptors: Sequence[Interceptor] = ()
@@ -105,7 +105,7 @@ class Telemetry:
     _collectors: list[Collector] = field(default_factory=list)
 
     def close(self) -> None:
-        """Send what is left of traces."""
+        """Flush the remaining traces."""
         for collector in self._collectors:
             REGISTRY.unregister(collector)
         if self.provider is not None:
@@ -113,7 +113,7 @@ class Telemetry:
 
 
 def start(settings: TelemetrySettings, service: str) -> Telemetry:
-    """Set a process up: the SDK's metrics into ours, and tracing if it is configured."""
+    """Set up a process: the Temporal SDK's metrics, and tracing if it is configured."""
     address = f"127.0.0.1:{_free_port()}"
     runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=address)))
     collector = SdkCollector(f"http://{address}/metrics")
@@ -125,7 +125,7 @@ def start(settings: TelemetrySettings, service: str) -> Telemetry:
 
 
 def tracing(settings: TelemetrySettings, service: str) -> Telemetry:
-    """Traces to the collector at ``OTEL_EXPORTER_OTLP_ENDPOINT``; off without one."""
+    """Send traces to the collector at ``OTEL_EXPORTER_OTLP_ENDPOINT``; off if it is not set."""
     if settings.otel_endpoint is None:
         return Telemetry()
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: f"pytake-{service}"}))
@@ -136,8 +136,8 @@ def tracing(settings: TelemetrySettings, service: str) -> Telemetry:
 
 
 def serve(settings: TelemetrySettings) -> None:
-    """Serve ``/metrics`` of a worker, on this machine only unless told otherwise; a taken port is no
-    reason not to work.
+    """Serve a worker's ``/metrics``, on loopback unless configured otherwise; if the port is in use, the
+    worker runs without.
     """
     if settings.metrics_port == 0:
         return
@@ -153,13 +153,13 @@ def serve(settings: TelemetrySettings) -> None:
 
 
 class SdkCollector(Collector):
-    """The Temporal SDK's metrics, which it serves itself, on this machine only."""
+    """Collects the Temporal SDK's metrics, which the SDK serves on loopback."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def collect(self) -> Iterator[Metric]:
-        """The SDK's metric families as they are now."""
+        """The SDK's current metric families."""
         try:
             with urllib.request.urlopen(self._url, timeout=2) as answer:  # noqa: S310 - our own
                 text = answer.read().decode()
@@ -168,7 +168,7 @@ class SdkCollector(Collector):
         yield from text_string_to_metric_families(text)
 
     def describe(self) -> list[Metric]:
-        """Nothing is known before the first scrape."""
+        """Nothing: the metrics are unknown before the first scrape."""
         return []
 
 
@@ -180,7 +180,7 @@ def _free_port() -> int:
 
 
 def replace_series(gauge: Gauge, values: dict[str, Any]) -> None:
-    """Set a gauge's series of one label; those that are gone go."""
+    """Set the series of a gauge with one label; remove series that are not in ``values``."""
     gauge.clear()
     for label, value in values.items():
         gauge.labels(label).set(value)

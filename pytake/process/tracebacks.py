@@ -1,4 +1,4 @@
-"""The text of an error for a log: where it happened, without anything that was being worked on."""
+"""Tracebacks for logs: where an error happened, without the data that was being processed."""
 
 import sys
 import traceback
@@ -11,9 +11,9 @@ from temporalio.exceptions import TemporalError
 from pytake.settings import ConfigurationError
 
 _MOST: Final = 20_000
-"""Characters of one trace; the end, where the error was raised, is kept."""
+"""Characters of one trace at most; the end, where the error was raised, is kept."""
 _DEPTH: Final = 8
-"""Errors in a chain or a group that are shown."""
+"""Errors shown of a chain or a group at most."""
 _LEFT_OUT: Final = "(its text is left out: it may quote what was sent)"
 _QUOTES_NOTHING: Final = (
     ArithmeticError,
@@ -27,21 +27,21 @@ _QUOTES_NOTHING: Final = (
     TemporalError,
     TypeError,
 )
-"""Errors whose text speaks of code, files, connections and settings. That of all others is left out:
-a ``ValueError`` or ``KeyError`` quotes the value, pydantic's the body, the database's the row, and an
-HTTP client's the header that it refused."""
+"""Errors whose text is about code, files, connections and settings. All others' texts are left out:
+a ``ValueError`` or ``KeyError`` quotes the value, pydantic the body, the database the row, and an
+HTTP client the header that it refused."""
 
 
 def trace_of(error: BaseException) -> str:
-    """The traceback of an error and of those it came from: frames and source lines, no local
-    variables, and texts of errors only where they cannot quote a message or a secret.
+    """The traceback of an error and its causes: frames and source lines, no local variables, and error
+    texts only if they cannot quote a message or a secret.
     """
     text = "\n".join(_parts(error, set()))
     return text if len(text) <= _MOST else f"...{text[-_MOST:]}"
 
 
 def current(exc_info: Any) -> BaseException | None:
-    """The error that a logging call's ``exc_info`` means: itself, a triple, or ``True``."""
+    """The error that a logging call's ``exc_info`` refers to: an error, a triple, or ``True``."""
     if isinstance(exc_info, BaseException):
         return exc_info
     if isinstance(exc_info, tuple):

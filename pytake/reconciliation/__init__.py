@@ -1,1 +1,1 @@
-"""What ended in Temporal without a record of ours: found, and put right."""
+"""Finds workflows that ended in Temporal without a record of ours, and repairs the records."""

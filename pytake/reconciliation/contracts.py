@@ -1,4 +1,4 @@
-"""What the workflow of reconciliation takes."""
+"""Input of the reconciliation workflow."""
 
 from typing import Final
 

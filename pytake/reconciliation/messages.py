@@ -1,4 +1,4 @@
-"""Messages whose workflow was ended from outside: found out about, and recorded."""
+"""Records how messages ended whose workflow was ended from outside."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -31,15 +31,15 @@ ENDED_FROM_OUTSIDE: Final = {
     WorkflowExecutionStatus.FAILED: "failed",
     WorkflowExecutionStatus.CANCELED: "canceled",
 }
-"""Ends that may have left no record, and their names. Those of our own (a dead letter fails, a cancel
-by the Web UI's button is a cancel) are recorded before they come about."""
+"""Workflow end states that may lack a record, and their names. Our own ends (a dead letter fails the
+workflow, a cancel from the Web UI cancels it) are recorded before the workflow ends."""
 _FIRST_TASK: Final = 4
-"""Events of a history up to the start of its first workflow task: nothing was tried before."""
+"""Events in a history up to the start of its first workflow task, before which nothing is tried."""
 
 
 class EndedMessages:
     """Settles messages one by one; ``window`` is the time from the start of an attempt until its
-    receipt would be here.
+    receipt must have arrived.
     """
 
     def __init__(
@@ -51,11 +51,13 @@ class EndedMessages:
         self._window = window
 
     async def settle(self, message_id: str, at: datetime) -> Closed:
-        """Record how a message ended whose workflow ended without a record, or say when that can be
-        done, if an attempt may be under way yet; nothing is done for one that runs, or has a record.
+        """Record the end of a message whose workflow ended without a record.
+
+        If an attempt may still be in flight, the result says when to try again instead. Does nothing
+        if the workflow runs, or a record exists.
 
         Raises:
-            RPCError, DBAPIError: Temporal or the database was not reached.
+            RPCError, DBAPIError: Temporal or the database could not be reached.
         """
         description = await describe_latest(self._client, message_id)
         if description is None or description.status not in ENDED_FROM_OUTSIDE:
@@ -82,7 +84,7 @@ class EndedMessages:
         return closed
 
     async def _message(self, description: WorkflowExecutionDescription) -> MessageInput | None:
-        """The input of the last run, with the times that a reschedule gave it."""
+        """The input of the last run, with the times set by a reschedule."""
         handle = self._client.get_workflow_handle(description.id, run_id=description.run_id)
         found: MessageInput | None = await input_of(self._client, handle, MessageInput)
         if found is None:
@@ -119,7 +121,7 @@ class EndedMessages:
         )
 
     async def _reason(self, description: WorkflowExecutionDescription) -> str:
-        """Who terminated it, and the reason they gave."""
+        """Who terminated the workflow, and the reason they gave."""
         handle = self._client.get_workflow_handle(description.id, run_id=description.run_id)
         events = handle.fetch_history_events(
             event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT
@@ -134,14 +136,14 @@ _BY_HAND: Final = (WorkflowExecutionStatus.TERMINATED,)
 
 
 def _with_a_worker(activity: PendingActivityInfo) -> bool:
-    """Whether an attempt was under way, or the one before was lost with its worker."""
+    """Whether an attempt was in flight, or the previous one was lost with its worker."""
     if activity.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED:
         return True
     return activity.attempt > 1 and activity.last_failure.HasField("timeout_failure_info")
 
 
 async def describe_latest(client: Client, workflow_id: str) -> WorkflowExecutionDescription | None:
-    """The last run of a workflow's id; ``None`` when Temporal does not know it."""
+    """The last run with a workflow id; ``None`` if Temporal does not know it."""
     try:
         return await client.get_workflow_handle(workflow_id).describe()
     except RPCError as error:
@@ -151,7 +153,7 @@ async def describe_latest(client: Client, workflow_id: str) -> WorkflowExecution
 
 
 async def input_of(client: Client, handle: WorkflowHandle[Any, Any], kind: type) -> Any:
-    """What a workflow was started with; ``None`` when it cannot be read (its encryption key is gone)."""
+    """The input of a workflow; ``None`` if it cannot be read (its encryption key is gone)."""
     async for event in handle.fetch_history_events(page_size=1):
         payloads = event.workflow_execution_started_event_attributes.input.payloads
         try:

@@ -1,7 +1,7 @@
-"""What a workflow that was ended from outside left undone, and how it is put right.
+"""Completes what a workflow that was ended from outside left undone.
 
-A workflow that is terminated runs no more code of ours, so that nothing is recorded. What becomes of
-it is decided here, in one transaction each, by what the database knows; a repeat changes nothing.
+A terminated workflow runs no more code, so its end is not recorded. The functions here decide it
+from the database, in one transaction each; they are idempotent.
 """
 
 from dataclasses import dataclass, field
@@ -45,16 +45,16 @@ class Ending:
     """``terminated``, ``timed out``, ``failed`` or ``canceled``."""
     at: datetime
     attempting: bool = False
-    """Whether a queued attempt was with a worker, which may still make it; or was lost with it."""
+    """Whether a worker had a queued attempt, which it may still make, or which was lost with it."""
     unclear: bool = False
-    """Whether an attempt that was due by then may have been made: none stood in the queue, nor did the
-    message wait for a time of its own."""
+    """Whether an attempt that was due may have been made: none was in the queue, and the message was not
+    waiting on a timer of its own."""
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """What :func:`close_message` did: nothing, a record, or nothing before ``later``."""
+    """What :func:`close_message` did: a record, nothing, or nothing until ``later``."""
 
     record: OutcomeRecord | None = None
     raised: list[DeliveryInput] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Closed:
 
 
 def unrecorded(session: Session, message_ids: list[str]) -> set[str]:
-    """Those of the messages whose latest generation has no record of its outcome."""
+    """The messages among these whose latest generation has no recorded outcome."""
     recorded = session.scalars(
         select(col(Message.id)).where(
             col(Message.id).in_(message_ids),
@@ -76,12 +76,12 @@ def unrecorded(session: Session, message_ids: list[str]) -> set[str]:
 def close_message(
     session: Session, message: MessageInput, ending: Ending, window: timedelta, at: datetime
 ) -> Closed:
-    """Record how a message ended whose workflow did not: sent if there is a receipt, else a dead letter
-    (a cancelled message, if its workflow was cancelled and nothing can have been sent).
+    """Record the end of a message whose workflow did not: sent if there is a receipt, else a dead letter
+    (cancelled, if its workflow was cancelled and nothing can have been sent).
 
     An attempt that had begun may reach Meta after its workflow ended. ``window`` is the time from its
-    start until its receipt would be here; before that nothing is recorded, so that no retry can stand
-    beside it. A first attempt that has not begun is claimed here, and never begins.
+    start until its receipt must have arrived; nothing is recorded before that, so that no retry can
+    overlap with it. A first attempt that has not begun is claimed here, so that it never begins.
     """
     row = session.get(Message, message.message_id, with_for_update=True)
     if row is not None and (
@@ -136,7 +136,7 @@ def _doubtful_since(
     last: SendAttempt | None,
     at: datetime,
 ) -> datetime | None:
-    """The start of an attempt that may have reached Meta; ``None`` if there is none, nor will be."""
+    """The start of an attempt that may have reached Meta; ``None`` if there is none and will be none."""
     if message.generation == 0 and last is None and message.attempts_spent == 0:
         claims = send_claims.claim(session, [(message.message_id, message.tenant_id)], at)
         return claims.get(message.message_id)
@@ -167,7 +167,7 @@ def _recorded(session: Session, record: OutcomeRecord, at: datetime) -> Closed:
 
 
 def pending_delivery(session: Session, delivery: DeliveryInput) -> bool:
-    """Whether this run of a delivery has no end yet."""
+    """Whether this run of a delivery is still pending."""
     row = session.get(WebhookDelivery, delivery.delivery_id)
     return (
         row is not None and row.run == delivery.run and row.status == DeliveryStatus.PENDING.value
@@ -175,8 +175,11 @@ def pending_delivery(session: Session, delivery: DeliveryInput) -> bool:
 
 
 def tell_again(session: Session, party: Party, ended_at: datetime) -> int:
-    """Messages that a conversation was told of and did not decide about are to be told again; how
-    many. What is older than the customer service window could not be answered any more.
+    """Reset inbound messages that a conversation was signalled but did not decide on, so that they are
+    signalled again; those outside the customer service window are left, they cannot be answered.
+
+    Returns:
+        How many were reset.
     """
     rows = session.scalars(
         select(col(InboundMessage.wamid)).where(
@@ -184,7 +187,7 @@ def tell_again(session: Session, party: Party, ended_at: datetime) -> int:
             col(InboundMessage.phone_number_id) == party.phone_number_id,
             col(InboundMessage.contact_key) == party.contact_key,
             col(InboundMessage.handled_by).is_(None),
-            # Those that no conversation is told of count as told when they came.
+            # Messages that no conversation handles are marked as signalled when they arrive.
             col(InboundMessage.signalled_at) > InboundMessage.received_at,
             col(InboundMessage.received_at) > ended_at - CUSTOMER_SERVICE_WINDOW,
             col(InboundMessage.received_at) <= ended_at,
@@ -197,8 +200,8 @@ def tell_again(session: Session, party: Party, ended_at: datetime) -> int:
 
 
 def last_answer(session: Session, party: Party, before: datetime) -> AutoReply | None:
-    """The answer that a conversation decided on last, ``before`` a time: a conversation gives one
-    answer after the other, so that no other one can be left unsent.
+    """The last answer that a conversation decided on ``before`` a time. Only this one can be unsent, as a
+    conversation sends its answers one after the other.
     """
     found = session.scalars(
         select(AutoReply)
@@ -216,12 +219,12 @@ def last_answer(session: Session, party: Party, before: datetime) -> AutoReply |
 
 
 def watermark(session: Session, name: str) -> datetime | None:
-    """How far it is; ``None`` before the first time."""
+    """The position of a watermark; ``None`` before the first run."""
     row = session.get(Watermark, name)
     return row.at if row else None
 
 
 def advance(session: Session, name: str, at: datetime) -> None:
-    """Note how far it is."""
+    """Move a watermark to ``at``."""
     statement = insert_into(session, Watermark).values(name=name, tenant_id="*", at=at)
     session.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"at": at}))

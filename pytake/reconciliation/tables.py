@@ -1,4 +1,4 @@
-"""How far a repeated look has come."""
+"""Watermarks of recurring passes."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from pytake.database.types import time_column
 
 
 class Watermark(SQLModel, table=True):
-    """How far something that looks again and again has come: everything before ``at`` is settled."""
+    """The progress of a recurring pass: everything before ``at`` is settled."""
 
     name: str = Field(primary_key=True, max_length=40)
     tenant_id: str = "*"

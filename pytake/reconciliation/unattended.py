@@ -1,7 +1,7 @@
-"""Rows that a workflow was to see through and that no workflow attends to any more.
+"""Rows that need a workflow but have none any more.
 
-A number's workflow that is terminated leaves its number slow, and so does a rate that Temporal was not
-told of; a replay's leaves it running for ever. Their rows tell of that, however it came about.
+A terminated number workflow leaves its number slow, as does a rate that never reached Temporal; a
+terminated replay workflow leaves its replay running for ever. The rows show this, whatever the cause.
 """
 
 from collections import Counter
@@ -24,20 +24,20 @@ from pytake.webhooks import deliveries
 _log = structlog.get_logger()
 
 _CHANGED_WITHIN: Final = timedelta(minutes=5)
-"""So far back the rates of numbers that changed are told to Temporal again."""
+"""Rates of numbers that changed within this time are applied to Temporal again."""
 _STARTED_BEFORE: Final = timedelta(minutes=1)
-"""A replay that is younger may not have its workflow yet."""
+"""A younger replay may not have its workflow yet."""
 
 
 class Unattended:
-    """Attends to them, at every look of the reconciler."""
+    """Repairs such rows on every run of the reconciler."""
 
     def __init__(self, client: Client, database: Database) -> None:
         self._client = client
         self._database = database
 
     async def settle(self, at: datetime) -> dict[str, int]:
-        """Steer and end what is to be; how many of what."""
+        """Steer numbers and end replays where needed; return counts by kind."""
         found: Counter[str] = Counter()
         try:
             await self._steer(at, found)

@@ -1,1 +1,1 @@
-"""Deleting what is older than it has to be."""
+"""Deletes data that is older than the retention."""

@@ -1,4 +1,4 @@
-"""What the workflow of retention takes."""
+"""Input of the retention workflow."""
 
 from typing import Final
 

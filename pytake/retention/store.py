@@ -1,7 +1,7 @@
-"""Deleting what is older than the retention, in small transactions that block nobody for long.
+"""Deletes rows that are older than the retention, in small transactions that block nobody for long.
 
-What is still needed stays: messages in flight are in Temporal, contacts and opt-outs have no age, and
-answers of the auto-responder keep their row (uses are counted by it) without their content.
+What is still needed stays: messages in flight are in Temporal, contacts and opt-outs do not expire, and
+the auto-responder's answers keep their rows, by which uses are counted, without their content.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ from pytake.webhooks.policies import DeliveryStatus
 from pytake.webhooks.tables import WebhookAttempt, WebhookDelivery, WebhookEvent
 
 BATCH: Final = 500
-"""Rows a transaction."""
+"""Rows per transaction."""
 
 
 def count(session: Session, before: datetime) -> dict[str, int]:
-    """How many rows of each table :func:`step` would delete in all."""
+    """How many rows of each table repeated calls of :func:`step` would delete."""
     return {
         name: session.scalars(
             select(func.count()).select_from(select(*_keys(table)).where(*where(before)).subquery())
@@ -34,7 +34,7 @@ def count(session: Session, before: datetime) -> dict[str, int]:
 
 
 def step(session: Session, name: str, before: datetime) -> int:
-    """Delete up to :data:`BATCH` rows of a table; returns how many."""
+    """Delete up to :data:`BATCH` rows of a table; return how many were deleted."""
     table, where = _OLD[name]
     rows = session.execute(select(*_keys(table)).where(*where(before)).limit(BATCH)).all()
     if not rows:
@@ -53,7 +53,7 @@ def step(session: Session, name: str, before: datetime) -> int:
 
 
 def names() -> list[str]:
-    """The tables, in the order to prune them in."""
+    """The tables, in the order in which to prune them."""
     return list(_OLD)
 
 
@@ -102,4 +102,4 @@ _OLD: Final[dict[str, tuple[Any, Callable[[datetime], list[Any]]]]] = {
     "alerts": (Alert, lambda before: [col(Alert.ended_at) < before]),
     "changes of numbers": (NumberChange, lambda before: [col(NumberChange.at) < before]),
 }
-"""Table, and what of it is old; an event goes once its deliveries are gone."""
+"""Table and condition for old rows, by name; an event goes once its deliveries are gone."""

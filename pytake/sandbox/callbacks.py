@@ -18,6 +18,7 @@ from pytake.cookies import NoCookies
 from pytake.sandbox.faults import Fault, FaultKind
 from pytake.sandbox.state import AcceptedMessage, SandboxState
 from pytake.whatsapp.errors import rule_for
+from pytake.whatsapp.limits import retry_wait
 
 _log = structlog.get_logger()
 
@@ -119,7 +120,8 @@ class CallbackSender:
         _log.warning("callback did not take updates", updates=len(batch), problem=problem)
         for item in batch:
             item.tries += 1
-            item.due = time.time() + min(0.5 * 2 ** min(item.tries, 4), 5.0)
+            wait = retry_wait(item.tries, initial=1.0, maximum=5.0)
+            item.due = time.time() + wait.total_seconds()
             heapq.heappush(self._queue, item)
 
     def _envelope(self, batch: list[_Item]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The Cloud API: sending, and reading what its callback brings."""
+"""Meta's Cloud API: client, error codes, limits, management calls."""

@@ -1,7 +1,7 @@
-"""The Cloud API client: one POST, and what its answer means.
+"""The Cloud API client: one POST, and what its response means.
 
-Everything that can happen to a request is one of: accepted, refused (Meta answered with an error),
-not sent (it cannot have reached Meta), or ambiguous (it may have).
+A request ends as one of: accepted, refused (Meta answered with an error), not sent (it cannot have
+reached Meta), or ambiguous (it may have).
 """
 
 import asyncio
@@ -33,7 +33,7 @@ class Accepted:
 
 
 class SendError(Exception):
-    """Base of the ways a send fails; ``str()`` is safe to show: no token, no message text."""
+    """Base of send failures; ``str()`` is safe to show: it has no token and no message text."""
 
 
 class NotSentError(SendError):
@@ -41,7 +41,7 @@ class NotSentError(SendError):
 
 
 class WithheldError(NotSentError):
-    """The caller took its permission back before the request was written."""
+    """The caller withdrew its permission before the request was written."""
 
 
 class AmbiguousError(SendError):
@@ -114,11 +114,16 @@ class CloudApi:
         leaves: Callable[[], Awaitable[bool]] = _at_once,
         left: Callable[[], None] = lambda: None,
     ) -> Accepted:
-        """``POST /{phone_number_id}/messages``; ``leaves`` is awaited when the connection is there, right
-        before the request is written, ``left`` is called when it is.
+        """``POST /{phone_number_id}/messages``.
+
+        Args:
+            phone_number_id: the sending number.
+            payload: the message's JSON body.
+            leaves: awaited once connected, right before the request is written; whether to write it.
+            left: called once the request is written.
 
         Raises:
-            WithheldError: ``leaves`` said no, or nothing before the call's time was over.
+            WithheldError: ``leaves`` returned False, or did not return before the call's timeout.
             RefusedError, NotSentError, AmbiguousError.
         """
         connected = writing = False
@@ -191,7 +196,7 @@ class CloudApi:
     async def get_with_headers(
         self, path: str, **params: str
     ) -> tuple[dict[str, Any], httpx.Headers]:
-        """The same, with the headers: they tell how much of Meta's budget of calls is used.
+        """:meth:`get` with the response headers, which report the used share of Meta's call budget.
 
         Raises:
             RefusedError, NotSentError.
@@ -242,7 +247,7 @@ def _text(value: object) -> str | None:
 
 
 def _refusal(response: httpx.Response) -> SendError:
-    """Meta's error; a 5xx without one may come from a gateway behind which the request went on."""
+    """Meta's error; a 5xx without one may come from a gateway that did forward the request."""
     try:
         error = response.json()["error"]
         data = error.get("error_data")

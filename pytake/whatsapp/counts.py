@@ -1,11 +1,11 @@
-"""What Meta counts, and the templates it has."""
+"""Meta's daily counts and templates."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A template as the account has it."""
+    """A template of an account."""
 
     id: str
     name: str

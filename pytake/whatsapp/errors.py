@@ -21,7 +21,7 @@ class ErrorClass(StrEnum):
     TRANSIENT = "transient"
     """Try again with exponential back-off; spends an attempt."""
     THROTTLED_NUMBER = "throttled_number"
-    """The whole number is too fast: slow it down, the message waits in the queue."""
+    """The number sends too fast: slow it down; the message waits in the queue."""
     THROTTLED_RECIPIENT = "throttled_recipient"
     """Too many messages to this recipient: only this message waits."""
     WAIT = "wait"
@@ -33,7 +33,7 @@ class ErrorClass(StrEnum):
     AMBIGUOUS = "ambiguous"
     """The request may have reached Meta: look for a receipt before trying again."""
     EXPIRED = "expired"
-    """The message outlived its validity while it waited."""
+    """The message expired while it waited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -495,7 +495,7 @@ _TABLE: Final = (
 )
 
 ERRORS: Final[dict[int, ErrorRule]] = {rule.code: rule for rule in _TABLE}
-"""Every code PyTake knows, by code; what a subcode changes is in :data:`BY_SUBCODE`."""
+"""Every code that PyTake knows; subcodes that change the meaning are in :data:`BY_SUBCODE`."""
 
 BY_SUBCODE: Final[dict[tuple[int, int], ErrorRule]] = {
     (100, 33): ErrorRule(
@@ -506,7 +506,7 @@ BY_SUBCODE: Final[dict[tuple[int, int], ErrorRule]] = {
         GRAPH,
     ),
 }
-"""Codes that mean something else with this ``error_subcode``."""
+"""(code, ``error_subcode``) pairs whose meaning differs from the code's."""
 
 
 def rule_for(
@@ -516,7 +516,7 @@ def rule_for(
     subcode: int | None = None,
     is_transient: bool | None = None,
 ) -> ErrorRule:
-    """The rule of a code, and of its ``error_subcode`` where that makes a difference.
+    """The rule of a code, or of its ``error_subcode`` if that changes the meaning.
 
     For a code that is not in the table: permission for 200-299; else what Meta's ``is_transient``
     says; without it transient if HTTP >= 500, else permanent. A body without a code is ``code=-1``.
@@ -549,6 +549,6 @@ def rule_for(
 
 
 def hold_rule(code: int) -> ErrorRule:
-    """The rule by which ``code`` stopped a number: of a code with several meanings, the one that does."""
+    """The rule by which ``code`` halted a number: if a code has several meanings, the one that halts."""
     stops = (rule for (of, _), rule in BY_SUBCODE.items() if of == code and rule.error_class is _H)
     return next(stops, rule_for(code))

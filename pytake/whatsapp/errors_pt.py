@@ -82,12 +82,12 @@ _BY_TITLE: Final[dict[str, str]] = {
     "API permission": "Falta uma permissão ao token: conceda-a e retome o número.",
     "Unknown server error": "A Meta teve um problema; o PyTake procura um recibo e tenta de novo.",
 }
-"""Of rules that do not stand under their code alone."""
+"""Advice by title, for rules that their code alone does not identify."""
 _UNKNOWN: Final = "A Meta recusou a mensagem: procure o código na referência de erros."
 
 
 def advice_in(rule: ErrorRule, language: str) -> str:
-    """A rule's advice in a language; what is not translated is said in general."""
+    """A rule's advice in a language; untranslated advice is replaced by a general text."""
     if language != "pt-BR":
         return rule.advice
     return _BY_TITLE.get(rule.title) or _ADVICE.get(rule.code, _UNKNOWN)

@@ -1,6 +1,6 @@
-"""What Meta tells of numbers, messages, prices and templates: the management calls.
+"""Meta's management calls: numbers, message counts, prices and templates.
 
-The calls have a budget by app and account; Meta reports how much of it is used in the header
+The calls have a budget per app and account; Meta reports how much of it is used in the header
 ``X-Business-Use-Case-Usage``, which :class:`Usage` reads.
 """
 
@@ -20,7 +20,7 @@ _FIELDS: Final = (
     "throughput,platform_type,whatsapp_business_manager_messaging_limit,health_status"
 )
 _FEWER_FIELDS: Final = "display_phone_number,verified_name,quality_rating,code_verification_status"
-"""What every version knows: one unknown field fails the whole call."""
+"""Fields that every API version knows: one unknown field fails the whole call."""
 _INVALID_PARAMETER: Final = 100
 _TEMPLATES_A_CALL: Final = 10
 """Meta's limit on ``template_ids``."""
@@ -32,7 +32,7 @@ class Usage:
 
     percent: float = 0.0
     regain_minutes: float = 0.0
-    """Meta refuses calls for this long; 0 while it does not."""
+    """Minutes for which Meta refuses calls; 0 if it does not."""
 
 
 def read_usage(headers: Mapping[str, str]) -> Usage:
@@ -57,7 +57,7 @@ _SHARES: Final = ("call_count", "total_cputime", "total_time")
 
 
 async def fetch_number(api: CloudApi, phone_number_id: str) -> tuple[NumberHealth, Usage]:
-    """A number's fields; a smaller set where the version does not know them all.
+    """A number's fields; a smaller set if the API version does not know them all.
 
     Raises:
         RefusedError, NotSentError.
@@ -74,7 +74,7 @@ async def fetch_number(api: CloudApi, phone_number_id: str) -> tuple[NumberHealt
 async def fetch_days(
     api: CloudApi, account_id: str, display_number: str, first: date, last: date
 ) -> tuple[dict[date, Day], Usage]:
-    """Messages, and prices by category, of each day; one call.
+    """Messages, and prices by category, per day; one call.
 
     Raises:
         RefusedError, NotSentError.
@@ -108,7 +108,7 @@ async def fetch_days(
 async def fetch_templates(
     api: CloudApi, account_id: str, name: str | None = None
 ) -> list[Template]:
-    """The account's templates; those of one name, if it is given.
+    """The account's templates; with ``name``, only those of that name.
 
     Raises:
         RefusedError, NotSentError.
@@ -134,7 +134,7 @@ async def fetch_templates(
 async def fetch_template_days(
     api: CloudApi, account_id: str, template_ids: list[str], first: date, last: date
 ) -> dict[tuple[str, date], dict[str, int]]:
-    """Sent, delivered, read and clicked of each template and day.
+    """Counts of sent, delivered, read and clicked, by (template id, day).
 
     Raises:
         RefusedError, NotSentError.
@@ -159,7 +159,7 @@ async def fetch_template_days(
 
 
 def _points(node: Any) -> Iterator[dict[str, Any]]:
-    """Data points, wherever the field keeps them."""
+    """The data points of an analytics field, whatever its nesting."""
     if not isinstance(node, dict):
         return
     yield from _objects(node.get("data_points"))

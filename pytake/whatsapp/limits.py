@@ -17,7 +17,7 @@ PAIR_INTERVAL: Final = timedelta(seconds=6)
 """Sustained: one message per six seconds to the same user."""
 
 PAIR_BURST: Final = 45
-"""Messages to the same user that a burst may borrow from later."""
+"""Messages to the same user that a burst may borrow from later capacity."""
 
 MAX_OPAQUE_LENGTH: Final = 512
 """Characters of ``biz_opaque_callback_data``."""
@@ -25,7 +25,7 @@ MAX_OPAQUE_LENGTH: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """A messaging limit: unique recipients a rolling 24 hours; ``None`` is unlimited."""
+    """A messaging limit: unique recipients per rolling 24 hours; ``None`` is unlimited."""
 
     name: str
     daily_limit: int | None
@@ -56,7 +56,7 @@ _LADDER: Final = ("TIER_250", "TIER_2K", "TIER_10K", "TIER_100K", "TIER_UNLIMITE
 
 
 def meta_name(tier: Tier) -> str:
-    """Meta's name of a limit: what its answers carry."""
+    """Meta's name of a limit, as in its responses."""
     names = (name for name, known in _TIERS.items() if known.daily_limit == tier.daily_limit)
     return next((name for name in names if name not in _OWN_NAMES), tier.name)
 
@@ -70,7 +70,7 @@ def next_tier(tier: Tier) -> Tier | None:
 
 
 def parse_tier(name: str) -> Tier:
-    """The tier of PyTake's or Meta's name, in any case.
+    """The tier with PyTake's or Meta's name, case-insensitive.
 
     Raises:
         ValueError: the name is not one of ``TIER_NAMES``.
@@ -82,7 +82,7 @@ def parse_tier(name: str) -> Tier:
 
 
 def pace_window(rate: float) -> float:
-    """Seconds in which at most ``rate`` calls go out: a second, and room for jitter on the way.
+    """Seconds in which at most ``rate`` calls go out: one second plus room for network jitter.
 
     81 calls paced for 80 a second span 1.04 s, so that 40 ms of jitter do not make Meta count more
     than 80 in any one second. A slow number can afford more room: 100 ms at 5 a second.
@@ -91,20 +91,20 @@ def pace_window(rate: float) -> float:
 
 
 def left_window(rate: float) -> float:
-    """Seconds in which at most ``rate`` calls of one process leave: the slots' window less half of its
-    room, so that a call which was late does not make every later one late.
+    """Seconds in which at most ``rate`` calls of one process leave: :func:`pace_window` with half of
+    its room for jitter, so that one late call does not delay all later ones.
     """
     return 1 + (pace_window(rate) - 1) / 2
 
 
 def paced_rate(rate: float) -> float:
-    """Calls a second that a number's calls are spaced for."""
+    """The rate, in calls per second, for which a number's calls are spaced."""
     return rate / pace_window(rate)
 
 
 def dispatch_rate(rate: float) -> float:
-    """Messages a second that Temporal dispatches: just under the pace, so that the second's worth of
-    tasks that its limiter lets through after a pause drains from the worker again.
+    """Messages per second that Temporal dispatches: just under the pace, so that the worker catches up
+    after the burst (one second's worth) that Temporal's limiter lets through after a pause.
     """
     return paced_rate(rate) * 0.995
 
@@ -115,42 +115,42 @@ def window_open(last_inbound_at: datetime | None, now: datetime) -> bool:
 
 
 def pair_wait(deferrals: int) -> timedelta:
-    """How long a message waits after its n-th 131056 (n from 0): 4**n seconds, at most an hour."""
+    """How long a message waits after its n-th 131056 (n from 0): 4**n seconds, at most one hour."""
     return timedelta(seconds=min(4 ** min(deferrals, 6), 3600))
 
 
 def throttled_rate(current: float, base: float) -> float:
-    """The rate after a 130429: half, never under 1/50 of the base nor under 0.2 a second.
+    """The rate after a 130429: half, but at least 1/50 of the base and 0.2 per second.
 
-    Temporal reserves a token ahead: under 0.2 a second a lifted override would take effect late.
+    Temporal reserves a token ahead: below 0.2 per second, lifting an override would take effect late.
     """
     return max(current / 2, base / 50, 0.2)
 
 
 def recovered_rate(current: float, base: float) -> float:
-    """The next step back up: a quarter more, at least a tenth of the base, never above it."""
+    """The next step back up: a quarter more, but at least a tenth of the base more, up to the base."""
     return min(base, max(current * 1.25, current + base / 10))
 
 
 SEND_MARGIN: Final = timedelta(seconds=15)
-"""From the start of an attempt to its POST at most 10 s pass (it posts no more after that); the rest
-is for the answer to travel."""
+"""An attempt posts at most 10 s after its start, or not at all; the rest is for the response's
+travel time."""
 
 
 def send_window(call_timeout: float, receipt_wait: float) -> timedelta:
-    """From the start of an attempt until its outcome is known, whoever made it (seconds).
+    """The time from the start of an attempt until its outcome is known; arguments in seconds.
 
-    It covers the wait for a slot, the call, and the time a receipt takes: when an attempt ends because
-    its worker died, the next one may rely on a receipt having arrived if there is one.
+    It covers the wait for a slot, the call, and the arrival of a receipt: after an attempt whose worker
+    died, the next one can rely on a receipt having arrived if there is one.
     """
     return SEND_MARGIN + timedelta(seconds=call_timeout + receipt_wait)
 
 
 def probe_wait(probes: int) -> timedelta:
-    """The wait after the n-th probe of a held number: 5 s doubled each time, at most 10 minutes."""
-    return timedelta(seconds=min(5 * 2 ** min(probes, 7), 600))
+    """The wait after ``probes`` failed probes of a held number: 5 s, 10 s, 20 s... at most 10 minutes."""
+    return retry_wait(probes + 1, initial=5.0, maximum=600.0)
 
 
 def retry_wait(attempts: int, initial: float = 1.0, maximum: float = 300.0) -> timedelta:
-    """The back-off after ``attempts`` failed attempts: 1 s, 2 s, 4 s... at most 5 minutes."""
+    """The back-off after ``attempts`` failed attempts: ``initial`` seconds, doubled up to ``maximum``."""
     return timedelta(seconds=min(initial * 2 ** min(max(attempts, 1) - 1, 30), maximum))

@@ -1,4 +1,4 @@
-"""The health of a number as Meta tells it."""
+"""The health of a number as reported by Meta."""
 
 from typing import Any, Final, Literal
 
@@ -31,7 +31,7 @@ class Entity(BaseModel):
 
 
 class NumberHealth(BaseModel):
-    """The fields of a number that Meta tells; ``None`` or UNKNOWN where it does not."""
+    """A number's fields as reported by Meta; ``None`` or UNKNOWN for what it does not report."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -49,7 +49,7 @@ class NumberHealth(BaseModel):
 
 
 def read_health(body: dict[str, Any]) -> NumberHealth:
-    """What a phone number node says; whatever is missing or malformed stays unknown."""
+    """Read a phone number node; missing or malformed fields stay unknown."""
     throughput, health = body.get("throughput"), body.get("health_status")
     health = health if isinstance(health, dict) else {}
     quality = str(body.get("quality_rating") or "UNKNOWN").upper()
