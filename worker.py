@@ -33,7 +33,7 @@ from activities.retention import PruneActivities
 from activities.webhooks.deliver import DeliveryOptions, WebhookActivities
 from activities.webhooks.replay import ReplayActivities
 from pytake.contacts.hashing import ContactHashes
-from pytake.conversations.answer import options_of
+from pytake.conversations.answer import policy_of
 from pytake.conversations.start import ConversationStarter
 from pytake.database.engine import Database
 from pytake.database.vault import Vault, open_vault
@@ -142,7 +142,7 @@ def build_workers(
     choice = NumberChoice(database, settings.whatsapp)
     acceptor = Acceptor(client, database, dispatcher, choice, hashes, settings)
     conversations = ConversationActivities(
-        api, database, client, dispatcher, acceptor, options_of(settings.conversations)
+        api, database, client, dispatcher, acceptor, policy_of(settings.conversations)
     )
     ended = EndedMessages(
         client,

@@ -38,11 +38,11 @@ _log = structlog.get_logger()
 TAKEN_OVER: Final = "a person took over before it was sent"
 TOO_LATE: Final = "it could not be sent in time"
 _PREVIOUS_WAIT: Final = 20.0
-"""Seconds that one try waits for the message before this one."""
+"""Seconds that one try waits for the preceding message."""
 
 
 class ConversationActivities:
-    """The activities with their clients."""
+    """The activities, with their dependencies."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class ConversationActivities:
 
     @activity.defn
     async def decide_reply(self, request: DecideRequest) -> Decision:
-        """Decide what the messages are answered; a repeat finds the decision made."""
+        """Decide how to answer the messages; a repeat returns the stored decision."""
         try:
             applied = await self._answer(request, request.tenant_id)
         except MovedError as moved:
@@ -102,7 +102,7 @@ class ConversationActivities:
 
     @activity.defn
     async def mark_read(self, request: ReplyRequest) -> None:
-        """Show the contact that the message was read, and that an answer is on its way."""
+        """Mark the message as read, and show the typing indicator."""
         reply = await self._database.read(conversation_state.get_reply, request.key)
         if reply is None or reply.reply_to is None:
             return
@@ -115,10 +115,10 @@ class ConversationActivities:
 
     @activity.defn
     async def send_reply(self, request: ReplyRequest) -> str:
-        """Start one message of an answer, after the one before it; returns its id, or why not.
+        """Start one message of an answer, after the preceding one; returns its id, or why it was not sent.
 
         Raises:
-            ApplicationError: the message before it has not gone out yet.
+            ApplicationError: the preceding message is still in the queue.
         """
         reply = await self._database.read(conversation_state.get_reply, request.key)
         if reply is None or reply.status != "answered":
@@ -139,7 +139,7 @@ class ConversationActivities:
         return TOO_LATE if at >= self._deadline(reply) else None
 
     async def _started(self, reply: AutoReply) -> bool:
-        """Whether an earlier try, whose result was lost, started the answer: then it is a use."""
+        """Whether an earlier try, whose result was lost, already started the answer."""
         handle = self._client.get_workflow_handle(reply_message_id(reply.tenant_id, reply.key, 0))
         try:
             await handle.describe()
@@ -154,7 +154,7 @@ class ConversationActivities:
         return reply.at + delay + self._policy.max_age
 
     async def _previous(self, reply: AutoReply, index: int) -> None:
-        """Wait until the message before has left the queue, so that they arrive in order."""
+        """Wait until the preceding message has left the queue, so that they arrive in order."""
         handle = self._client.get_workflow_handle(
             reply_message_id(reply.tenant_id, reply.key, index)
         )
@@ -162,7 +162,7 @@ class ConversationActivities:
             async with asyncio.timeout(_PREVIOUS_WAIT):
                 await handle.result()
         except WorkflowFailureError:
-            return  # a dead letter: what comes after it is sent all the same
+            return  # a dead letter: the messages after it are sent anyway
         except TimeoutError:
             raise ApplicationError(
                 "the message before this one is still in the queue",

@@ -1,4 +1,4 @@
-"""What Meta's answer means for the message and its number: wait, try again, give up."""
+"""What Meta's response means for the message and its number: wait, retry or give up."""
 
 import asyncio
 from contextlib import suppress
@@ -19,7 +19,7 @@ from pytake.messages import store as messages
 from pytake.messages.contracts import Problem, SendOutcome, SendRequest, SendResult
 from pytake.messages.failures import FailureType, SendFailure
 from pytake.messages.gate import Admission
-from pytake.messages.waits import WaitReason, said_by_meta
+from pytake.messages.waits import WaitReason, refused_by_meta
 from pytake.numbers import store as numbers
 from pytake.numbers.follow import follow_number
 from pytake.numbers.tables import PhoneNumber
@@ -33,9 +33,9 @@ _RETRIED: Final = {
     ErrorClass.TRANSIENT: FailureType.TRANSIENT,
     ErrorClass.AMBIGUOUS: FailureType.AMBIGUOUS,
 }
-"""Classes that spend an attempt and are tried again."""
-_NUMBERS_OWN: Final = (ErrorClass.THROTTLED_NUMBER, ErrorClass.HALT)
-"""Classes of answers about the number: they say nothing of the message, which waits."""
+"""Classes that count as an attempt and are retried."""
+_ABOUT_NUMBER: Final = (ErrorClass.THROTTLED_NUMBER, ErrorClass.HALT)
+"""Classes of errors that concern the number rather than the message, which waits."""
 
 _UNREACHABLE = Problem(
     error_class=ErrorClass.TRANSIENT,
@@ -54,14 +54,14 @@ class SendOptions:
     """What the worker's settings say about sending."""
 
     portfolio_id: str
-    """Of the configured number."""
+    """The WhatsApp Business account of the configured number."""
     call_timeout: float
     receipt_wait: float
     redrive_wait_codes: bool
 
 
 class Answers:
-    """Reads Meta's answers, and has numbers follow what they say."""
+    """Interprets Meta's responses, and throttles, holds and releases numbers accordingly."""
 
     def __init__(self, database: Database, client: Client, options: SendOptions) -> None:
         self._database = database
@@ -70,8 +70,8 @@ class Answers:
         self._releases: set[asyncio.Task[None]] = set()
 
     def probe_accepted(self, phone_number_id: str) -> None:
-        """Release a number whose probe was accepted; in the background, for the message is sent, whatever
-        becomes of the release.
+        """Release a number whose probe was accepted. In the background, because the message is sent
+        whether or not this succeeds.
         """
         release = asyncio.create_task(self._release(phone_number_id))
         self._releases.add(release)
@@ -80,7 +80,7 @@ class Answers:
     async def refused(
         self, request: SendRequest, admitted: Admission, spent: int, error: SendError
     ) -> SendResult:
-        """The message was not accepted (or that is not known): wait, try again or give up."""
+        """Handle an error of the call: return the wait, or raise an error to retry or give up."""
         problem = problem_of(error)
         retry = problem.error_class in _RETRIED
         delay = self.retry_delay(request, spent + 1, problem.error_class) if retry else None
@@ -106,24 +106,24 @@ class Answers:
                 )
             await self._end_probe(request, admitted, problem)
         except UNAVAILABLE as failure:
-            # The log of the attempt is lost, not the attempt: it goes on as below.
+            # Only the log entry is lost; the attempt still counts below.
             _log.warning(
                 "attempt not logged", message_id=request.message_id, error=type(failure).__name__
             )
-            if problem.error_class in _NUMBERS_OWN:
+            if problem.error_class in _ABOUT_NUMBER:
                 until = now() + INFRASTRUCTURE_WAIT
                 return wait(SendOutcome.DEFERRED, WaitReason.DATABASE_UNAVAILABLE, until)
         kind = _RETRIED.get(problem.error_class, FailureType.PERMANENT)
         raise SendFailure(problem, kind, spent + 1).error(retry=retry, delay=delay) from None
 
     async def _waits(self, request: SendRequest, refusal: RefusedError) -> SendResult | None:
-        """The wait that Meta's answer asks for, of this message or of its whole number."""
+        """The wait that Meta's error calls for, of this message or of its whole number."""
         error_class, seconds = refusal.rule.error_class, refusal.rule.wait_seconds
-        reason = said_by_meta(refusal.code, refusal.rule.title)
+        reason = refused_by_meta(refusal.code, refusal.rule.title)
         if error_class is ErrorClass.THROTTLED_RECIPIENT:
             until = now() + pair_wait(request.pair_deferrals)
             return wait(SendOutcome.DEFERRED, WaitReason.PAIR_LIMIT, until)
-        if error_class in _NUMBERS_OWN:
+        if error_class in _ABOUT_NUMBER:
             await self._number_waits(request.phone_number_id, refusal)
             return wait(SendOutcome.REQUEUE, reason)
         if error_class is ErrorClass.WAIT and self._options.redrive_wait_codes:
@@ -132,11 +132,11 @@ class Answers:
         return None
 
     async def _end_probe(self, request: SendRequest, admitted: Admission, problem: Problem) -> None:
-        """A probe that was not accepted: one that met the message's own fault gives way at once to
-        another message; one that met nothing (Meta was down) is not repeated before its time. An
-        answer about the number has ended it already.
+        """End a probe that was not accepted. If the message itself was at fault, another message may
+        probe at once; if Meta was not reached, the next probe waits its time. An error about the number
+        has already ended the probe.
         """
-        if not admitted.probe or problem.error_class in _NUMBERS_OWN:
+        if not admitted.probe or problem.error_class in _ABOUT_NUMBER:
             return
         again = problem.error_class not in _RETRIED
         await self._database.write(numbers.end_probe, request.phone_number_id, now(), again=again)
@@ -180,12 +180,12 @@ class Answers:
         try:
             await follow_number(self._client, number)
         except RPCError as error:
-            # The gate holds already, by the row; the rate follows with the next answer.
+            # The gate already reads the new state; the weight follows with the next response.
             _log.warning("weight not applied", phone_number_id=phone_number_id, error=error.message)
 
 
 def problem_of(error: SendError) -> Problem:
-    """What an error of the call means."""
+    """The problem that an error of the call represents."""
     if isinstance(error, RefusedError):
         return Problem(
             code=error.code,

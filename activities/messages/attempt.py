@@ -32,7 +32,7 @@ _CANCELLED: Final = Problem(
 
 
 class Attempts:
-    """Makes attempts, for the queue and for direct sends alike."""
+    """Makes attempts, both queued and direct."""
 
     def __init__(
         self,
@@ -51,16 +51,16 @@ class Attempts:
     async def make(
         self, request: SendRequest, admitted: Admission, spent: int, post_by: float
     ) -> SendResult:
-        """Do what the gate decided: send, at the slot it gave, or say what to wait for.
+        """Do what the gate decided: send at the given slot, or return what to wait for.
 
-        ``spent`` attempts went before; nothing is posted after ``post_by``, of the monotonic clock.
+        ``spent`` is the number of earlier attempts; nothing is posted after ``post_by`` (monotonic).
 
         Raises:
             ApplicationError: a :class:`SendFailure`.
         """
         result = await self._make(request, admitted, spent, post_by)
         if admitted.send_at is not None and result.outcome is not SendOutcome.ACCEPTED:
-            # Not sent for now: the next try may claim it. If this fails, that one waits a while.
+            # Not sent: release the claim for the next try. If this fails, that one has to wait.
             with suppress(*UNAVAILABLE):
                 await self._database.write(send_claims.release, [request.message_id])
         return result
@@ -88,8 +88,8 @@ class Attempts:
         )
 
     async def claimed(self, request: SendRequest, since: datetime) -> SendResult:
-        """Another try at this message has begun: its outcome, if that is known already; else it is an
-        attempt whose outcome is unknown, and nothing is sent before it is over for certain.
+        """Handle a message that another try has claimed: return that try's outcome if it is known, else
+        wait until it is certainly over.
 
         Raises:
             ApplicationError: the message was recorded as a dead letter, or as cancelled.

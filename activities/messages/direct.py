@@ -32,15 +32,15 @@ from pytake.messages.status import accepted_as
 _log = structlog.get_logger()
 
 _MAX_START_DELAY: Final = 5.0
-"""Seconds after which nothing is posted: half of the time after which the workflow task would run
-again elsewhere, and might be over before this one went on."""
+"""Seconds after which nothing is posted: half the time after which the workflow task would be run
+again elsewhere, possibly finishing before this one continues."""
 _QUEUE: Final = SendResult(outcome=SendOutcome.REQUEUE)
 
 
 class DirectSendActivities:
-    """``send_directly`` for at most ``slots`` messages at once, half of them of one number.
+    """``send_directly`` for at most ``slots`` messages at once, at most half of them of one number.
 
-    A call to Meta that hangs keeps a workflow task busy: the rest of a worker's tasks must go on.
+    A hanging call to Meta blocks a workflow task, so a worker's other tasks need room.
     """
 
     def __init__(
@@ -60,8 +60,11 @@ class DirectSendActivities:
 
     @activity.defn
     async def send_directly(self, message: MessageInput) -> SendResult:
-        """Send and record the message if nothing stands in the way: ACCEPTED; REQUEUE if something
-        does; RETRY if the attempt failed and another one is due; DEFERRED as ``send_message``.
+        """Send and record the message if it can go now.
+
+        Returns:
+            ACCEPTED if sent; REQUEUE if it has to go through the queue; RETRY if the attempt failed and
+            another one is due; DEFERRED as ``send_message``.
 
         Raises:
             ApplicationError: as ``send_message``, for the last attempt of a message.
@@ -76,15 +79,18 @@ class DirectSendActivities:
             try:
                 await asyncio.shield(trying)
             except asyncio.CancelledError:
-                continue  # a POST under way is finished, whoever is no longer interested
+                continue  # finish a POST under way even if cancelled
             except Exception:  # noqa: S110 - raised by result() below
                 pass
         return trying.result()
 
     @activity.defn
     async def withdraw(self, message: MessageInput) -> SendResult:
-        """For a message that is given up: UNKNOWN, and no direct send of it can begin any more; or
-        what became of one that had begun: ACCEPTED, or DEFERRED until a receipt would be there.
+        """Prevent any direct send of a message that is given up.
+
+        Returns:
+            UNKNOWN if none had started or it failed; else ACCEPTED, or DEFERRED until a receipt would
+            have arrived.
         """
         claims = [(message.message_id, message.tenant_id)]
         before = await self._database.write(send_claims.claim, claims, now())
@@ -96,7 +102,7 @@ class DirectSendActivities:
             return SendResult(outcome=SendOutcome.UNKNOWN)  # a dead letter: it was not sent
 
     async def _try(self, message: MessageInput) -> SendResult:
-        # From when the task was scheduled: a process that was stopped meanwhile posts nothing late.
+        # Counted from when the task was scheduled, so that a process paused meanwhile posts nothing late.
         age = now() - activity.info().current_attempt_scheduled_time
         post_by = time.monotonic() - age.total_seconds() + _MAX_START_DELAY
         request = message.request()
@@ -109,7 +115,7 @@ class DirectSendActivities:
         except UNAVAILABLE:
             return _QUEUE
         if admitted.opted_out or (admitted.send_at is None and admitted.until is None):
-            return _QUEUE  # whether the template is marketing is asked there, and the number waits
+            return _QUEUE  # the queue checks if the template is marketing, and waits for the number
         try:
             result = await self._attempts.make(request, admitted, 0, post_by)
         except ApplicationError as error:
@@ -127,9 +133,7 @@ class DirectSendActivities:
         return result
 
     async def _recorded(self, message: MessageInput, result: SendResult) -> bool:
-        """Record the acceptance. The message is sent, whatever becomes of this: the workflow records
-        it otherwise.
-        """
+        """Record the acceptance. If this fails, the workflow records it: the message is sent anyway."""
         record = OutcomeRecord(
             message=message,
             observation=accepted_as(result.reason),

@@ -1,4 +1,4 @@
-"""The gate as this process meets it: one transaction for all who ask at the same moment, and this
+"""The gate as this process sees it: concurrent requests share one transaction, and calls keep to the
 process's part of each number's rate.
 """
 
@@ -20,11 +20,11 @@ from pytake.messages.pacing import Passage, SlidingWindow, Slots
 from pytake.temporal.priority import PRIORITY_KEY
 
 _LEASE_MARGIN: Final = timedelta(seconds=10)
-"""Of a probe's lease, over the longest call."""
+"""How much longer than the longest call a probe's lease lasts."""
 
 
 class Gate:
-    """Asks the gate, and lets calls through as it said."""
+    """Asks the gate, and paces calls as it decided."""
 
     def __init__(self, database: Database, call_timeout: float) -> None:
         self._database = database
@@ -35,17 +35,17 @@ class Gate:
         self._asking: Batcher[Candidate, Admission] = Batcher(self._admit)
 
     async def ask(self, wants: Candidate) -> Admission:
-        """Whether a message may go, and when; asked together with whatever else asks right now."""
+        """Whether a message may go, and when; batched with concurrent requests."""
         return await self._asking.submit(wants)
 
     async def turn(self, request: SendRequest, delay: float) -> None:
-        """Bring a slot of the number that is due in ``delay`` seconds, and wait for one: the most urgent
-        message takes the first.
+        """Contribute a slot of the number that is due in ``delay`` seconds, and wait for one; the most
+        urgent message goes first.
         """
         await self._slots.turn(request.phone_number_id, delay, PRIORITY_KEY[request.priority])
 
     async def enter(self, request: SendRequest) -> Passage | None:
-        """Return when one more call is within this process's part of the rate; ``None`` if it has none."""
+        """Wait until one more call is within this process's part of the rate; ``None`` if it has none."""
         return await self._window.enter(request.phone_number_id, lambda: self._renew_part(request))
 
     async def _admit(self, batch: list[Candidate]) -> list[Admission]:
@@ -56,11 +56,11 @@ class Gate:
         for wants, decision in zip(batch, decided, strict=True):
             if decision.part is not None:
                 shift = clock - asked.timestamp()
-                self._window.tell(wants.phone_number_id, decision.part, shift)
+                self._window.set_part(wants.phone_number_id, decision.part, shift)
         return decided
 
     async def _renew_part(self, request: SendRequest) -> bool:
-        """Ask anew for this process's part of the rate: false if there is none."""
+        """Request this process's part of the rate again; false if there is none."""
         wants = replace(candidate(request), counts=False, claim=None, begins=None, has_slot=True)
         try:
             return (await self.ask(wants)).part is not None
@@ -69,8 +69,8 @@ class Gate:
 
 
 def claims(request: SendRequest, spent: int) -> bool:
-    """Whether a try has to claim its message: the first of any. Later ones look for receipts, and a
-    redrive is told apart by the wamids that it replaces.
+    """Whether an attempt has to claim its message: only the first one. Later ones look for receipts,
+    and redrives are told apart by the wamids they supersede.
     """
     return spent == 0 and request.generation == 0
 

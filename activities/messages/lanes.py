@@ -1,4 +1,4 @@
-"""The activities of messages, put together: two lanes with one gate, and the record of what they did."""
+"""The activities of messages, wired together: two lanes behind one gate, and the recording of outcomes."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from pytake.whatsapp.client import CloudApi
 
 @dataclass(frozen=True, slots=True)
 class MessageActivities:
-    """The lanes, and what stands around them."""
+    """The two lanes and their supporting activities."""
 
     direct: DirectSendActivities
     queued: SendActivities

@@ -28,10 +28,10 @@ class Poster:
     async def post(
         self, request: SendRequest, send_at: datetime, post_by: float
     ) -> Accepted | SendError | SendResult:
-        """Post at ``send_at``, and nothing after ``post_by`` of the monotonic clock.
+        """Post at ``send_at``, but not after ``post_by`` (monotonic).
 
         Returns:
-            Meta's acceptance or why there is none; or the wait of a message that was not posted.
+            Meta's acceptance, the error of the call, or the wait of a message that was not posted.
         """
         await self._gate.turn(request, (send_at - now()).total_seconds())
         while True:
@@ -51,8 +51,8 @@ class Poster:
                 return answer
 
     async def _call(self, request: SendRequest, passage: Passage) -> Accepted | SendError:
-        """The call. Its error is returned: raised on from there, its chain of causes would outgrow
-        the size that Temporal allows a failure.
+        """Call Meta. Errors are returned, not raised: with its chain of causes, the failure could exceed
+        Temporal's size limit.
         """
         payload = build_payload(
             recipient=request.recipient,

@@ -1,4 +1,4 @@
-"""Looking for the proof that Meta accepted a message whose attempt ended ambiguously."""
+"""Looking for proof that Meta accepted a message whose attempt ended ambiguously."""
 
 from datetime import timedelta
 from typing import Final
@@ -21,7 +21,7 @@ WORKER_LOST: Final = Problem(
 
 
 class ReceiptActivities:
-    """``find_receipt``, and the same look for ``send_message``."""
+    """``find_receipt``, and the same lookup for ``send_message``."""
 
     def __init__(self, database: Database, receipt_wait: float) -> None:
         self._database = database
@@ -29,12 +29,12 @@ class ReceiptActivities:
 
     @activity.defn
     async def find_receipt(self, request: SendRequest) -> SendResult:
-        """ACCEPTED with the wamid, DEFERRED while receipts cannot come in, UNKNOWN if there is none."""
+        """ACCEPTED with the wamid, DEFERRED while a receipt may still arrive, UNKNOWN if there is none."""
         return await self.look(request, request.attempts_spent)
 
     @activity.defn
     async def look_back(self, request: SendRequest) -> SendResult:
-        """The same for a message that is given up, over all attempts that are known to have begun:
+        """Like ``find_receipt``, for a message that is given up, over all attempts known to have started:
         UNKNOWN without a reason if none of them can have reached Meta.
         """
         begun = await self._database.read(messages.attempts_begun, request)
@@ -42,11 +42,10 @@ class ReceiptActivities:
         return found.model_copy(update={"attempts_spent": begun})
 
     async def look(self, request: SendRequest, attempts: int) -> SendResult:
-        """Look once, after ``attempts`` attempts.
+        """Look once for a receipt, after ``attempts`` attempts.
 
-        If the last of them may have reached Meta, the absence of a receipt proves nothing before one
-        had time to come: since the attempt, and since the process that serves Meta's callback is up.
-        Until then the answer is DEFERRED.
+        If the last of them may have reached Meta, a missing receipt proves nothing until one has had time
+        to arrive, both since the attempt and since the callback came up. Until then: DEFERRED.
         """
         receipt = await self._database.read(
             messages.find_receipt, request.message_id, request.superseded_wamids

@@ -1,4 +1,4 @@
-"""Local activities that write what became of a message."""
+"""Local activities that record what happened to a message."""
 
 from sqlmodel import Session
 from temporalio import activity
@@ -25,17 +25,17 @@ class RecordActivities:
 
     @activity.defn
     async def record_outcome(self, record: OutcomeRecord) -> Problem | None:
-        """Write how a run of a message ended.
+        """Record how a run of a message ended.
 
         Returns:
-            The problem of a message that is recorded as a dead letter already, where this says that it
-            was cancelled: by a workflow task that was lost, or did not know of the cancel. It stays one.
+            For a cancelled message, the problem if it is already recorded as a dead letter (by a
+            workflow task that was lost, or did not see the cancellation); it stays a dead letter.
         """
         return await self._records.submit(record)
 
     @activity.defn
     async def begin_redrive(self, message: MessageInput) -> Observation | None:
-        """Take the dead letter out of the dead letters; what became of this redrive, if it is over."""
+        """Take a message out of the dead letters; returns the outcome of this redrive, if it is over."""
         return await self._database.write(
             messages.begin_redrive,
             message.message_id,
@@ -45,20 +45,20 @@ class RecordActivities:
         )
 
     async def _record(self, batch: list[OutcomeRecord]) -> list[Problem | None]:
-        raised, buried = await self._database.write(_record_all, batch)
+        raised, dead = await self._database.write(_record_all, batch)
         self._dispatcher.soon(raised)
         for record in batch:
-            if record.message.message_id not in buried:
+            if record.message.message_id not in dead:
                 OUTCOMES.labels(record.observation.value, record.message.priority.value).inc()
-        return [buried.get(record.message.message_id) for record in batch]
+        return [dead.get(record.message.message_id) for record in batch]
 
 
 def _record_all(
     session: Session, batch: list[OutcomeRecord]
 ) -> tuple[list[DeliveryInput], dict[str, Problem]]:
     cancelled = [r.message for r in batch if r.observation is Observation.CANCELLED]
-    buried = messages.buried(session, cancelled) if cancelled else {}
-    records = [record for record in batch if record.message.message_id not in buried]
+    dead = messages.dead_letters_among(session, cancelled) if cancelled else {}
+    records = [record for record in batch if record.message.message_id not in dead]
     messages.record_outcomes(session, records)
     ids = [record.message.message_id for record in records]
-    return raise_for(session, ids, now()), buried
+    return raise_for(session, ids, now()), dead

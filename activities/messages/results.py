@@ -1,4 +1,4 @@
-"""What a try at a message comes to, if it is neither accepted nor failed."""
+"""Results of attempts that neither succeeded nor failed."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,11 +10,11 @@ from pytake.messages.waits import label
 from pytake.process.telemetry import DEFERRALS
 
 INFRASTRUCTURE_WAIT: Final = timedelta(seconds=5)
-"""When our own database is away, the message waits; that is no attempt of its."""
+"""How long a message waits while our own database is unavailable; this does not count as an attempt."""
 
 
 def wait(outcome: SendOutcome, reason: str, until: datetime | None = None) -> SendResult:
-    """The message waits: until a time of its own (DEFERRED), or in the queue again (REQUEUE)."""
+    """The result of a message that waits: until its own time (DEFERRED), or in the queue (REQUEUE)."""
     DEFERRALS.labels(label(reason)).inc()
     return SendResult(
         outcome=outcome, reason=reason, until=until, attempts_spent=activity.info().attempt - 1

@@ -1,7 +1,7 @@
-"""Activity ``send_message``: one try at one message, from the queue.
+"""Activity ``send_message``: one attempt at one message, from the queue.
 
-The order matters: everything that can fail comes before the POST, nothing fallible comes after it
-succeeded. A failure there would send twice.
+The order matters: everything that can fail comes before the POST, and nothing that can fail comes after a
+successful one, or the message could be sent twice.
 """
 
 import time
@@ -27,8 +27,8 @@ from pytake.whatsapp.errors import ErrorClass, rule_for
 _log = structlog.get_logger()
 
 _MAX_START_DELAY: Final = 10.0
-"""Seconds from the start of an attempt after which it posts no more: the attempt may be about to
-time out, and the one after it must be able to rely on this one's silence."""
+"""Seconds from the start of an attempt after which it no longer posts: it may be about to time out, and
+the next attempt must be able to rely on this one staying silent."""
 
 _OPTED_OUT = Problem(
     code=131050,
@@ -46,7 +46,7 @@ _UNREGISTERED = Problem(
 
 
 class SendActivities:
-    """``send_message``: the gate, the call, and what Meta's answer means."""
+    """``send_message``: the gate, the call, and what Meta's response means."""
 
     def __init__(
         self,
@@ -64,12 +64,11 @@ class SendActivities:
 
     @activity.defn
     async def send_message(self, request: SendRequest) -> SendResult:
-        """Send a message, or say why it has to wait.
+        """Send a message, or return why it has to wait.
 
         Raises:
-            ApplicationError: of type ``Transient`` or ``Ambiguous`` (tried again by the retry
-                policy) or ``Permanent`` (not); its details are a :class:`Problem` and the attempts
-                spent so far.
+            ApplicationError: of type ``Transient`` or ``Ambiguous`` (retried by the retry policy) or
+                ``Permanent`` (not retried); its details are a :class:`Problem` and the attempts made.
         """
         started = time.monotonic()
         attempt = activity.info().attempt

@@ -42,7 +42,7 @@ from pytake.access.principals import Principal
 from pytake.clock import now
 from pytake.contacts.identities import InvalidRecipientError, contact_key, normalise
 from pytake.conversations import rule_store as rules
-from pytake.conversations.answer import answer, options_of
+from pytake.conversations.answer import answer, policy_of
 from pytake.conversations.apply import OutdatedError
 from pytake.conversations.contracts import reply_message_id
 from pytake.conversations.decide import Verdict, decide
@@ -297,7 +297,7 @@ async def process(
         said=Said(body.message, body.reply_id), at=at, recipient=recipient, name=body.name
     )
     party = Party(tenant, number, contact_key(recipient))
-    policy = replace(options_of(settings.conversations), answers=True)  # whoever asks wants to know
+    policy = replace(policy_of(settings.conversations), answers=True)  # whoever asks wants to know
 
     def load_said(session: Session) -> Loaded:
         first, silence = history(session, party, at)

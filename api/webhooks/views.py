@@ -64,7 +64,7 @@ async def hints_for(
             "key (README: Webhooks to your systems), or let PyTake make one: rotate-secret without a secret."
         )
     tenant_id = endpoint.tenant_id
-    if tenant_id != DEFAULT_TENANT and not await database.read(traffic.may_hear, tenant_id):
+    if tenant_id != DEFAULT_TENANT and not await database.read(traffic.may_have_traffic, tenant_id):
         hints.append(
             f"Nothing will come: tenant {tenant_id} has neither an API key nor a number, so no message is sent "
             f"or received for it. Make a key (pytake key create --tenant {tenant_id}) or add a number (pytake "

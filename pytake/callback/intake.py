@@ -110,7 +110,7 @@ def store(session: Session, callback: Callback, settings: Settings) -> Stored:
     if not answered:
         # Who leaves has left, also where no conversation is told of it.
         said = {item.wamid: read_said(item.type, item.payload) for item in inbound}
-        raised += wishes.overhear(session, [(w.party, said[w.wamid]) for w in waiting], at)
+        raised += wishes.record_unanswered(session, [(w.party, said[w.wamid]) for w in waiting], at)
         waiting = []
     raised += events.emit(session, list(callback_events(inbound, fresh, limits, owners, at)), at)
     raised += tell_of_accounts(session, fresh, owners, at)

@@ -1,4 +1,4 @@
-"""An answer in two transactions: load, decide with no lock held, apply."""
+"""Answering in two transactions: load, decide without holding a lock, apply."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,15 +22,15 @@ from pytake.settings import ConversationSettings
 from pytake.webhooks.contracts import DeliveryInput
 
 _DECISIONS: Final = 6
-"""Tries of one decision, where rules change while it is made."""
+"""Attempts at one decision while its inputs keep changing."""
 
 Load = Callable[[Session], Loaded | None]
-"""Reads what a decision needs; ``None`` if the tenant's auto-responder was not set up yet."""
+"""Reads what a decision needs; ``None`` if the tenant's auto-responder is not installed yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A decision that was made, and what is kept of it."""
+    """A decision, and what was stored of it."""
 
     verdict: Verdict
     applied: Applied
@@ -41,8 +41,8 @@ class Answered:
         return self.applied.raised
 
 
-def options_of(settings: ConversationSettings) -> Policy:
-    """What the settings say."""
+def policy_of(settings: ConversationSettings) -> Policy:
+    """The policy that the settings describe."""
     return Policy(
         max_age=timedelta(seconds=settings.reply_max_age_seconds),
         handover_silence=timedelta(seconds=settings.handover_silence_seconds),
@@ -57,13 +57,13 @@ def options_of(settings: ConversationSettings) -> Policy:
 async def answer(
     database: Database, load: Load, party: Party, policy: Policy, key: str, *, explain: bool = False
 ) -> Answered:
-    """Decide, and apply it if what was loaded still stands. Who was overtaken decides again under the
-    lock: however many answer one contact at once, each comes to an end.
+    """Decide, and apply the decision if its inputs have not changed; otherwise decide again under the
+    lock, so that concurrent answers to one contact all finish.
 
     Raises:
         OutdatedError: the rules change faster than they can be read.
     """
-    overtaken = False
+    outdated = False
     for _ in range(_DECISIONS):
         loaded = await database.read(load)
         if loaded is None:
@@ -72,7 +72,7 @@ async def answer(
             )
             continue
         try:
-            if overtaken:
+            if outdated:
                 texts = fresh_texts(loaded.snapshot, policy)
                 book = await asyncio.to_thread(loaded.book.having_read, texts)
                 return await database.write(_answer_locked, load, party, book, policy, key, explain)
@@ -82,7 +82,7 @@ async def answer(
             applied = await database.write(apply, loaded.snapshot, verdict, policy, key)
             return Answered(verdict, applied)
         except (OutdatedError, UnreadTextError):
-            overtaken = True
+            outdated = True
     raise OutdatedError
 
 
@@ -95,7 +95,7 @@ def _answer_locked(
     key: str,
     explain: bool,
 ) -> Answered:
-    """All three steps in one transaction, with texts that were matched before."""
+    """Load, decide and apply in one transaction, using texts that are already matched."""
     lock(session, party)
     loaded = load(session)
     if loaded is None or loaded.book.revision != book.revision:

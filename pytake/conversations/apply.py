@@ -1,4 +1,4 @@
-"""Writing down what was decided: one transaction, done once, and only if what was loaded still stands."""
+"""Storing a decision: in one transaction, once, and only if its inputs have not changed."""
 
 from dataclasses import dataclass, field
 
@@ -17,12 +17,12 @@ from pytake.webhooks.contracts import DeliveryInput
 
 
 class OutdatedError(Exception):
-    """What was loaded has changed since: load it, and decide again."""
+    """The inputs of the decision have changed: load them and decide again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The decision as it is kept; ``raised`` are events to dispatch after the commit."""
+    """The stored decision; ``raised`` are events to dispatch after the commit."""
 
     reply: AutoReply
     raised: list[DeliveryInput] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Applied:
 def apply(
     session: Session, snapshot: Snapshot, verdict: Verdict, policy: Policy, key: str
 ) -> Applied:
-    """Remember a decision under its key, with its effects; a repeat finds the decision made.
+    """Store a decision under its key, with its effects; a repeat returns the stored decision.
 
     Raises:
         OutdatedError: rules, messages, the conversation or the contact's answers changed since.
@@ -43,14 +43,14 @@ def apply(
     reply = _reply(snapshot, verdict, key)
     if not snapshot.heard:
         return Applied(reply)
-    _still_stands(session, snapshot, conversation, policy)
-    _settle(session, snapshot, key)
+    _check_unchanged(session, snapshot, conversation, policy)
+    _mark_handled(session, snapshot, key)
     raised = _change(session, snapshot, conversation, verdict.changes)
     session.add(reply)
     return Applied(reply, raised)
 
 
-def _still_stands(
+def _check_unchanged(
     session: Session, snapshot: Snapshot, conversation: Conversation, policy: Policy
 ) -> None:
     party = snapshot.party
@@ -62,8 +62,8 @@ def _still_stands(
         raise OutdatedError
 
 
-def _settle(session: Session, snapshot: Snapshot, key: str) -> None:
-    """Mark the messages as decided about."""
+def _mark_handled(session: Session, snapshot: Snapshot, key: str) -> None:
+    """Mark the messages as handled by this decision."""
     if not snapshot.wamids:
         return
     mine = session.scalars(
@@ -84,12 +84,12 @@ def _wishes(session: Session, snapshot: Snapshot, changes: Changes) -> list[Deli
     party, raised = snapshot.party, list[DeliveryInput]()
     for wanted, text in changes.wishes:
         done = wishes.record(session, party, wanted, text, snapshot.at)
-        if done is None:  # it left or came back by another way in between
+        if done is None:  # the contact opted out or in some other way meanwhile
             raise OutdatedError
         raised += done
     if not changes.wishes and snapshot.opted_out is not None:
-        left = opt_outs.get(session, party.tenant_id, party.contact_key) is not None
-        if left is not snapshot.opted_out:
+        opted_out = opt_outs.get(session, party.tenant_id, party.contact_key) is not None
+        if opted_out is not snapshot.opted_out:
             raise OutdatedError
     return raised
 

@@ -1,4 +1,4 @@
-"""What the workflow and activities of a conversation take and return, and ids."""
+"""Inputs and results of the conversation workflow and its activities, and their ids."""
 
 import hashlib
 from typing import Final
@@ -20,7 +20,7 @@ class ConversationInput(Contract):
     contact_key: str
     debounce_seconds: float
     pending: list[str] = Field(default_factory=list)
-    """Wamids that are not answered yet (carried across continue-as-new)."""
+    """Wamids not answered yet (carried across continue-as-new)."""
 
 
 class InboundSignal(Contract):
@@ -30,7 +30,7 @@ class InboundSignal(Contract):
 
 
 class DecideRequest(Contract):
-    """Input of activity ``decide_reply``: messages that came within a short time."""
+    """Input of activity ``decide_reply``: a burst of messages."""
 
     tenant_id: str
     phone_number_id: str
@@ -39,12 +39,12 @@ class DecideRequest(Contract):
 
     @property
     def key(self) -> str:
-        """What makes the decision one, however often the activity is tried."""
+        """Identifies the decision across retries of the activity."""
         return self.wamids[-1]
 
 
 class Decision(Contract):
-    """Result of ``decide_reply``: how many messages to send, and after which delay."""
+    """Result of ``decide_reply``: how many messages to send, and after what delay."""
 
     key: str
     messages: int = 0
@@ -60,11 +60,11 @@ class ReplyRequest(Contract):
 
 
 def reply_message_id(tenant_id: str, key: str, index: int) -> str:
-    """The id of one message of an answer: the same however often it is started."""
+    """The message id of one message of an answer; the same on every retry."""
     digest = hashlib.sha256(f"{tenant_id}\0reply\0{key}\0{index}".encode()).digest()
     return f"msg_{ULID.from_bytes(digest[:16])}"
 
 
 def conversation_workflow_id(phone_number_id: str, contact_hash: str) -> str:
-    """The id of a conversation's workflow; the contact is hashed, ids hold no personal data."""
+    """The id of a conversation's workflow. The contact is hashed: ids contain no personal data."""
     return f"conversation-{phone_number_id}-{contact_hash}"

@@ -1,5 +1,5 @@
-"""Deciding what a contact is answered. Pure: from what was loaded to what is to be applied, with no lock
-held and no clock read, so that an answer may take its time between the two transactions.
+"""Deciding how to answer a contact. Pure: it turns a snapshot into changes, holding no lock and reading
+no clock, so that it may take its time between the two transactions.
 """
 
 from dataclasses import dataclass, field, replace
@@ -18,12 +18,12 @@ from pytake.messages.content import Json
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the settings say about answering."""
+    """Settings of the auto-responder."""
 
     max_age: timedelta
-    """An answer later than this after the message is not given."""
+    """Messages older than this are not answered."""
     handover_silence: timedelta
-    """A hand-over ends after this long without a sign of life."""
+    """A hand-over ends after this long without activity."""
     loop: LoopBreaker
     install_defaults: bool
     answers: bool = True
@@ -32,7 +32,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the contact is answered, or why it is not."""
+    """The answer to the contact, or why there is none."""
 
     recipient: str
     status: str = "silent"
@@ -45,7 +45,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """A person is to have the conversation."""
+    """Hands the conversation over to a person."""
 
     by: str
     department: str | None
@@ -53,14 +53,14 @@ class HandOver:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What becomes of the conversation, in the order in which it is applied."""
+    """Changes to the conversation, in the order in which they are applied."""
 
     wishes: tuple[tuple[Wish, str], ...] = ()
-    """Opt-outs and returns, each with the words."""
+    """Opt-outs and opt-ins, each with the contact's words."""
     handover_alive: bool = False
     """The contact wrote to the person who has the conversation."""
     handover_ends: bool = False
-    """The hand-over fell silent."""
+    """The hand-over ends for lack of activity."""
     muted_until: datetime | None = None
     menu_shown: MenuRef | None = None
     menu_closed: bool = False
@@ -70,7 +70,7 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was decided; ``choice`` says how."""
+    """The decision; ``choice`` explains it."""
 
     reply: Reply
     changes: Changes = field(default_factory=Changes)
@@ -78,28 +78,28 @@ class Verdict:
 
 
 def fresh_texts(snapshot: Snapshot, policy: Policy) -> list[str]:
-    """The texts that rules are matched with."""
+    """The texts to match rules against."""
     return texts_of([item.said for item in _fresh(snapshot, policy)])
 
 
 def decide(snapshot: Snapshot, book: RuleBook, policy: Policy, *, explain: bool = False) -> Verdict:
-    """The answer to messages, and what it does besides."""
+    """Decide on the answer to the messages, and its other effects."""
     silent = Reply(recipient=snapshot.party.contact_key)
     if not snapshot.heard:
         return Verdict(replace(silent, reason="every message was answered before"))
     menu = snapshot.standing.shown(snapshot.at) if policy.answers else None
     wished, recorded = _wishes(snapshot, book, menu)
     changes = Changes(wishes=recorded)
-    if not policy.answers:  # switched off since they came
+    if not policy.answers:  # switched off after they arrived
         return Verdict(replace(silent, reason="the auto-responder is switched off"), changes)
     fresh = _fresh(snapshot, policy)
     if not fresh:
         reason = "the messages are too old to be answered"
         return Verdict(replace(silent, reason=reason), changes)
-    if wished is None or wished.rule is None:  # goodbye is said in any case
-        kept_out, changes = _left_alone(snapshot, fresh, policy, changes)
-        if kept_out is not None:
-            return Verdict(replace(silent, reason=kept_out), changes)
+    if wished is None or wished.rule is None:  # opt-outs and opt-ins are always confirmed
+        reason_silent, changes = _stay_silent(snapshot, fresh, policy, changes)
+        if reason_silent is not None:
+            return Verdict(replace(silent, reason=reason_silent), changes)
     if wished is not None:
         choice = Choice(wished.rule, wished.rule.response if wished.rule else None)
         if wished.rule is None:
@@ -131,17 +131,17 @@ class _Wished:
 def _wishes(
     snapshot: Snapshot, book: RuleBook, menu: MenuRef | None
 ) -> tuple[_Wished | None, tuple[tuple[Wish, str], ...]]:
-    """Opt-outs and returns that are to be recorded, even where nothing is answered."""
+    """Opt-outs and opt-ins to record, even if nothing is answered."""
     wished: _Wished | None = None
     recorded: list[tuple[Wish, str]] = []
-    left = bool(snapshot.opted_out)
+    opted_out = bool(snapshot.opted_out)
     for item in snapshot.heard:
         said = pick(book, item.said, menu)
         wanted = None if said.reply_id and not item.said.reply_id else wish(item.said.text)
         if wanted is None:
             continue
-        if (wanted is Wish.LEAVE) is not left:
-            left = not left
+        if (wanted is Wish.LEAVE) is not opted_out:
+            opted_out = not opted_out
             recorded.append((wanted, item.said.text))
             wished = _Wished(_confirmation(book, wanted, snapshot.party))
         elif wanted is Wish.LEAVE:
@@ -163,16 +163,16 @@ def _confirmation(book: RuleBook, wanted: Wish, party: Party) -> Rule:
     )
 
 
-def _left_alone(
+def _stay_silent(
     snapshot: Snapshot, fresh: list[Heard], policy: Policy, changes: Changes
 ) -> tuple[str | None, Changes]:
-    """Why the bot keeps out of it, if it does: a person has the conversation, or it looks like a bot's."""
+    """Why the bot stays silent, if it does: a person has the conversation, or the contact seems to be a bot."""
     now, standing = snapshot.at, snapshot.standing
     if standing.handover_at is not None:
         if now - (standing.handover_active_at or standing.handover_at) < policy.handover_silence:
             return "a person has the conversation", replace(changes, handover_alive=True)
         changes = replace(changes, handover_ends=True)
-    if any(item.said.reply_id for item in fresh):  # tapped, as no bot does
+    if any(item.said.reply_id for item in fresh):  # bots do not tap buttons
         return None, changes
     if standing.muted_until is not None and standing.muted_until > now:
         until = standing.muted_until.isoformat()
@@ -185,7 +185,7 @@ def _left_alone(
 
 
 def _answer(snapshot: Snapshot, choice: Choice, heard: list[Heard], changes: Changes) -> Verdict:
-    """The chosen answer as it goes out, and what it does besides."""
+    """The chosen answer as it is sent, and its other effects."""
     last = next((h for h in reversed(heard) if h.said.text == choice.said.text), heard[-1])
     reply = Reply(recipient=last.recipient, reply_to=last.wamid)
     rule = choice.rule

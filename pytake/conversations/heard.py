@@ -1,4 +1,4 @@
-"""What contacts said that nobody has decided about yet, and what is known of them."""
+"""Unhandled inbound messages, and the history of their contacts."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from pytake.conversations.tables import InboundMessage
 
 
 def undecided(session: Session, wamids: list[str]) -> list[InboundMessage]:
-    """Those of the messages that no decision was about, in the order in which they were sent."""
+    """Those of the messages that no decision has handled yet, in the order in which they were sent."""
     found = session.scalars(
         select(InboundMessage).where(
             col(InboundMessage.wamid).in_(wamids), col(InboundMessage.handled_by).is_(None)
@@ -25,7 +25,7 @@ def undecided(session: Session, wamids: list[str]) -> list[InboundMessage]:
 
 
 def read_rows(session: Session, party: Party, rows: list[InboundMessage]) -> list[Heard]:
-    """What those of the messages say that are the tenant's."""
+    """Parse those of the messages that belong to the tenant."""
     contact = session.get(Contact, (party.phone_number_id, party.contact_key))
     return [
         Heard(
@@ -48,7 +48,7 @@ def _address(row: InboundMessage, party: Party) -> str:
 def history_before(
     session: Session, party: Party, burst: list[str], start: datetime
 ) -> tuple[bool, timedelta | None]:
-    """Whether these are the contact's first messages, and how long it was silent before."""
+    """Whether these are the contact's first messages; else how long the contact was silent before them."""
     before: datetime | None = session.scalars(
         select(func.max(InboundMessage.sent_at)).where(
             col(InboundMessage.tenant_id) == party.tenant_id,
@@ -67,5 +67,5 @@ def history_before(
 
 
 def history(session: Session, party: Party, now: datetime) -> tuple[bool, timedelta | None]:
-    """The same of a contact who would write now."""
+    """Like :func:`history_before`, for a message written now."""
     return history_before(session, party, [""], now)

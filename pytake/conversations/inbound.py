@@ -1,4 +1,4 @@
-"""A message of a contact's, as Meta handed it over."""
+"""A message from a contact, as received from Meta."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from pytake.conversations.rules.said import unanswerable
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """One message of a contact."""
+    """One message from a contact."""
 
     wamid: str
     phone_number_id: str
@@ -19,16 +19,18 @@ class Inbound:
     name: str | None
     type: str
     payload: dict[str, Any]
-    """The whole of it, as Meta sent it."""
+    """The whole message, as Meta sent it."""
     at: datetime
     group_id: str | None = None
 
     @property
     def answerable(self) -> bool:
-        """Whether it is of a kind that the auto-responder may answer."""
+        """Whether the auto-responder may answer messages of this kind."""
         return unanswerable(self.type, self.payload) is None
 
     @property
     def personal(self) -> bool:
-        """Whether it was said to one of our numbers alone: only then it opens the contact's window."""
+        """Whether it was sent to one of our numbers directly, not to a group: only then does it open the
+        customer service window.
+        """
         return self.group_id is None

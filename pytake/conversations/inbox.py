@@ -1,4 +1,4 @@
-"""Messages of contacts in the database, and which of them conversations were told of."""
+"""Inbound messages in the database, and which of them conversations have been signalled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _UNSIGNALLED_AFTER: Final = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A message that a conversation's workflow is still to be told of."""
+    """A message that its conversation's workflow has yet to be signalled."""
 
     party: Party
     wamid: str
@@ -34,13 +34,13 @@ def store_inbound(
     *,
     answered: bool = True,
 ) -> list[Waiting]:
-    """Keep inbound messages once, and open their contacts' customer service windows.
+    """Store new inbound messages, and open their contacts' customer service windows.
 
-    ``tenants`` by number: what was said to another number is kept, and nothing comes of it.
+    ``tenants`` maps numbers to tenants: messages to other numbers are stored, but have no effect.
 
     Returns:
-        The new ones that are answerable, in order: conversations are to be told of them, unless
-        ``answered`` says that the auto-responder is off.
+        The new, answerable messages, in order. Conversations are to be signalled, unless ``answered``
+        is false (the auto-responder is off).
     """
     if not messages:
         return []
@@ -80,7 +80,7 @@ def _answerable(message: Inbound, tenants: Mapping[str, str]) -> bool:
 
 
 def _open_windows(session: Session, messages: list[Inbound], tenants: Mapping[str, str]) -> None:
-    """Note when the contacts last wrote, and what is known of them."""
+    """Store when the contacts last wrote, and their ids and names."""
     if not messages:
         return
     contacts: dict[tuple[str, str], dict[str, Any]] = {}
@@ -99,7 +99,7 @@ def _open_windows(session: Session, messages: list[Inbound], tenants: Mapping[st
         }
     statement = insert_into(session, Contact)
     new = statement.excluded
-    # Of a number that was moved: its new owner learns nothing of before.
+    # The number was moved to another tenant, which must learn nothing of the time before.
     moved = new.tenant_id != Contact.tenant_id
     statement = statement.on_conflict_do_update(
         index_elements=["phone_number_id", "contact_key"],
@@ -120,7 +120,7 @@ def _open_windows(session: Session, messages: list[Inbound], tenants: Mapping[st
 
 
 def unsignalled(session: Session, now: datetime, skip: int = 0, limit: int = 500) -> list[Waiting]:
-    """Messages that a crash left between their commit and the signal."""
+    """Messages that were stored but, due to a crash, not signalled."""
     rows = session.scalars(
         select(InboundMessage)
         .where(
@@ -137,8 +137,8 @@ def unsignalled(session: Session, now: datetime, skip: int = 0, limit: int = 500
     ]
 
 
-def signalled(session: Session, wamids: list[str], now: datetime) -> None:
-    """Note that conversations were told."""
+def mark_signalled(session: Session, wamids: list[str], now: datetime) -> None:
+    """Note that conversations were signalled."""
     session.execute(
         update(InboundMessage).where(col(InboundMessage.wamid).in_(wamids)).values(signalled_at=now)
     )

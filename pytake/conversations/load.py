@@ -1,4 +1,4 @@
-"""Reading what a decision needs: functions of a session that change nothing."""
+"""Loading the inputs of a decision, read-only."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ _LATELY: Final = timedelta(days=1)
 
 
 class MovedError(Exception):
-    """Messages belong to another tenant than the conversation began with."""
+    """The messages belong to a different tenant from the one the conversation started with."""
 
     def __init__(self, tenant_id: str) -> None:
         super().__init__(tenant_id)
@@ -33,7 +33,7 @@ class MovedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a decision is made from."""
+    """The inputs of a decision."""
 
     snapshot: Snapshot
     book: RuleBook
@@ -47,10 +47,10 @@ def load_burst(
     policy: Policy,
     now: datetime,
 ) -> Loaded | None:
-    """For inbound messages; ``None`` if the tenant's auto-responder was not set up yet.
+    """Load for inbound messages; ``None`` if the tenant's auto-responder is not installed yet.
 
     Raises:
-        MovedError: the number was moved: they were written to another tenant.
+        MovedError: the number was moved; the messages belong to another tenant.
     """
     rows = undecided(session, wamids)
     if rows and rows[-1].tenant_id != party.tenant_id:
@@ -79,10 +79,10 @@ def load(
     silence: timedelta | None,
     wamids: tuple[str, ...] = (),
 ) -> Loaded:
-    """For messages as if the contact had sent them.
+    """Load for the given messages, whether or not the contact really sent them.
 
-    What vouches for the rest when the decision is applied (revision, standing, number of answers) is read
-    before it: on PostgreSQL each statement sees what was committed by then.
+    What is compared when the decision is applied (revision, standing, number of answers) is read before
+    the rest: on PostgreSQL each statement sees what was committed by then.
     """
     book = books.load(session, party.tenant_id)
     standing = standing_of(find(session, party))
@@ -111,7 +111,7 @@ def load(
 
 
 def answers_of(session: Session, party: Party, loop: LoopBreaker, now: datetime) -> Answers:
-    """What the contact was answered lately."""
+    """Counts of recent answers to the contact."""
     start = now - timedelta(seconds=loop.seconds)
     within = (
         (col(AutoReply.phone_number_id) == party.phone_number_id)

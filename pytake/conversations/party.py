@@ -1,11 +1,11 @@
-"""Who talks."""
+"""The two sides of a conversation."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """Who talks: a contact and one of a tenant's numbers."""
+    """A contact and one of a tenant's numbers."""
 
     tenant_id: str
     phone_number_id: str

@@ -1,4 +1,4 @@
-"""Rules and business hours of tenants."""
+"""Tenants' rules and business hours in the database."""
 
 import threading
 from collections import OrderedDict
@@ -19,7 +19,7 @@ from pytake.database.upsert import insert_into
 
 
 def install(session: Session, tenant_id: str, now: datetime, *, defaults: bool) -> None:
-    """Set the tenant's auto-responder up, once; with the starting set if ``defaults``."""
+    """Set up the tenant's auto-responder, once; with the default rules if ``defaults``."""
     made = session.execute(
         insert_into(session, Responder)
         .values(tenant_id=tenant_id, revision=1, installed_at=now)
@@ -34,7 +34,7 @@ def install(session: Session, tenant_id: str, now: datetime, *, defaults: bool) 
 
 
 def installed(session: Session, tenant_id: str) -> bool:
-    """Whether :func:`install` has been here."""
+    """Whether the tenant's auto-responder is set up (:func:`install`)."""
     return session.get(Responder, tenant_id) is not None
 
 
@@ -45,7 +45,7 @@ def get(session: Session, tenant_id: str, rule_id: str) -> Rule | None:
 
 
 def list_all(session: Session, tenant_id: str) -> list[Rule]:
-    """A tenant's rules, in the order of their priority, then oldest first."""
+    """A tenant's rules, highest priority first, then oldest first."""
     rows = session.scalars(select(ResponderRule).where(col(ResponderRule.tenant_id) == tenant_id))
     rules = [_rule(row) for row in rows]
     return sorted(rules, key=lambda rule: (-rule.priority, rule.created_at, rule.id))
@@ -58,9 +58,9 @@ def count(session: Session, tenant_id: str) -> int:
 
 
 class TooMuchError(Exception):
-    """The tenant's rules would be more than it may have; nothing was saved.
+    """The tenant's rules would exceed its limits; nothing was saved.
 
-    ``field`` is the one to change; ``None`` if it is the number of rules.
+    ``field`` is the field to change; ``None`` if there are too many rules.
     """
 
     def __init__(self, field: str | None, message: str) -> None:
@@ -77,16 +77,17 @@ def save(
     *,
     most: int | None = None,
 ) -> Rule:
-    """Make or replace a rule; its age stays. ``most`` rules are kept to, and the bounds of their weight.
+    """Create or replace a rule, keeping its creation time. With ``most``, at most that many rules are
+    allowed, and the limits on their weight apply.
 
     Raises:
         TooMuchError: only with ``most``.
     """
-    _changed(session, tenant_id)  # first: two that save for a tenant go one after the other
+    _bump_revision(session, tenant_id)  # first: serialises concurrent saves for a tenant
     weight = weigh(fields)
     row = session.get(ResponderRule, (tenant_id, rule_id))
     if most is not None:
-        _keep_to(session, tenant_id, rule_id, row, weight, most)
+        _check_limits(session, tenant_id, rule_id, row, weight, most)
     if row is None:
         row = ResponderRule(
             tenant_id=tenant_id, id=rule_id, body={}, created_at=now, updated_at=now
@@ -95,12 +96,12 @@ def save(
         fields.model_dump(include=set(RuleFields.model_fields))
     ).model_dump(mode="json", exclude_none=True)
     row.updated_at = now
-    _note(row, weight)
+    _set_weight(row, weight)
     session.add(row)
     return _rule(row)
 
 
-def _keep_to(
+def _check_limits(
     session: Session,
     tenant_id: str,
     rule_id: str,
@@ -108,14 +109,14 @@ def _keep_to(
     weight: Weight,
     most: int,
 ) -> None:
-    """Refuse what makes the tenant's rules more than they may be; what makes them less is welcome."""
+    """Refuse a change that takes the tenant's rules over a limit; one that reduces them is allowed."""
     if row is None and count(session, tenant_id) >= most:
         raise TooMuchError(None, f"a tenant has at most {most} rules: delete some first")
     mine = col(ResponderRule.tenant_id) == tenant_id
     for uncounted in session.scalars(
         select(ResponderRule).where(mine, col(ResponderRule.words).is_(None))
     ):
-        _note(uncounted, weigh(_rule(uncounted)))
+        _set_weight(uncounted, weigh(_rule(uncounted)))
         session.add(uncounted)
     session.flush()
     others = _total(session, tenant_id, but=rule_id)
@@ -130,7 +131,7 @@ def _keep_to(
 
 
 def _total(session: Session, tenant_id: str, but: str = "") -> Weight:
-    """What the tenant's rules weigh that were counted."""
+    """The total weight of the tenant's weighed rules, except rule ``but``."""
     columns = (
         ResponderRule.words,
         ResponderRule.word_bytes,
@@ -146,7 +147,7 @@ def _total(session: Session, tenant_id: str, but: str = "") -> Weight:
 
 
 def problems(session: Session, tenant_id: str) -> dict[str, str]:
-    """Active rules that do not answer, by id, each with the reason."""
+    """Active rules that are left out for exceeding a limit, by id, each with the reason."""
     uncounted = select(col(ResponderRule.id)).where(
         col(ResponderRule.tenant_id) == tenant_id, col(ResponderRule.words).is_(None)
     )
@@ -156,7 +157,7 @@ def problems(session: Session, tenant_id: str) -> dict[str, str]:
     return left_out(list_all(session, tenant_id))
 
 
-def _note(row: ResponderRule, weight: Weight) -> None:
+def _set_weight(row: ResponderRule, weight: Weight) -> None:
     row.words, row.word_bytes = weight.words, weight.word_bytes
     row.pattern_size, row.body_bytes = weight.pattern_size, weight.body_bytes
 
@@ -164,12 +165,12 @@ def _note(row: ResponderRule, weight: Weight) -> None:
 def create(
     session: Session, tenant_id: str, rule_id: str, fields: RuleFields, now: datetime, *, most: int
 ) -> Rule | None:
-    """Make a rule; ``None`` if there is one of this id.
+    """Create a rule; ``None`` if the id is taken.
 
     Raises:
-        TooMuchError.
+        TooMuchError: the tenant's rules would exceed its limits.
     """
-    session.get(Responder, tenant_id, with_for_update=True)  # one of two of the same id is told
+    session.get(Responder, tenant_id, with_for_update=True)  # serialises creates of the same id
     if session.get(ResponderRule, (tenant_id, rule_id)) is not None:
         return None
     return save(session, tenant_id, rule_id, fields, now, most=most)
@@ -178,7 +179,7 @@ def create(
 def toggle(
     session: Session, tenant_id: str, rule_id: str, active: bool | None, now: datetime
 ) -> Rule | None:
-    """Switch a rule on or off, or (``active`` not given) over."""
+    """Switch a rule on or off; toggle it if ``active`` is ``None``."""
     rule = get(session, tenant_id, rule_id)
     if rule is None:
         return None
@@ -187,16 +188,16 @@ def toggle(
 
 
 def delete(session: Session, tenant_id: str, rule_id: str) -> bool:
-    """Delete a rule; whether there was one."""
+    """Delete a rule; returns whether it existed."""
     row = session.get(ResponderRule, (tenant_id, rule_id))
     if row is None:
         return False
     session.delete(row)
-    _changed(session, tenant_id)
+    _bump_revision(session, tenant_id)
     return True
 
 
-def _changed(session: Session, tenant_id: str) -> None:
+def _bump_revision(session: Session, tenant_id: str) -> None:
     session.execute(
         update(Responder)
         .where(col(Responder.tenant_id) == tenant_id)
@@ -209,7 +210,7 @@ def _rule(row: ResponderRule) -> Rule:
 
 
 def revision(session: Session, tenant_id: str) -> int:
-    """How often the tenant's rules changed."""
+    """The revision of the tenant's rules: counts their changes; 0 if not installed."""
     responder = session.get(Responder, tenant_id)
     return responder.revision if responder else 0
 
@@ -218,7 +219,7 @@ _BOOKS_BYTES: Final = 128 << 20
 
 
 class Books:
-    """Rules of tenants, read anew when their revision changed; those that were used last are kept."""
+    """LRU cache of tenants' rules, reloaded when their revision changes."""
 
     def __init__(self, most_bytes: int = _BOOKS_BYTES) -> None:
         self._most = most_bytes
@@ -227,7 +228,7 @@ class Books:
         self._lock = threading.Lock()
 
     def load(self, session: Session, tenant_id: str) -> RuleBook:
-        """The tenant's rules as they are now."""
+        """The tenant's current rules."""
         current = revision(session, tenant_id)
         with self._lock:
             book = self._books.get(tenant_id)
@@ -263,7 +264,7 @@ def hours_of(session: Session, tenant_id: str, phone_number_id: str) -> Business
 
 
 def hours_body(session: Session, tenant_id: str, phone_number_id: str) -> Mapping[str, Any] | None:
-    """What was set for a number (``""``: for all), as it was set."""
+    """The hours set for a number (``""``: for all), as stored; ``None`` if none are set."""
     row = session.get(BusinessHoursRow, (tenant_id, phone_number_id))
     return row.body if row else None
 
@@ -271,7 +272,7 @@ def hours_body(session: Session, tenant_id: str, phone_number_id: str) -> Mappin
 def save_hours(
     session: Session, tenant_id: str, phone_number_id: str, hours: BusinessHours, now: datetime
 ) -> None:
-    """Set the hours of a number, or (number ``""``) of all that have none of their own."""
+    """Set the hours of a number; number ``""`` sets those of all numbers without their own."""
     row = session.get(BusinessHoursRow, (tenant_id, phone_number_id)) or BusinessHoursRow(
         tenant_id=tenant_id, phone_number_id=phone_number_id, body={}, updated_at=now
     )

@@ -1,4 +1,4 @@
-"""All that a decision looks at, as it was at one moment. Pure: :mod:`pytake.conversations.load` reads it."""
+"""The inputs of a decision at one moment. Pure: :mod:`pytake.conversations.load` loads them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from pytake.conversations.rules.responder import MenuRef, Uses
 from pytake.conversations.rules.said import Said
 
 _MENU_VALID: Final = timedelta(hours=24)
-"""How long a typed number means an option of the menu that was shown."""
+"""How long a typed number selects an option of the last menu shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A message of the contact."""
+    """A message from the contact."""
 
     said: Said
     at: datetime
@@ -27,7 +27,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where the bot and a contact stand."""
+    """The state of a conversation: last menu, hand-over, mute, tags."""
 
     menu: MenuRef | None = None
     menu_at: datetime | None = None
@@ -38,7 +38,7 @@ class Standing:
     uses_since: datetime | None = None
 
     def shown(self, now: datetime) -> MenuRef | None:
-        """The choice the contact was shown last, while it is valid."""
+        """The menu that the contact was last shown, while it is valid."""
         if self.menu is None or self.menu_at is None or now - self.menu_at > _MENU_VALID:
             return None
         return self.menu
@@ -46,7 +46,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the contact was answered lately: whether somebody else answered since is told by it."""
+    """Counts of recent answers to the contact; a change means that another answer came in between."""
 
     decided: int = 0
     """Decisions about the contact, on any of the tenant's numbers."""
@@ -56,23 +56,23 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Messages that get one answer between them, and all that it depends on besides the rules."""
+    """Messages that get one answer together, and everything it depends on besides the rules."""
 
     party: Party
     at: datetime
-    """The moment that the decision is for."""
+    """The time of the decision."""
     heard: tuple[Heard, ...]
-    """What the contact said that nobody has decided about; empty if everything was decided about."""
+    """The contact's unhandled messages; empty if all were handled."""
     hours: BusinessHours
     wamids: tuple[str, ...] = ()
-    """The stored messages that the decision settles."""
+    """The stored messages that the decision handles."""
     revision: int = 0
-    """Of the tenant's rules."""
+    """The revision of the tenant's rules."""
     standing: Standing = field(default_factory=Standing)
     answers: Answers = field(default_factory=Answers)
     uses: Mapping[str, Uses] = field(default_factory=dict)
-    """Of the rules that have limits."""
+    """Uses of the rules that have limits, by rule id."""
     first: bool = False
     silence: timedelta | None = None
     opted_out: bool | None = None
-    """Whether the contact had left; ``None``: not read, as no message may be a wish."""
+    """Whether the contact had opted out; ``None`` if not read, as no message is an opt-out or opt-in."""

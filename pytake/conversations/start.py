@@ -1,4 +1,4 @@
-"""Telling conversations' workflows of inbound messages: after their commit, or by the sweep."""
+"""Signalling inbound messages to conversation workflows: after their commit, or by the sweep."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -35,7 +35,7 @@ _RPC_TIMEOUT: Final = timedelta(seconds=10)
 
 
 class ConversationStarter(Outbox[Waiting]):
-    """Signals workflows with start; what it misses, the sweep of any worker tells them."""
+    """Signals conversation workflows with start; what it misses, the sweep of any worker signals."""
 
     items = "inbound messages"
 
@@ -49,7 +49,7 @@ class ConversationStarter(Outbox[Waiting]):
         self._debounce = debounce_seconds
 
     def _steps(self, items: Sequence[Waiting]) -> Iterable[Step[Waiting]]:
-        """Each conversation is told of all its messages at once, in order."""
+        """One signal per conversation, with all its messages in order."""
         parties: dict[Party, list[Waiting]] = defaultdict(list)
         for message in items:
             parties[message.party].append(message)
@@ -89,7 +89,9 @@ class ConversationStarter(Outbox[Waiting]):
         )
 
     async def _begun(self, items: Sequence[Waiting]) -> None:
-        await self._database.write(inbox.signalled, [message.wamid for message in items], now())
+        await self._database.write(
+            inbox.mark_signalled, [message.wamid for message in items], now()
+        )
 
     async def _missed(self, skip: int) -> Sequence[Waiting]:
         missed: list[Waiting] = await self._database.read(inbox.unsignalled, now(), skip)

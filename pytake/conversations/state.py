@@ -1,4 +1,4 @@
-"""Where the bot and a contact stand: menu, uses, hand-over, silence."""
+"""The state of conversations in the database: menu, uses, hand-over, mute."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -18,11 +18,11 @@ from pytake.webhooks.events import NewEvent, emit
 from pytake.webhooks.ordering import conversation_of
 
 _COUNTED: Final = ("answered",)
-"""An answer that was decided counts as a use, unless it was dropped before it went out."""
+"""Statuses that count as a use of a rule: answers that were decided, unless dropped before sending."""
 
 
 def lock(session: Session, party: Party) -> Conversation:
-    """The conversation's row, for this transaction alone.
+    """Lock the conversation for this transaction, and return its row, created if missing.
 
     The lock is on (tenant, contact): uses are counted across a tenant's numbers.
     """
@@ -47,12 +47,12 @@ def lock(session: Session, party: Party) -> Conversation:
 
 
 def find(session: Session, party: Party) -> Conversation | None:
-    """The conversation's row, to look at."""
+    """The conversation's row, without a lock."""
     return session.get(Conversation, (party.tenant_id, party.phone_number_id, party.contact_key))
 
 
 def standing_of(conversation: Conversation | None) -> Standing:
-    """What a row says; without one, nothing has happened yet."""
+    """The standing stored in a row; the initial one without a row."""
     if conversation is None:
         return Standing()
     rule_id, path = conversation.menu_rule_id, conversation.menu_path
@@ -74,8 +74,8 @@ def uses_of(
     rule_ids: Collection[str] | None = None,
     starts: Sequence[datetime] = (),
 ) -> dict[str, Uses]:
-    """How often rules (``None``: all) answered the contact, on any of the tenant's numbers: ever, and
-    since each of the moments.
+    """How often rules (``None``: all) answered the contact, on any of the tenant's numbers: in total
+    (after ``uses_since``), and since each of ``starts``.
     """
     at = col(AutoReply.at)
     statement = (
@@ -110,7 +110,7 @@ def hand_over(
     by: str,
     department: str | None = None,
 ) -> list[DeliveryInput]:
-    """Give the conversation to a person, or note that the person is still there."""
+    """Hand the conversation over to a person, or note that the person is still active."""
     new = conversation.handover_at is None
     conversation.handover_active_at = now
     if new:
@@ -138,7 +138,7 @@ def end_handover(
 
 
 def reset(session: Session, conversation: Conversation, now: datetime) -> list[DeliveryInput]:
-    """Begin anew with a contact: uses, menu, tags, silence and hand-over are forgotten."""
+    """Reset a conversation: uses, menu, tags, mute and hand-over."""
     raised = end_handover(session, conversation, now, "reset")
     conversation.menu_rule_id = conversation.menu_path = conversation.menu_at = None
     conversation.muted_until = None
@@ -149,7 +149,7 @@ def reset(session: Session, conversation: Conversation, now: datetime) -> list[D
 
 
 def taken_over(session: Session, reply: AutoReply) -> bool:
-    """Whether a person took over after the answer was decided: it is not sent any more."""
+    """Whether a person took over after the answer was decided, so that it must not be sent."""
     party = Party(reply.tenant_id, reply.phone_number_id, reply.contact_key)
     conversation = find(session, party)
     return (
@@ -165,7 +165,7 @@ def get_reply(session: Session, key: str) -> AutoReply | None:
 
 
 def drop(session: Session, key: str, reason: str) -> None:
-    """An answer that did not go out: it is no use of its rule."""
+    """Mark an answer as not sent, so that it does not count as a use of its rule."""
     session.execute(
         update(AutoReply)
         .where(col(AutoReply.key) == key, col(AutoReply.status) == "answered")

@@ -1,4 +1,4 @@
-"""Tables of conversations: what contacts wrote, rules, answers."""
+"""Tables of conversations: inbound messages, rules, answers."""
 
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from pytake.database.types import json_column, json_type, time_column
 
 
 class InboundMessage(SQLModel, table=True):
-    """A message a contact sent; kept once however often Meta delivers it."""
+    """A message from a contact; stored once, however often Meta delivers it."""
 
     __tablename__ = "inbound_message"
     __table_args__ = (
@@ -30,11 +30,11 @@ class InboundMessage(SQLModel, table=True):
     sent_at: datetime = time_column(nullable=False)
     received_at: datetime = time_column(nullable=False)
     signalled_at: datetime | None = time_column()
-    """When its conversation's workflow was told; ``None`` while it is still to be."""
+    """When its conversation's workflow was signalled; ``None`` until then."""
     handled_by: str | None = None
     """The key of the decision (``AutoReply``) it was part of."""
     group_id: str | None = None
-    """The group it was written in: said to all of them, and answered to nobody."""
+    """The group it was sent to, if any; group messages are not answered."""
 
 
 class Responder(SQLModel, table=True):
@@ -43,7 +43,7 @@ class Responder(SQLModel, table=True):
     tenant_id: str = Field(primary_key=True, max_length=64)
     revision: int = 1
     installed_at: datetime = time_column(nullable=False)
-    """When the starting set was installed: once, whatever becomes of its rules."""
+    """When the default rules were installed; this happens only once."""
 
 
 class ResponderRule(SQLModel, table=True):
@@ -57,7 +57,7 @@ class ResponderRule(SQLModel, table=True):
     created_at: datetime = time_column(nullable=False)
     updated_at: datetime = time_column(nullable=False)
     words: int | None = None
-    """What it weighs (``domain.autoresponder.budget``); ``None`` until it is counted."""
+    """Its weight (:mod:`pytake.conversations.rules.budget`); ``None`` until weighed."""
     word_bytes: int | None = None
     pattern_size: int | None = None
     body_bytes: int | None = None
@@ -75,7 +75,7 @@ class BusinessHoursRow(SQLModel, table=True):
 
 
 class Conversation(SQLModel, table=True):
-    """Where the bot and a contact stand."""
+    """The state of a conversation between a number and a contact."""
 
     tenant_id: str = Field(primary_key=True, max_length=64)
     phone_number_id: str = Field(primary_key=True, max_length=64)
@@ -83,23 +83,24 @@ class Conversation(SQLModel, table=True):
     menu_rule_id: str | None = None
     menu_path: list[str] | None = Field(default=None, sa_column=json_column())
     menu_at: datetime | None = time_column()
-    """When the contact was offered a choice, and which: what a typed number means."""
+    """When the contact was last shown a menu (``menu_rule_id``, ``menu_path``), whose options a typed
+    number selects."""
     handover_at: datetime | None = time_column()
     """Since when a person has the conversation; ``None`` while the bot has it."""
     handover_active_at: datetime | None = time_column()
-    """The last sign of life during the hand-over, of the contact or of the person."""
+    """The last activity during the hand-over, by the contact or the person."""
     handover_by: str | None = None
     """``rule:<id>``, ``api`` or ``phone`` (a person answered from the WhatsApp Business app)."""
     department: str | None = None
     muted_until: datetime | None = time_column()
-    """Until when the loop breaker keeps silent."""
+    """Until when the loop breaker keeps the bot silent."""
     tags: list[str] = Field(default_factory=list, sa_column=json_column(nullable=False))
     uses_since: datetime | None = time_column()
-    """Uses before a reset count no more."""
+    """Uses before this time (a reset) do not count."""
 
 
 class AutoReply(SQLModel, table=True):
-    """What was decided about a burst of messages: once, whatever is retried."""
+    """The decision about a burst of messages; stored once, across retries."""
 
     __tablename__ = "auto_reply"
     __table_args__ = (
@@ -115,7 +116,7 @@ class AutoReply(SQLModel, table=True):
     recipient: str
     rule_id: str | None = None
     status: str
-    """``silent`` (no answer, see ``reason``), ``answered``, or ``dropped`` before it went out."""
+    """``silent`` (no answer, see ``reason``), ``answered``, or ``dropped`` before it was sent."""
     reason: str = ""
     messages: list[Any] = Field(default_factory=list, sa_column=json_column(nullable=False))
     """``[message_type, content]`` of each message of the answer."""

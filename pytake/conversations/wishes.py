@@ -1,4 +1,4 @@
-"""Contacts who leave and come back by a word: recorded, whoever answers them."""
+"""Recording opt-outs and opt-ins that contacts send as keywords, whether or not they are answered."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -15,7 +15,7 @@ from pytake.webhooks.contracts import DeliveryInput
 def record(
     session: Session, party: Party, wanted: Wish, text: str, now: datetime
 ) -> list[DeliveryInput] | None:
-    """Record what a contact wants and raise its event; ``None`` if it was so before."""
+    """Record an opt-out or opt-in and raise its event; ``None`` if nothing changed."""
     if wanted is Wish.LEAVE:
         return opt_outs.opt_out(
             session,
@@ -36,16 +36,16 @@ def record(
     )
 
 
-def overhear(
+def record_unanswered(
     session: Session, heard: Iterable[tuple[Party, Said]], now: datetime
 ) -> list[DeliveryInput]:
-    """Record the wishes among messages that nobody answers, those of a contact in order.
+    """Record the opt-outs and opt-ins among messages that are not answered, each contact's in order.
 
-    No menu of PyTake's is open to them, so that a word that leaves is never an option.
+    No menu is open in this case, so an opt-out keyword is never a menu option.
     """
     found = [(party, wanted, said.text) for party, said in heard if (wanted := wish(said.text))]
     raised: list[DeliveryInput] = []
-    # One order for all transactions: two that meet in the same contacts do not deadlock.
+    # One order in all transactions, so that two with the same contacts do not deadlock.
     for party, wanted, text in sorted(found, key=lambda item: item[0].contact_key):
         raised += record(session, party, wanted, text, now) or []
     return raised

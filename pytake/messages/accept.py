@@ -1,7 +1,6 @@
-"""Accepting messages: checked, given an identity, and made durable as a workflow. The one way in.
+"""Accepting messages: check, assign an id, start the workflow. The only way in.
 
-A request, an item of a batch, an answer of the auto-responder and a dead letter that is sent again all
-come through here.
+Single requests, batch items, auto-responder replies and redriven dead letters all come through here.
 """
 
 import hashlib
@@ -34,7 +33,7 @@ from pytake.messages.contracts import (
     idempotent_message_id,
     new_message_id,
 )
-from pytake.messages.events import anyone_listens, raise_queued
+from pytake.messages.events import has_endpoints, raise_queued
 from pytake.messages.first_tasks import FirstTasks
 from pytake.messages.quota import ScheduledQuota
 from pytake.messages.redrive import redriven
@@ -47,13 +46,13 @@ from pytake.temporal.attributes import MEMO_MESSAGE
 from pytake.temporal.priority import Priority
 from pytake.webhooks.dispatch import Dispatcher
 
-_KNOWN_SECONDS: Final = 3.0
-"""How old it may be what is known of a tenant: whether it listens, and whether contacts opted out."""
+_CACHE_SECONDS: Final = 3.0
+"""How long to cache whether a tenant has webhook endpoints, and whether any contact opted out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What somebody wants to be sent; ``None`` where there is a default."""
+    """A message to be sent, as requested; ``None`` where a default applies."""
 
     tenant_id: str
     to: str
@@ -69,14 +68,14 @@ class Wanted:
     metadata: dict[str, str] = field(default_factory=dict)
     check_window: bool = True
     message_id: str | None = None
-    """Its id, where what it answers decides it."""
+    """Set for auto-responder replies, whose id derives from the message they answer."""
     idempotency_key: str | None = None
     fingerprint: str = ""
-    """Of all that the request said, where it has an ``idempotency_key``."""
+    """Hash of the whole request, if it has an ``idempotency_key``."""
 
 
 class Acceptor:
-    """Takes messages in, with what that needs; one for each process."""
+    """Accepts messages; one instance per process."""
 
     def __init__(
         self,
@@ -96,24 +95,24 @@ class Acceptor:
         self._quota = ScheduledQuota(client, settings.messages.max_scheduled)
         self._first_tasks = FirstTasks()
         self._buckets = TokenBuckets()
-        self._listening = Remembered(self._listens, _KNOWN_SECONDS)
-        self._opted_out = Remembered(self._has_opt_outs, _KNOWN_SECONDS)
+        self._endpoints = Remembered(self._has_endpoints, _CACHE_SECONDS)
+        self._opted_out = Remembered(self._has_opt_outs, _CACHE_SECONDS)
 
     async def accept(self, wanted: Wanted, principal: Principal) -> tuple[str, str]:
-        """Take a message in, or find the one that the same request brought before.
+        """Accept a message, or return the one that the same request created before.
 
         Returns:
             Its id, and ``queued`` or ``scheduled``.
 
         Raises:
-            InvalidRequestError: it cannot be sent so; the ``Idempotency-Key`` was used with another
-                body; or the tenant has as many messages scheduled as it may.
+            InvalidRequestError: the message is invalid; the ``Idempotency-Key`` was used with another
+                body; or the tenant has reached its limit of scheduled messages.
             RPCError: Temporal was not reached.
         """
         try:
             message = await self._checked(wanted, principal)
         except InvalidRequestError:
-            # What was taken in stays so, though its window has closed or its time is over since.
+            # A repeat of an accepted request succeeds even if it would no longer pass the checks.
             with suppress(RPCError, *UNAVAILABLE):
                 if wanted.fingerprint and (
                     before := await self._before(_id_of(wanted), wanted.fingerprint)
@@ -141,7 +140,7 @@ class Acceptor:
         return messages
 
     async def answer(self, wanted: Wanted, at: datetime) -> str:
-        """Take in a message that was decided here, unless that was done before; returns its id.
+        """Accept an auto-responder reply, once per message id; returns the id.
 
         Raises:
             RPCError: Temporal was not reached.
@@ -161,11 +160,11 @@ class Acceptor:
         return message.message_id
 
     async def redrive(self, row: Message, delay: timedelta = timedelta(0)) -> MessageInput:
-        """Send a dead letter again: a new run under the same workflow id, at its number's rate of today,
-        after ``delay``. Receipts of its earlier wamids count no more.
+        """Send a dead letter again: a new run under the same workflow id, at its number's current rate,
+        after ``delay``. Receipts for its earlier wamids are ignored.
 
         Raises:
-            ConflictError: it is in flight already.
+            ConflictError: the message is already in flight.
             RPCError: Temporal was not reached.
         """
         message = redriven(
@@ -175,7 +174,7 @@ class Acceptor:
             await self._run(message, WorkflowIDReusePolicy.ALLOW_DUPLICATE)
         except WorkflowAlreadyStartedError:
             raise ConflictError("the message is in flight already") from None
-        if delay:  # its first task may be as late, and it is no dead letter meanwhile
+        if delay:  # its first task may come as late; until then it must not show as a dead letter
             with suppress(*UNAVAILABLE):
                 await self._database.write(
                     store.begin_redrive,
@@ -187,7 +186,7 @@ class Acceptor:
         return message
 
     async def _checked(self, wanted: Wanted, principal: Principal) -> MessageInput:
-        """Check everything that can be checked before anything starts."""
+        """Check everything that can be checked before the workflow starts."""
         recipient = checks.recipient(wanted.to, self._settings.messages.default_region)
         checks.content(wanted.message_type, wanted.content)
         at = now()
@@ -198,14 +197,14 @@ class Acceptor:
             and is_free_form(wanted.message_type)
             and wanted.scheduled_for is None
         ):
-            with suppress(*UNAVAILABLE):  # Meta decides: it refuses with 131047 what is outside it
+            with suppress(*UNAVAILABLE):  # Meta would refuse it with 131047
                 await self._database.read(
                     checks.window, sender.phone_number_id, recipient, principal.scope, at
                 )
         if wanted.message_type is MessageType.TEMPLATE:
             template = str(wanted.content.get("name"))
-            with suppress(*UNAVAILABLE):  # the worker finds out before it sends
-                # Who told a shared number to stop has told all that send from it.
+            with suppress(*UNAVAILABLE):  # the worker checks again before it sends
+                # An opt-out on a shared number applies to every tenant that sends from it.
                 for tenant_id in {wanted.tenant_id, sender.tenant_id}:
                     if await self._opted_out.get(tenant_id):
                         await self._database.read(checks.opt_out, tenant_id, recipient, template)
@@ -254,7 +253,7 @@ class Acceptor:
         )
 
     async def _start(self, message: MessageInput) -> str:
-        """Start the message's workflow, or find the one that the same request started before."""
+        """Start the message's workflow, or find the one that an identical request started."""
         if message.fingerprint and (
             before := await self._recorded_before(message.message_id, message.fingerprint)
         ):
@@ -294,7 +293,7 @@ class Acceptor:
             raise
 
     async def _before(self, message_id: str, fingerprint: str) -> str | None:
-        """What the same request was answered before; ``None`` if it is new."""
+        """The status that an earlier identical request got; ``None`` if this one is new."""
         recorded = await self._recorded_before(message_id, fingerprint)
         return recorded or await self._started_before(message_id, fingerprint)
 
@@ -315,22 +314,22 @@ class Acceptor:
         return _same(fingerprint, memo.fingerprint, memo.scheduled_for)
 
     async def _announce(self, message: MessageInput) -> None:
-        """Raise ``message.queued``. The record of the outcome makes up for what is missed here."""
+        """Raise ``message.queued``. If this fails, recording the outcome raises it later."""
         with suppress(*UNAVAILABLE):
-            if await self._listening.get(message.tenant_id):
+            if await self._endpoints.get(message.tenant_id):
                 raised = await self._database.write(raise_queued, message, now())
                 self._dispatcher.soon(raised)
 
     def _goes_directly(self, phone_number_id: str, rate: float) -> bool:
-        """Whether a message may try to go out without passing the queue: while no more of its number
-        come than that may send. What comes faster waits in the queue, and there is no use trying.
+        """Whether a message may skip the queue: only while its number's messages arrive no faster
+        than the number may send. Beyond that rate they would have to wait in the queue anyway.
         """
         if not self._settings.messages.direct_sends:
             return False
         return not self._buckets.take(phone_number_id, rate, max(rate, 1.0))
 
-    async def _listens(self, tenant_id: str) -> bool:
-        return await self._database.read(anyone_listens, {tenant_id})
+    async def _has_endpoints(self, tenant_id: str) -> bool:
+        return await self._database.read(has_endpoints, {tenant_id})
 
     async def _has_opt_outs(self, tenant_id: str) -> bool:
         return await self._database.read(opt_outs.any_of, tenant_id)
@@ -340,9 +339,9 @@ def _ahead(at: datetime) -> float:
     return (at - now()).total_seconds()
 
 
-def fingerprint(said: dict[str, Any]) -> str:
-    """What tells two requests apart that have the same ``Idempotency-Key``."""
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+def fingerprint(request: dict[str, Any]) -> str:
+    """Hash of a request, to detect an ``Idempotency-Key`` reused with another body."""
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
 def _id_of(wanted: Wanted) -> str:

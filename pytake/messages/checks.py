@@ -1,4 +1,4 @@
-"""What can be checked of a message before anything starts. Each raises ``InvalidRequestError``."""
+"""Checks of a message before its workflow starts. Each raises ``InvalidRequestError``."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -14,29 +14,29 @@ from pytake.whatsapp.errors import rule_for
 from pytake.whatsapp.limits import window_open
 
 VALIDITY: Final = timedelta(hours=24)
-"""How long a message may wait where nobody says otherwise."""
+"""How long a message may wait by default."""
 _PAST_TOLERANCE: Final = timedelta(minutes=1)
 _HORIZON: Final = timedelta(days=366)
 
 
 def recipient(to: str, region: str) -> str:
-    """Who a message goes to, in one spelling; ``region`` is that of numbers without a country code."""
+    """The normalised recipient; ``region`` applies to numbers without a country code."""
     try:
         return normalise(to, region)
     except InvalidRecipientError as error:
         raise InvalidRequestError.of("to", str(error)) from None
 
 
-def content(message_type: MessageType, said: dict[str, Any]) -> None:
-    """The content has the form of its type."""
+def content(message_type: MessageType, body: dict[str, Any]) -> None:
+    """The content is valid for its type."""
     try:
-        parse_content(message_type, said)
+        parse_content(message_type, body)
     except ValidationError as error:
         raise InvalidRequestError.from_pydantic(error.errors(), ("content",)) from None
 
 
 def times(scheduled_for: datetime | None, expires_at: datetime | None, at: datetime) -> None:
-    """A schedule and a validity fit each other and the clock."""
+    """``scheduled_for`` and ``expires_at`` are in order, not in the past and not too far ahead."""
     if scheduled_for is not None and scheduled_for < at - _PAST_TOLERANCE:
         raise InvalidRequestError.of("scheduled_for", "is in the past: leave it out to send now")
     if scheduled_for is not None and scheduled_for > at + _HORIZON:
@@ -50,8 +50,8 @@ def times(scheduled_for: datetime | None, expires_at: datetime | None, at: datet
 def window(
     session: Session, phone_number_id: str, to: str, tenant_id: str | None, at: datetime
 ) -> None:
-    """The customer service window is open, as the asker knows it (``None``: knows all): what a contact
-    wrote to another tenant on a shared number opens none here, or the answer would tell of it.
+    """The customer service window is open for the tenant (``None``: for any tenant). On a shared number,
+    messages to another tenant do not count: the response would reveal them.
     """
     last = windows.last_inbound_at(session, phone_number_id, contact_key(to), tenant_id)
     if not window_open(last, at):
@@ -64,7 +64,7 @@ def window(
 
 
 def opt_out(session: Session, tenant_id: str, to: str, template: str) -> None:
-    """It is no marketing to a contact who opted out, as far as it is known to be marketing."""
+    """The template is not known to be marketing, or the contact has not opted out."""
     if opt_outs.refuses(session, tenant_id, contact_key(to), template):
         raise InvalidRequestError.of(
             "to",

@@ -1,7 +1,7 @@
-"""Claims: the first attempt at a message is made once, whatever Temporal says.
+"""Claims: the first attempt at a message is made only once, whatever Temporal replays.
 
-A workflow task that sends may run again at any time, and a Temporal that was restored to an earlier
-state knows nothing of what was sent since. The database does.
+A workflow task that sends may run again at any time, and a Temporal server restored from a backup
+knows nothing of what was sent since. The database does.
 """
 
 import json
@@ -32,8 +32,11 @@ _CLAIM_POSTGRES: Final = text(
 
 
 def claim(session: Session, claims: list[tuple[str, str]], now: datetime) -> dict[str, datetime]:
-    """Claim messages, given as (id, tenant); those that cannot be, with the time they were claimed
-    before (``now`` for those whose outcome is recorded: their claim is gone).
+    """Claim messages, given as (id, tenant).
+
+    Returns:
+        Those that could not be claimed, each with the time of the existing claim (``now`` if the
+        outcome is already recorded, which removes the claim).
     """
     if not claims:
         return {}
@@ -48,8 +51,8 @@ def claim(session: Session, claims: list[tuple[str, str]], now: datetime) -> dic
 
 
 def begin(session: Session, attempts: list[tuple[str, str]], now: datetime) -> None:
-    """Note that further attempts at messages begin, given as (id, tenant): one whose worker is lost
-    leaves no other trace until the next.
+    """Note that further attempts at messages, given as (id, tenant), are starting: if the worker is lost,
+    this is the only trace of the attempt.
     """
     if not attempts:
         return

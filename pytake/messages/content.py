@@ -1,7 +1,7 @@
 """Message content as the API takes it, and the Cloud API payload it becomes.
 
-Limits are those of Meta's "Messages" reference (v25.0); a content that passes here is not refused
-by Meta for its shape. Every model forbids unknown fields.
+Limits are those of Meta's "Messages" reference (v25.0): content that passes here is well-formed for
+Meta. Every model forbids unknown fields.
 """
 
 from enum import StrEnum

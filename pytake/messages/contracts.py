@@ -1,4 +1,4 @@
-"""What the workflows and activities of messages take and return, and ids."""
+"""Inputs and results of the message workflows and activities, and message ids."""
 
 import hashlib
 from datetime import datetime
@@ -17,11 +17,11 @@ from pytake.whatsapp.errors import ErrorClass
 MESSAGE_WORKFLOW: Final = "MessageWorkflow"
 SCHEDULED_WORKFLOW: Final = "ScheduledMessageWorkflow"
 MESSAGE_WORKFLOWS: Final = (MESSAGE_WORKFLOW, SCHEDULED_WORKFLOW)
-"""Those of messages in flight: the id of each is its message's."""
+"""The workflows of messages in flight; each workflow's id is the message's id."""
 
 
 def new_message_id() -> str:
-    """A message id; its workflow has the same id. Ordered by time."""
+    """A new message id, also used as the workflow id. Sorts by time."""
     return f"msg_{ULID()}"
 
 
@@ -32,7 +32,7 @@ def idempotent_message_id(tenant_id: str, key: str) -> str:
 
 
 class Problem(Contract):
-    """Why something failed: Meta's code (``None`` when it was not Meta), class and advice."""
+    """Why something failed: Meta's error code (``None`` if not from Meta), class and advice."""
 
     code: int | None = None
     error_class: ErrorClass
@@ -49,11 +49,11 @@ EXPIRED = Problem(
 
 
 OUTCOME_UNKNOWN = "outcome unknown"
-"""Reason of a result that leaves open whether an attempt has reached Meta."""
+"""Reason of a result when an attempt may or may not have reached Meta."""
 
 
 class Wait(Contract):
-    """A wait that spent no attempt."""
+    """A wait; it does not count as an attempt."""
 
     at: datetime
     reason: str
@@ -76,12 +76,12 @@ class SendRequest(Contract):
     superseded_wamids: list[str] = Field(default_factory=list)
     max_attempts: int
     attempts_spent: int = 0
-    """Attempts of earlier activities of this message; more than 0 makes a look for receipts due."""
+    """Attempts made by earlier activities of this message; if more than 0, look for a receipt first."""
     pair_deferrals: int = 0
 
 
 class MessageInput(Contract):
-    """A message from acceptance to its end; the input of both message workflows."""
+    """Input of both message workflows."""
 
     message_id: str
     tenant_id: str
@@ -104,18 +104,18 @@ class MessageInput(Contract):
     """How long an ambiguous attempt waits for a receipt before the next one."""
     fingerprint: str = ""
     direct: bool = False
-    """Whether the first attempt may be made by the first workflow task itself (``send_directly``)."""
+    """Whether the first workflow task itself may make the first attempt (``send_directly``)."""
     generation: int = 0
-    """How often the message was redriven."""
+    """How many times the message was redriven."""
     superseded_wamids: list[str] = Field(default_factory=list)
-    """Wamids of earlier generations: receipts of theirs say nothing about this one."""
+    """Wamids of earlier generations; their receipts do not apply to this one."""
     attempts_spent: int = 0
     pair_deferrals: int = 0
     waits: list[Wait] = Field(default_factory=list)
     """Waits so far (carried across continue-as-new), newest last."""
 
     def request(self) -> SendRequest:
-        """What a try at it has to know."""
+        """The input of ``send_message`` for this message."""
         return SendRequest.model_construct(
             **{name: getattr(self, name) for name in SendRequest.model_fields}
         )
@@ -126,13 +126,13 @@ class SendOutcome(StrEnum):
 
     ACCEPTED = "accepted"
     REQUEUE = "requeue"
-    """The number waits: queue the message again at once."""
+    """The number has to wait: queue the message again at once."""
     DEFERRED = "deferred"
-    """This message waits until ``until``."""
+    """This message has to wait until ``until``."""
     RETRY = "retry"
     """``send_directly``: the attempt failed; the next one is due at ``until``."""
     UNKNOWN = "unknown"
-    """``find_receipt``: there is none."""
+    """``find_receipt``: no receipt was found."""
 
 
 class SendResult(Contract):
@@ -143,12 +143,12 @@ class SendResult(Contract):
     wa_id: str | None = None
     accepted_at: datetime | None = None
     reason: str = ""
-    """Of an acceptance: Meta's ``message_status``, or ``receipt`` if one told of it."""
+    """If accepted: Meta's ``message_status``, or ``receipt`` if a receipt proved it. Else why it waits."""
     until: datetime | None = None
     attempts_spent: int = 0
-    """Attempts this activity spent: the successful one included, the deferred one not."""
+    """Attempts this activity made, including a successful one but not a deferred one."""
     recorded: bool = False
-    """``send_directly``: the acceptance is in the database already."""
+    """``send_directly``: the acceptance is already in the database."""
 
 
 class OutcomeRecord(Contract):
@@ -180,7 +180,7 @@ class RescheduleRequest(Contract):
 
 
 class MessageMemo(Contract):
-    """What ``describe()`` tells of a message in flight, with every worker down."""
+    """Memo of a message in flight: readable with ``describe()`` even while no worker runs."""
 
     tenant_id: str
     phone_number_id: str
@@ -199,5 +199,5 @@ class MessageMemo(Contract):
 
     @classmethod
     def of(cls, message: MessageInput) -> "MessageMemo":
-        """The memo of a message about to start."""
+        """The memo for a message."""
         return cls.model_construct(**{name: getattr(message, name) for name in cls.model_fields})

@@ -20,20 +20,20 @@ _PACING: Final = (132015, 135000)
 """Codes of messages that Meta accepted, held and dropped (template and portfolio pacing)."""
 
 
-def anyone_listens(session: Session, tenants: set[str]) -> bool:
-    """Whether any of the tenants has an endpoint at all."""
+def has_endpoints(session: Session, tenants: set[str]) -> bool:
+    """Whether any of the tenants has a webhook endpoint."""
     statement = select(col(WebhookEndpoint.id)).where(col(WebhookEndpoint.tenant_id).in_(tenants))
     return session.scalars(statement.limit(1)).first() is not None
 
 
 def raise_for(session: Session, message_ids: list[str], now: datetime) -> list[DeliveryInput]:
-    """Raise what the rows of these messages stand for, where anyone listens."""
+    """Raise the events implied by the rows of these messages, if their tenants have endpoints."""
     tenants = set(
         session.scalars(
             select(col(Message.tenant_id)).where(col(Message.id).in_(message_ids)).distinct()
         )
     )
-    if not tenants or not anyone_listens(session, tenants):
+    if not tenants or not has_endpoints(session, tenants):
         return []
     rows = session.scalars(
         select(Message).where(
@@ -93,7 +93,7 @@ def events_of(row: Message) -> list[NewEvent]:
 
 
 def _sent_at(row: Message, observation: Observation) -> datetime | None:
-    """When the message was sent; ``None`` while Meta holds it, and if Meta dropped it then."""
+    """When the message was sent; ``None`` while Meta holds it, or if Meta then dropped it."""
     dropped = observation is Observation.FAILED and row.error_code in _PACING
     if observation in HELD_BY_META or dropped:
         return row.sent_at
@@ -101,8 +101,8 @@ def _sent_at(row: Message, observation: Observation) -> datetime | None:
 
 
 def raise_queued(session: Session, message: MessageInput, now: datetime) -> list[DeliveryInput]:
-    """Raise ``message.queued`` at once; the record of the outcome makes up for a crash before this."""
-    if not anyone_listens(session, {message.tenant_id}):
+    """Raise ``message.queued`` at once; after a crash, recording the outcome raises it instead."""
+    if not has_endpoints(session, {message.tenant_id}):
         return []
     event = _event(
         message.tenant_id,

@@ -1,4 +1,4 @@
-"""How an attempt fails, as Temporal's retry policies and the workflow read it."""
+"""Failed attempts, as the errors that Temporal's retry policies and the workflow understand."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,13 +14,13 @@ class FailureType(StrEnum):
     """``ApplicationError.type``."""
 
     TRANSIENT = "Transient"
-    """Nothing was sent; tried again by the retry policy."""
+    """Nothing was sent; the retry policy retries it."""
     AMBIGUOUS = "Ambiguous"
-    """Meta may have accepted the message; tried again if no receipt comes."""
+    """Meta may have accepted the message; retried if no receipt arrives."""
     PERMANENT = "Permanent"
-    """Not tried again."""
+    """Not retried."""
     DEAD_LETTER = "DeadLetter"
-    """Of the workflow itself."""
+    """Failure of the workflow itself."""
 
 
 _TYPES: Final = frozenset(kind.value for kind in FailureType)
@@ -28,15 +28,17 @@ _TYPES: Final = frozenset(kind.value for kind in FailureType)
 
 @dataclass(frozen=True, slots=True)
 class SendFailure:
-    """Why an attempt failed, after how many attempts of the message in all."""
+    """Why an attempt failed, and how many attempts the message has had."""
 
     problem: Problem
     type: FailureType
     attempts: int | None = None
-    """``None`` in a failure that does not say it."""
+    """``None`` if the failure does not carry the count."""
 
     def error(self, *, retry: bool = False, delay: timedelta | None = None) -> ApplicationError:
-        """As an activity raises it: tried again if ``retry``, after ``delay`` or the policy's wait."""
+        """The error for an activity to raise; with ``retry``, retried after ``delay`` or the policy's
+        interval.
+        """
         return ApplicationError(
             _text(self.problem),
             self.problem.model_dump(mode="json"),
@@ -49,7 +51,7 @@ class SendFailure:
 
     @classmethod
     def read(cls, error: BaseException | None) -> "SendFailure | None":
-        """What a failure carries, an activity's too; ``None`` of one that is not ours."""
+        """Read a failure, unwrapping an activity error; ``None`` if it is not one of ours."""
         if isinstance(error, ActivityError):
             error = error.cause
         if not isinstance(error, ApplicationError) or error.type not in _TYPES or not error.details:
@@ -59,7 +61,7 @@ class SendFailure:
 
 
 def dead_letter(problem: Problem) -> ApplicationError:
-    """How the workflow of a message ends that is given up."""
+    """The error that ends the workflow of a message that is given up."""
     return ApplicationError(
         _text(problem), problem.model_dump(mode="json"), type=FailureType.DEAD_LETTER.value
     )

@@ -1,11 +1,11 @@
-"""The gate before every call to Meta: whether a message may go out now, and when exactly.
+"""The gate before every call to Meta: whether a message may go out now, and exactly when.
 
-One transaction decides for a batch of messages, so that no number of workers breaks a limit:
+One transaction decides for a batch of messages, so that limits hold across any number of workers:
 
-- a number on hold lets nothing through but one probe at a time;
-- a number's calls are spaced evenly, at a little under its throughput, and divided among the processes
-  that send from it, so that none depends on another's being in time;
-- a recipient who is not counted yet is counted, or the message waits until the window frees.
+- a number on hold lets only one probe through at a time;
+- a number's calls are spaced evenly, slightly below its throughput, and divided among the processes
+  that send from it, so that no process depends on the timing of another;
+- a new recipient is counted against the messaging limit, or the message waits until there is room.
 """
 
 from collections import Counter, defaultdict
@@ -29,25 +29,26 @@ from pytake.numbers.tables import PhoneNumber, WindowEntry
 from pytake.whatsapp.limits import CUSTOMER_SERVICE_WINDOW, TIER_WINDOW
 
 MAX_PACE: Final = timedelta(seconds=5)
-"""A slot further ahead goes back to the queue: its priority counts there, not here."""
+"""A message whose slot is further ahead goes back to the queue, where its priority counts."""
 DIRECT_PACE: Final = timedelta(milliseconds=50)
-"""A direct send waits no longer than this for its slot: what has to wait, waits in the queue, where
-priorities count. A number with a backlog has its next slots taken, so that nothing overtakes it.
+"""A direct send waits no longer than this for its slot; else it goes to the queue, where priorities
+count. A number with a backlog has its next slots taken, so direct sends do not overtake the backlog.
 """
 
 
 _AHEAD: Final = timedelta(minutes=1)
-"""Nothing of a number is further ahead, by a clock that is right: one that was wrong stops it no longer."""
+"""Slots stored further ahead than this come from a clock that was wrong; they are capped, so that they
+block the number no longer than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """Who asks."""
+    """The process that asks."""
 
     id: str
-    """Of this run of the process: one that is started anew is another."""
+    """Unique to this run of the process."""
     keeps: Mapping[str, int]
-    """By number, the most calls in any second that it lets go right now; 0 where it was told nothing."""
+    """Calls a second that it currently allows itself, by number; 0 if it has no part yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,38 +62,38 @@ class Candidate:
     """Whether it counts against the messaging limit when the customer service window is closed; all
     templates do."""
     cleared: bool = False
-    """It is known to be no marketing: an opt-out does not concern it."""
+    """Known not to be marketing: opt-outs do not apply."""
     claim: str | None = None
-    """The id of a message whose first attempt this is and which several may try to send."""
+    """The message id, if this is its first attempt, which only one sender may make."""
     begins: str | None = None
-    """The id of a message whose further attempt this is."""
+    """The message id, if this is a further attempt."""
     direct: bool = False
-    """It wants to go out without passing the queue."""
+    """It is a direct send, which skips the queue."""
     has_slot: bool = False
-    """It has been admitted, and wants to know of its process's part of the rate only."""
+    """It is already admitted, and only asks for the process's part of the rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
     """The decision: ``send_at`` is set if the message may go, else ``reason`` says why not.
 
-    ``until`` is set where the message itself has to wait; without it the number waits.
+    ``until`` is set if the message itself has to wait; without it the number waits.
     """
 
     send_at: datetime | None = None
     part: RatePart | None = None
-    """What the process may let go of this number's calls, from now on and of all that it has admitted."""
+    """The process's part of this number's rate; applies to all calls that it has been granted."""
     probe: bool = False
     counted_at: datetime | None = None
-    """Set if this message alone made its recipient count: what :func:`uncount` takes."""
+    """Set if only this message counted its recipient; the argument of :func:`uncount`."""
     reason: str = ""
     until: datetime | None = None
     opted_out: bool = False
-    """The contact wants no marketing: only a message that is none may go."""
+    """The contact opted out: the message may go only if it is not marketing."""
     unregistered: bool = False
-    """The number is not there: it was removed, or never added."""
+    """The number was removed, or never added."""
     claimed_at: datetime | None = None
-    """Somebody else began to send this message then: it may be under way, or over."""
+    """When another sender claimed this message; that attempt may be under way, or over."""
 
 
 def admit(
@@ -102,10 +103,12 @@ def admit(
     probe_lease: timedelta,
     process: Process,
 ) -> list[Admission]:
-    """Decide for each candidate of the process, in order."""
+    """Decide for each candidate, in order."""
     decisions: list[Admission | None] = [None] * len(batch)
     by_number: dict[str, list[int]] = defaultdict(list)
-    left = opt_outs.among(session, {c.contact_key for c in batch if c.counts and not c.cleared})
+    opted_out = opt_outs.among(
+        session, {c.contact_key for c in batch if c.counts and not c.cleared}
+    )
     for index, candidate in enumerate(batch):
         by_number[candidate.phone_number_id].append(index)
     for number_id in sorted(by_number):  # one order for all: no deadlocks
@@ -117,7 +120,7 @@ def admit(
             continue
         wanted = []
         for index in indexes:
-            if _has_left(batch[index], number, left):
+            if _opted_out(batch[index], number, opted_out):
                 decisions[index] = Admission(opted_out=True)
             else:
                 wanted.append(index)
@@ -141,14 +144,14 @@ def admit(
     return decided
 
 
-def _has_left(candidate: Candidate, number: PhoneNumber, left: set[tuple[str, str]]) -> bool:
-    """Whether the contact wants no marketing of the tenant, or of the number: who says so to a number
-    that several tenants send from has told its owner, and means all of them.
+def _opted_out(candidate: Candidate, number: PhoneNumber, opted_out: set[tuple[str, str]]) -> bool:
+    """Whether the contact opted out from the tenant or the number's owner: an opt-out on a shared number
+    is recorded for its owner, and applies to every tenant that sends from it.
     """
     if not candidate.counts or candidate.cleared:
         return False
     return any(
-        (tenant_id, candidate.contact_key) in left
+        (tenant_id, candidate.contact_key) in opted_out
         for tenant_id in (candidate.tenant_id, number.tenant_id)
     )
 
@@ -156,8 +159,8 @@ def _has_left(candidate: Candidate, number: PhoneNumber, left: set[tuple[str, st
 def _claim(
     session: Session, batch: list[Candidate], decided: list[Admission], now: datetime
 ) -> None:
-    """Claim the messages that may go; those that somebody else has claimed may not, nor may a second
-    try at the same message in this very batch.
+    """Claim the messages that may go. Those that another sender has claimed may not, nor may a second
+    try at the same message in this batch.
     """
     indexes: dict[str, int] = {}
     for index, candidate in enumerate(batch):
@@ -173,7 +176,7 @@ def _claim(
 
 
 class _Pace:
-    """The slots of a number that a process may have."""
+    """The slots of a number that belong to a process."""
 
     def __init__(self, number: PhoneNumber, process: Process, now: datetime, wanted: int) -> None:
         self._number, self._now = number, now
@@ -198,12 +201,12 @@ class _Pace:
         return timedelta(seconds=spacing(self._number.current_rate, self._mine.calls))
 
     def next(self) -> datetime | None:
-        """The next slot; ``None`` where there are more processes than calls a second."""
+        """The next slot; ``None`` if there are more processes than calls a second."""
         if not self._mine.calls:
             return None
         mine = datetime.fromtimestamp(max(self._mine.next_slot, self._mine.since), UTC)
         slot = max(self._now, mine)
-        # Workers of 0.1.0, which know of no parts, take from here.
+        # Workers of 0.1.0, which have no parts, use next_slot_at.
         return max(slot, self._number.next_slot_at or slot) if self._alone else slot
 
     def take(self, slot: datetime) -> None:
@@ -213,8 +216,8 @@ class _Pace:
         whole = whole_calls(number.current_rate)
         number.next_slot_at = taken + timedelta(seconds=spacing(number.current_rate, whole))
 
-    def tell(self) -> RatePart:
-        """The process's part, and everybody's in the row: what is told is remembered."""
+    def save(self) -> RatePart:
+        """Store all processes' parts in the row; returns this process's."""
         self._number.rate_parts = [asdict(sender) for sender in self._senders]
         return self._mine.told(self._number.current_rate)
 
@@ -260,7 +263,7 @@ def _admit_number(
             (index, Admission(send_at=slot, probe=probe, counted_at=verdict.counted_at))
         )
     if admitted:
-        part = pace.tell()
+        part = pace.save()
         decided += [(index, replace(admission, part=part)) for index, admission in admitted]
     return decided
 
@@ -268,7 +271,7 @@ def _admit_number(
 def _not_direct(
     number: PhoneNumber, pace: _Pace, batch: list[Candidate], indexes: list[int], now: datetime
 ) -> set[int]:
-    """The direct sends that have to wait for something; found before they count as recipients."""
+    """The direct sends that would have to wait; found before their recipients are counted."""
     direct = {index for index in indexes if batch[index].direct}
     slot = pace.next()
     if not direct or number.state != NumberState.ACTIVE or slot is None:
@@ -295,7 +298,11 @@ def _probe_due(number: PhoneNumber, now: datetime) -> bool:
 def _count_recipients(
     session: Session, number: PhoneNumber, batch: list[Candidate], indexes: list[int], now: datetime
 ) -> dict[int, Admission]:
-    """Count the recipients of the messages that count; the decision of those there is no room for."""
+    """Count the recipients of the messages that count.
+
+    Returns:
+        By index, the admissions that wait for room, or carry ``counted_at``.
+    """
     counting = [index for index in indexes if batch[index].counts]
     if not counting:
         return {}
@@ -376,9 +383,11 @@ def _next_free(session: Session, portfolio_id: str, since: datetime, now: dateti
 
 
 def uncount(session: Session, phone_number_id: str, contact_key: str, counted_at: datetime) -> None:
-    """Take back the count of a recipient whose message Meta refused, unless another one counts."""
+    """Remove a recipient from the count after Meta refused the message, unless another message has
+    counted the recipient since.
+    """
     number = session.get(PhoneNumber, phone_number_id)
-    if number is None:  # removed meanwhile: the count is its portfolio's, and stays
+    if number is None:  # removed meanwhile: the portfolio's count stays as it is
         return
     session.execute(
         delete(WindowEntry).where(

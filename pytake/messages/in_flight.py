@@ -1,4 +1,4 @@
-"""What the database knows of messages in flight: all that a page of a list needs, in one transaction."""
+"""What the database knows about messages in flight: all that a page of a list needs, in one transaction."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -13,20 +13,20 @@ from pytake.numbers.tables import PhoneNumber
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Of some messages, by id."""
+    """What is known about a set of messages, by id."""
 
     finished: frozenset[str] = frozenset()
-    """Those whose outcome is recorded: visibility is a little late."""
+    """Messages whose outcome is already recorded, though visibility may still list them as running."""
     attempts: dict[str, list[SendAttempt]] = field(default_factory=dict)
     """Failed attempts, oldest first."""
     begun: frozenset[str] = frozenset()
-    """Those whose first attempt was begun."""
+    """Messages whose first attempt has started."""
     stopped: dict[str, PhoneNumber] = field(default_factory=dict)
     """Numbers on hold or paused."""
 
 
 def known(session: Session, message_ids: list[str]) -> Known:
-    """What is known of these messages, and of the numbers that are stopped."""
+    """Load what is known about these messages, and the numbers that are stopped."""
     finished = session.scalars(
         select(col(Message.id)).where(
             col(Message.id).in_(message_ids),

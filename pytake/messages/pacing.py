@@ -1,9 +1,9 @@
-"""The last steps before a call: its number's slots in order of urgency, and the limit of any one second.
+"""The last steps before a call: slots by urgency, and a sliding limit on calls per second.
 
-The slots of ``pytake.messages.gate`` space the calls evenly. A slot is a number's, not a message's:
-of the messages that wait in this worker the most urgent takes the next one. When the event loop stalls,
-several slots come due at once; they are spread again, inside this worker, by what has really left. Of
-other workers nothing has to be known for that: each has a part of the rate of its own.
+The slots of ``pytake.messages.gate`` space the calls evenly. A slot belongs to a number, not a message:
+the most urgent message waiting in this worker takes the next one. When the event loop stalls, several
+slots come due at once; a sliding window over the calls actually made spreads them again. Workers need
+not coordinate for that, as each has its own part of the rate.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from typing import Final
 from pytake.numbers.rate_parts import RatePart
 
 _LOOK_AGAIN: Final = 0.05
-"""Seconds until it is looked again where nothing tells when there will be room."""
+"""Seconds between polls when it is unknown when there will be room."""
 
 
 class Slots:
-    """Who waits for a slot, by key."""
+    """Queues of those waiting for a slot, by key."""
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, list[tuple[int, int, asyncio.Future[None]]]]
@@ -30,8 +30,8 @@ class Slots:
         self._order = itertools.count()
 
     async def turn(self, key: str, delay: float, urgency: int) -> None:
-        """Bring a slot of ``key`` that is due in ``delay`` seconds, and wait for one: the lowest
-        ``urgency`` takes the first, then who came first.
+        """Contribute a slot of ``key`` that is due in ``delay`` seconds, and wait for one. Slots go to
+        the lowest ``urgency`` first, then in order of arrival.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
@@ -54,12 +54,12 @@ class Slots:
 
 
 Renew = Callable[[], Awaitable[bool]]
-"""Asks for a new part of the rate and has it told; false if there is none."""
+"""Requests a new part of the rate and stores it with ``set_part``; false if there is none."""
 
 
 class Passage:
-    """One call within the window of its key: it counts from when it is let through, and then from when
-    its request is written, for that is what Meta counts.
+    """One call within the window of its key. It holds a place from when it is admitted; once its request
+    is written it counts from then, which is what Meta counts.
     """
 
     def __init__(self, window: "SlidingWindow", key: str, renew: Renew) -> None:
@@ -67,8 +67,8 @@ class Passage:
         self.left_at: float | None = None
 
     async def leaves(self) -> bool:
-        """Return when the request may be written this instant; false if it may not be at all. On the
-        way here (a new connection takes its time) the part may have become smaller, or have lapsed.
+        """Wait until the request may be written right now; false if it may not be written at all. The
+        part may have shrunk or lapsed since the call was admitted, e.g. while connecting.
         """
         if not await self._window.room(self._key, self._renew, leaving=True):
             return False
@@ -76,11 +76,11 @@ class Passage:
         return True
 
     def left(self) -> None:
-        """The request is written."""
+        """Note that the request is being written now."""
         self.left_at = time.monotonic()
 
     def close(self, *, sent: bool) -> None:
-        """The call is over; one that was never ``sent`` counts no more."""
+        """End the call; if it was never ``sent``, it no longer counts."""
         if self.left_at is None:
             if sent:
                 self.left()
@@ -89,27 +89,27 @@ class Passage:
 
 
 class SlidingWindow:
-    """No more calls of a key leave in any window than its part of the rate allows.
+    """Limits the calls of a key in any window to its part of the rate.
 
-    An event loop that stalls between the permission and the write lets several calls go at once: they are
-    counted as they leave, and what has not left yet holds its place.
+    If the event loop stalls between admission and write, several calls may go at once: so they are counted
+    when they are written, and those not written yet hold a place.
     """
 
     def __init__(self) -> None:
         self._calls: dict[str, list[Passage]] = defaultdict(list)
         self._parts: dict[str, RatePart] = {}
 
-    def tell(self, key: str, part: RatePart, shift: float) -> None:
-        """From now on ``part`` goes; its times become the monotonic clock's by adding ``shift``."""
+    def set_part(self, key: str, part: RatePart, shift: float) -> None:
+        """Set the part of the rate; adding ``shift`` turns its times into monotonic ones."""
         self._parts[key] = replace(part, since=part.since + shift, until=part.until + shift)
 
     def keeps(self, key: str) -> int:
-        """The most calls that leave in any window as things stand."""
+        """The most calls currently allowed in any window; 0 without a part."""
         part = self._parts.get(key)
         return part.calls if part else 0
 
     async def enter(self, key: str, renew: Renew) -> Passage | None:
-        """Return when one more call of ``key`` is within the part; ``None`` if there is none."""
+        """Wait until one more call of ``key`` is within its part; ``None`` if it has no part."""
         if not await self.room(key, renew, leaving=False):
             return None
         passage = Passage(self, key, renew)
@@ -117,12 +117,12 @@ class SlidingWindow:
         return passage
 
     def forget(self, key: str, passage: Passage) -> None:
-        """The call does not count."""
+        """Stop counting a call."""
         self._calls[key].remove(passage)
 
     async def room(self, key: str, renew: Renew, *, leaving: bool) -> bool:
-        """Return when there is room for one more: beside all that were let through, or for one of
-        them, beside those that left; false if there is no part, and none to be had.
+        """Wait until there is room for one more call next to all admitted ones or, if ``leaving``, for an
+        admitted one next to those already written. False if no part can be had.
         """
         while True:
             part, now = self._parts.get(key), time.monotonic()

@@ -1,4 +1,4 @@
-"""How many messages a tenant may have scheduled: each is a workflow that waits, up to a year."""
+"""Limit on a tenant's scheduled messages: each is a workflow that waits, up to a year."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from pytake.temporal.attributes import TENANT
 
 _KEPT_SECONDS: Final = 10.0
 _KEPT_WHEN_FULL: Final = 1.0
-"""A place that became free is found soon."""
+"""Shorter, so that freed capacity is noticed soon."""
 _TENANTS: Final = 10_000
 
 
@@ -25,8 +25,9 @@ class _Counted:
 
 
 class ScheduledQuota:
-    """Counts by Temporal's visibility, once in ten seconds for a tenant, and what this process starts in
-    between. Other processes' starts of that time are not seen: the quota is a bound, not an account.
+    """Counts a tenant's scheduled messages with Temporal's visibility, at most once in ten seconds, and
+    adds what this process starts in between. Starts by other processes in that time are missed: the
+    limit is approximate.
     """
 
     def __init__(self, client: Client, maximum: int) -> None:
@@ -36,10 +37,10 @@ class ScheduledQuota:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def take(self, tenant_id: str) -> None:
-        """Take a place for one more message.
+        """Count one more scheduled message.
 
         Raises:
-            InvalidRequestError: the tenant has as many scheduled as it may.
+            InvalidRequestError: the tenant has reached its limit.
             RPCError: Temporal was not reached.
         """
         if not self._maximum:

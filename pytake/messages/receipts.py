@@ -1,7 +1,7 @@
-"""Status webhooks: one bulk statement a request, forward only, idempotent.
+"""Status webhooks: one bulk statement per request, forward-only and idempotent.
 
-A receipt is matched to its message by ``biz_opaque_callback_data`` first and by wamid second. It may
-arrive before our own record of the send: then it makes the row, and the record fills it in.
+A receipt is matched to its message by ``biz_opaque_callback_data`` first and by wamid second. If it
+arrives before our own record of the send, it creates the row, and the record fills it in.
 """
 
 import json
@@ -59,7 +59,7 @@ def _upsert_sql(postgres: bool) -> str:
         "recorded, generation, check_window, attempts, fingerprint, superseded_wamids, created_at"
     )
     rows = rows.replace(f"SELECT {names} FROM", f"SELECT {names}, {defaults} FROM", 1)
-    # A receipt of an earlier generation says nothing; one of a later one than ours always moves.
+    # A receipt of an earlier generation is ignored; one of a later generation always moves the status.
     current = "(' ' || message.superseded_wamids || ' ') NOT LIKE ('% ' || excluded.wamid || ' %')"
     newer = "(message.wamid IS NOT NULL AND message.wamid <> excluded.wamid)"
     moves = f"({current} AND (excluded.status_rank > message.status_rank OR {newer}))"
@@ -98,7 +98,7 @@ def apply(
 ) -> list[str]:
     """Apply the statuses of one request; returns the ids of the messages they changed.
 
-    ``tenants`` by number: a receipt of another number is nobody's.
+    ``tenants`` maps numbers to tenants; receipts of other numbers are stored as unassigned.
     """
     if not receipts:
         return []
@@ -113,7 +113,7 @@ def apply(
 
 
 def _message_ids(session: Session, receipts: list[Receipt]) -> dict[str, str]:
-    """The row of each wamid: the message that was sent under our id, else a row of its own."""
+    """The row id of each wamid: the message we sent, else an orphan row."""
     ids = {r.wamid: r.message_id for r in receipts if r.message_id}
     unknown = [r.wamid for r in receipts if r.wamid not in ids]
     if unknown:
@@ -157,7 +157,7 @@ def _error(receipt: Receipt) -> dict[str, Any]:
 
 
 def _merge(one: dict[str, Any] | None, other: dict[str, Any]) -> dict[str, Any]:
-    """Two rows of one message as one: PostgreSQL upserts no row twice in a statement."""
+    """Merge two rows of one message: PostgreSQL cannot upsert a row twice in one statement."""
     if one is None:
         return other
     ahead = advance(Observation(one["status"]), Observation(other["status"])) == other["status"]
@@ -171,7 +171,7 @@ def _merge(one: dict[str, Any] | None, other: dict[str, Any]) -> dict[str, Any]:
 
 
 def failed_to_redrive(session: Session, wamids: list[str], codes: list[int]) -> list[Message]:
-    """Those of the messages, by their latest wamid, that Meta reported failed with one of ``codes``."""
+    """Of the messages with these (latest) wamids, those that Meta reported failed with one of ``codes``."""
     statement = select(Message).where(
         col(Message.wamid).in_(wamids),
         col(Message.recorded).is_(True),

@@ -1,4 +1,4 @@
-"""A dead letter's next run."""
+"""The next run of a dead letter."""
 
 from datetime import datetime, timedelta
 
@@ -11,8 +11,8 @@ from pytake.settings import Settings
 def redriven(
     row: Message, rate: float, at: datetime, delay: timedelta, settings: Settings
 ) -> MessageInput:
-    """The input of the run: all its attempts again, at ``rate`` messages a second, after ``delay``;
-    receipts of its earlier wamids count no more.
+    """The input of the next run: with all attempts again, at ``rate`` messages a second, after ``delay``.
+    Receipts for its earlier wamids are ignored.
     """
     earlier = row.superseded_wamids.split()
     return MessageInput.model_validate(

@@ -37,11 +37,11 @@ async def start_message(
     reuse: WorkflowIDReusePolicy,
     start_delay: timedelta | None = None,
 ) -> None:
-    """Start a message's workflow; its id is the message's. With ``start_delay`` its first task comes
-    that much later: a signal does not bring it forward, ``ScheduledMessageWorkflow.wake`` does.
+    """Start a message's workflow, under the message's id. ``start_delay`` delays its first task; a signal
+    does not bring that forward, ``ScheduledMessageWorkflow.wake`` does.
 
     Raises:
-        WorkflowAlreadyStartedError: it runs, or ran and ``reuse`` does not allow another run.
+        WorkflowAlreadyStartedError: it is running, or has run and ``reuse`` does not allow another run.
         RPCError: Temporal was not reached, or refused the input.
     """
     attributes = TypedSearchAttributes(
@@ -68,8 +68,8 @@ async def start_message(
         search_attributes=attributes,
         start_delay=start_delay,
         static_summary=f"{message.message_type} ({message.priority})",
-        # Of the workflow's own tasks: a Critical message does not wait behind a backlog of Low ones,
-        # nor a number behind another one's, before its send is even scheduled.
+        # For the workflow's own tasks: so that a Critical message does not wait behind a backlog of Low
+        # ones, nor a number behind another number's, before its send is even scheduled.
         priority=Priority(
             priority_key=PRIORITY_KEY[message.priority], fairness_key=message.phone_number_id
         ),

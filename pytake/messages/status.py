@@ -15,7 +15,7 @@ from pytake.whatsapp.errors import ErrorRule
 
 
 class Status(StrEnum):
-    """What the API answers as ``status``."""
+    """The ``status`` that the API returns."""
 
     PENDING = "pending"
     SCHEDULED = "scheduled"
@@ -32,7 +32,7 @@ class Status(StrEnum):
 
 
 class Observation(StrEnum):
-    """What was seen of a message once it left the queue; stored with its rank."""
+    """The last known fate of a message that has left the queue; stored with its rank."""
 
     CANCELLED = "cancelled"
     """The workflow was cancelled before the POST."""
@@ -41,10 +41,10 @@ class Observation(StrEnum):
     ACCEPTED = "accepted"
     """Meta answered 200 with a wamid."""
     PAUSED = "paused"
-    """The same, and that the message is paused: Meta sends it, or drops it, later."""
+    """Accepted but paused: Meta sends it later, or drops it."""
     HELD_FOR_QUALITY_ASSESSMENT = "held_for_quality_assessment"
-    """The same, and that it waits until Meta knows what first recipients think of its template
-    (template pacing): Meta sends it, mostly within an hour, or drops it as ``failed`` 132015."""
+    """Accepted but held while Meta gauges how the first recipients react to the template (template
+    pacing): Meta sends it, usually within an hour, or drops it as ``failed`` with code 132015."""
     SENT = "sent"
     FAILED = "failed"
     """Meta accepted the message and reported its failure later."""
@@ -65,9 +65,9 @@ RANK: Final[dict[Observation, int]] = {
     Observation.READ: 60,
     Observation.PLAYED: 70,
 }
-"""Evidence from Meta outranks PyTake's own belief, and delivery outranks a report of failure:
-whatever arrives first, the same status stands at the end. ``CANCELLED`` and ``DEAD`` share a rank:
-a run of the workflow ends in one of them, and the first one recorded stays."""
+"""Evidence from Meta outranks PyTake's own belief, and delivery outranks a report of failure, so the
+final status does not depend on the order of arrival. ``CANCELLED`` and ``DEAD`` share a rank: a run of
+the workflow ends in one of them, and the first one recorded stays."""
 
 PUBLIC: Final[dict[Observation, Status]] = {
     Observation.CANCELLED: Status.CANCELLED,
@@ -86,7 +86,7 @@ DEAD_LETTERS: Final = (Observation.DEAD, Observation.FAILED)
 """Observations that make a message a dead letter."""
 
 HELD_BY_META: Final = (Observation.PAUSED, Observation.HELD_FOR_QUALITY_ASSESSMENT)
-"""Observations of a message that Meta has, and has not sent: its next word on it decides."""
+"""Observations of a message that Meta has accepted but not sent yet."""
 
 META_STATUSES: Final = {
     status.value: status
@@ -103,25 +103,25 @@ META_STATUSES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What Meta reports of a message that it accepted: one status of its callback."""
+    """One status that Meta reports for a message it accepted."""
 
     wamid: str
     observation: Observation
     at: datetime
     phone_number_id: str
     message_id: str | None = None
-    """Ours, which every send carries; ``None`` of a message that PyTake did not send."""
+    """Our message id, which every send carries; ``None`` if PyTake did not send the message."""
     recipient: str | None = None
     pricing_category: str | None = None
     pricing_type: str | None = None
     billable: bool | None = None
     error: ErrorRule | None = None
-    """Why it failed, of one that did."""
+    """Why it failed; ``None`` if it did not."""
     error_detail: str = ""
 
 
 def accepted_as(message_status: str) -> Observation:
-    """What an acceptance is by Meta's ``message_status`` in the answer to the POST."""
+    """The observation for the ``message_status`` in Meta's response to the POST."""
     held = {observation.value: observation for observation in HELD_BY_META}
     return held.get(message_status, Observation.ACCEPTED)
 

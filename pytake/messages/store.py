@@ -1,4 +1,4 @@
-"""Messages in the database: outcomes, attempts, lists."""
+"""Messages in the database: outcomes, attempts, lists and counts."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from pytake.contacts.identities import contact_key
 from pytake.database.upsert import insert_into
 from pytake.messages import claims as send_claims
 from pytake.messages.contracts import MessageInput, OutcomeRecord, Problem, SendRequest
-from pytake.messages.status import DEAD_LETTERS, HELD_BY_META, RANK, Observation
+from pytake.messages.status import HELD_BY_META, RANK, Observation
 from pytake.messages.tables import Message, SendAttempt, SendClaim
 from pytake.whatsapp.errors import ErrorClass
 
@@ -41,7 +41,7 @@ _ORPHAN = "wamid:"
 
 
 def orphan_id(wamid: str) -> str:
-    """The row of receipts whose message is not known (yet): another system's, or an early one."""
+    """The row id for receipts of an unknown message: sent by another system, or not recorded yet."""
     return _ORPHAN + wamid
 
 
@@ -51,9 +51,9 @@ def record_outcome(session: Session, record: OutcomeRecord) -> None:
 
 
 def record_outcomes(session: Session, records: list[OutcomeRecord]) -> None:
-    """Record how runs of messages ended, one statement for all of a shape.
+    """Record how runs of messages ended, with one statement per set of columns.
 
-    A receipt may have been here first: its status stays if it ranks higher.
+    If a receipt arrived first, its status stays if it ranks higher.
     """
     shapes: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for record in sorted(records, key=lambda record: record.message.message_id):
@@ -108,10 +108,10 @@ def _values(record: OutcomeRecord) -> dict[str, Any]:
 
 
 def _upsert(session: Session, names: tuple[str, ...]) -> Any:
-    """The statement that writes these columns; what a receipt has written first may stay."""
+    """The statement that writes these columns, keeping a higher-ranked status from a receipt."""
     statement = insert_into(session, inspect(Message).local_table)
     new = statement.excluded
-    # A later generation replaces the earlier one's status, unless a receipt of it came first.
+    # A later generation replaces the earlier one's status, unless its own receipt came first.
     replaces = and_(
         new.generation > Message.generation,
         or_(col(Message.wamid).is_(None), col(Message.wamid) != func.coalesce(new.wamid, "")),
@@ -146,7 +146,7 @@ def _error_values(problem: Problem | None) -> dict[str, Any]:
     }
 
 
-def buried(session: Session, sent: list[MessageInput]) -> dict[str, Problem]:
+def dead_letters_among(session: Session, sent: list[MessageInput]) -> dict[str, Problem]:
     """The problems of those messages whose run is recorded as a dead letter, by id."""
     generations = {message.message_id: message.generation for message in sent}
     rows = session.scalars(
@@ -160,7 +160,7 @@ def buried(session: Session, sent: list[MessageInput]) -> dict[str, Problem]:
 
 
 def problem_of(row: Message) -> Problem:
-    """Why a dead letter was given up."""
+    """Why a message became a dead letter."""
     return Problem(
         code=row.error_code,
         error_class=ErrorClass(row.error_class or ErrorClass.PERMANENT),
@@ -171,7 +171,7 @@ def problem_of(row: Message) -> Problem:
 
 
 def _adopt_orphan(session: Session, message_id: str, orphan: Message) -> None:
-    """Move receipts that came without our id, before our record, onto the message."""
+    """Merge into the message the receipts that came without our id, before our record."""
     message = session.get_one(Message, message_id)
     if orphan.status_rank > message.status_rank:
         message.status, message.status_rank = orphan.status, orphan.status_rank
@@ -196,10 +196,10 @@ def _adopt_orphan(session: Session, message_id: str, orphan: Message) -> None:
 def begin_redrive(
     session: Session, message_id: str, generation: int, superseded: list[str], at: datetime
 ) -> Observation | None:
-    """Take a dead letter back into flight: what was observed belongs to the earlier generation.
+    """Put a dead letter back in flight, clearing what was observed of the earlier generation.
 
     Returns:
-        What became of the generation, where it is over already: another redrive was faster.
+        The outcome of this generation, if it is already over; else ``None``.
     """
     cleared = dict.fromkeys(
         (
@@ -248,7 +248,7 @@ def log_attempt(
     problem: Problem,
     next_retry_at: datetime | None,
 ) -> None:
-    """Log an attempt that failed; ``attempt`` counts over the message's generation, from 1."""
+    """Log a failed attempt; ``attempt`` counts from 1 within the message's generation."""
     values = {
         "message_id": request.message_id,
         "generation": request.generation,
@@ -278,9 +278,9 @@ def attempts_of(session: Session, message_id: str) -> list[SendAttempt]:
 def doubtful_since(
     session: Session, request: SendRequest, attempt: int, now: datetime, lost: Problem
 ) -> datetime | None:
-    """Since when an attempt is over that may have reached Meta; ``None`` if it cannot have.
+    """When an attempt that may have reached Meta ended; ``None`` if it cannot have reached it.
 
-    An attempt whose worker was killed has left no log: it is logged as ``lost``, over as of now.
+    An attempt whose worker was killed left no log: it is logged as ``lost``, ending now.
     """
     logged = session.get(SendAttempt, (request.message_id, request.generation, attempt))
     if logged is None:
@@ -290,8 +290,8 @@ def doubtful_since(
 
 
 def attempts_begun(session: Session, request: SendRequest) -> int:
-    """How many attempts of a message's generation have begun, as far as is known: those it has spent,
-    those that were logged, and one after them that was admitted and left no log.
+    """How many attempts of a message's generation are known to have started: those spent or logged, plus
+    a later one that was admitted but left no log.
     """
     last = session.scalars(
         select(SendAttempt)
@@ -317,13 +317,13 @@ def find_receipt(session: Session, message_id: str, superseded: list[str]) -> Me
 
 
 def get(session: Session, message_id: str) -> Message | None:
-    """The row of a message, stubs of unknown messages excluded."""
+    """The row of a message."""
     return session.get(Message, message_id)
 
 
 @dataclass(frozen=True, slots=True)
 class MessageFilter:
-    """What ``GET /queue/messages`` can ask for; times are of creation, ``until`` exclusive."""
+    """Filters of ``GET /queue/messages``; times are creation times, ``until`` is exclusive."""
 
     statuses: tuple[Observation, ...] = ()
     contact_key: str | None = None
@@ -339,7 +339,9 @@ def list_finished(
     limit: int,
     before: tuple[datetime, str] | None,
 ) -> list[Message]:
-    """Messages of a tenant (``None``: of all), newest first, ``before`` a (created_at, id) exclusive."""
+    """Finished messages of a tenant (``None``: of all), newest first. ``before`` is a (created_at, id) to
+    continue after.
+    """
     conditions: list[ColumnElement[bool]] = [
         col(Message.recorded).is_(True),
         col(Message.status).is_not(None),
@@ -370,7 +372,7 @@ def list_finished(
 
 
 def count_by_status(session: Session, tenant_id: str | None) -> dict[Observation, int]:
-    """How many finished messages stand at each observation."""
+    """Finished messages by observation."""
     statement = select(col(Message.status), func.count()).where(
         col(Message.recorded).is_(True), col(Message.status).is_not(None)
     )
@@ -381,7 +383,7 @@ def count_by_status(session: Session, tenant_id: str | None) -> dict[Observation
 
 
 def count_retrying(session: Session, tenant_id: str | None, since: datetime) -> dict[str, int]:
-    """Messages in back-off, by priority: a failed attempt with a retry due after ``since``, no end."""
+    """Messages in back-off, by priority: unfinished, with a retry due after ``since``."""
     latest = func.max(SendAttempt.next_retry_at)
     pending = (
         select(col(SendAttempt.message_id), func.max(SendAttempt.priority).label("priority"))
@@ -398,8 +400,3 @@ def count_retrying(session: Session, tenant_id: str | None, since: datetime) -> 
     subquery = pending.subquery()
     rows = session.execute(select(subquery.c.priority, func.count()).group_by(subquery.c.priority))
     return {str(priority): count for priority, count in rows}
-
-
-def dead_letter_statuses() -> tuple[Observation, ...]:
-    """The observations that ``GET /queue/dead-letter`` lists."""
-    return DEAD_LETTERS

@@ -1,4 +1,4 @@
-"""Tables of messages: one row each, its attempts, and the claim of its first."""
+"""Tables of messages, their failed attempts, and the claims on their first attempts."""
 
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from pytake.database.types import json_type, time_column
 
 
 class Message(SQLModel, table=True):
-    """A message that left the queue, or of which a receipt arrived before our own record."""
+    """A message that left the queue, or whose receipt arrived before our own record."""
 
     __table_args__ = (
         Index("ix_message_tenant_created", "tenant_id", "created_at", "id"),
@@ -28,7 +28,7 @@ class Message(SQLModel, table=True):
     tenant_id: str
     phone_number_id: str
     recorded: bool = False
-    """Whether our own record of the outcome is in; before it only receipts are known."""
+    """Whether our own record of the outcome is in; until then only receipts are known."""
     generation: int = 0
     status: str | None = None
     """An ``Observation``; ``None`` while a redrive is in flight."""
@@ -70,7 +70,7 @@ class Message(SQLModel, table=True):
 
 
 class SendAttempt(SQLModel, table=True):
-    """An attempt that did not end in acceptance. The accepted one is the message itself."""
+    """An attempt that Meta did not accept. The accepted one is in the message's own row."""
 
     __tablename__ = "send_attempt"
     __table_args__ = (Index("ix_send_attempt_retry", "tenant_id", "next_retry_at"),)
@@ -89,8 +89,8 @@ class SendAttempt(SQLModel, table=True):
 
 
 class SendClaim(SQLModel, table=True):
-    """A message whose first attempt somebody makes, or has made: nobody else makes one while this row
-    is here. A further attempt renews it; the record of the outcome removes it.
+    """A claim on a message's first attempt: while this row exists, nobody else makes one. A further attempt
+    renews it; recording the outcome removes it.
     """
 
     __tablename__ = "send_claim"

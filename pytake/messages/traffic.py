@@ -1,4 +1,4 @@
-"""Whether anything is sent or received for a tenant."""
+"""Whether messages may be sent or received for a tenant."""
 
 from sqlalchemy import select
 from sqlmodel import Session, col
@@ -8,9 +8,9 @@ from pytake.messages.tables import Message
 from pytake.numbers.tables import PhoneNumber
 
 
-def may_hear(session: Session, tenant_id: str) -> bool:
-    """Whether messages are sent or received for a tenant: it has an API key or a number, or an admin has
-    sent for it.
+def may_have_traffic(session: Session, tenant_id: str) -> bool:
+    """Whether messages may be sent or received for a tenant: it has an API key or a number, or an admin
+    has sent on its behalf.
     """
     key = select(col(ApiKey.id)).where(
         col(ApiKey.tenant_id) == tenant_id, col(ApiKey.revoked_at).is_(None)

@@ -1,4 +1,4 @@
-"""Waking messages that wait on a timer of their own."""
+"""Waking messages that wait on their own timer."""
 
 import asyncio
 from typing import Final
@@ -20,9 +20,9 @@ _RETRY_SECONDS: Final = (1, 2, 5, 10, 30, 60)
 
 
 class Waker:
-    """Wakes messages that wait on a timer of their own, all of a kind in one call.
+    """Wakes messages that wait on their own timer, all with the same reason in one batch operation.
 
-    Should it fail for good, they wake when the window frees, as they would have without it.
+    If that fails for good, they wake when their timers fire.
     """
 
     def __init__(self, client: Client) -> None:
@@ -48,7 +48,7 @@ class Waker:
         for wait in _RETRY_SECONDS:
             try:
                 await self._client.workflow_service.start_batch_operation(request)
-            except RPCError as error:  # one batch at a time runs in a namespace
+            except RPCError as error:  # Temporal runs one batch at a time per namespace
                 _log.warning("messages not woken yet", reason=reason, error=error.message)
                 await asyncio.sleep(wait)
             else:

@@ -9,7 +9,7 @@ from pytake.clock import now
 from pytake.contacts import opt_outs
 from pytake.conversations import inbox
 from pytake.conversations import rule_store as rules
-from pytake.conversations.answer import options_of
+from pytake.conversations.answer import policy_of
 from pytake.conversations.inbound import Inbound
 from pytake.conversations.party import Party
 from tests.callback.test_http import envelope, post
@@ -113,7 +113,7 @@ async def test_switched_off_before_it_decided_it_records_and_is_silent(stack: St
     wamids = [item.wamid for item in items]
     await stack.database.write(inbox.store_inbound, items, {number: owner}, at, answered=False)
     await stack.database.write(rules.install, owner, at, defaults=True)
-    policy, party = options_of(stack.settings.conversations), Party(owner, number, contact)
+    policy, party = policy_of(stack.settings.conversations), Party(owner, number, contact)
     loaded = load(stack.database, party, wamids, policy, at)
     verdict = settle(stack.database, loaded, policy, wamids[-1])
     assert (verdict.reply.status, verdict.reply.messages) == ("silent", [])

@@ -19,7 +19,7 @@ from pytake.clock import now
 from pytake.contacts import opt_outs
 from pytake.contacts.hashing import ContactHashes
 from pytake.conversations import inbox
-from pytake.conversations.answer import options_of
+from pytake.conversations.answer import policy_of
 from pytake.conversations.contracts import ReplyRequest
 from pytake.conversations.inbound import Inbound
 from pytake.conversations.tables import InboundMessage
@@ -454,7 +454,7 @@ async def test_an_answer_that_went_out_stays_a_use_when_its_try_is_repeated_too_
         stack.client,
         dispatcher,
         acceptor,
-        options_of(stack.settings.conversations),
+        policy_of(stack.settings.conversations),
     )
     told = await activities.send_reply(ReplyRequest(key=wamid))
     assert told == answer["biz_opaque_callback_data"]

@@ -12,7 +12,7 @@ from pytake.numbers.rate_parts import RatePart
 def window_of(calls: int, *, since: float = 0.0, lasting: float = 60.0) -> SlidingWindow:
     """A window whose part of the rate is good for so many seconds, ``since`` so many from now."""
     window, now = SlidingWindow(), time.monotonic()
-    window.tell("number", RatePart(calls, 1.05, since, lasting), now)
+    window.set_part("number", RatePart(calls, 1.05, since, lasting), now)
     return window
 
 
@@ -95,7 +95,7 @@ async def test_a_smaller_part_goes_for_what_was_let_through_before_too() -> None
     """On its way to the socket (a new connection, say) a call meets what the worker was told meanwhile."""
     window = window_of(4)
     passages = [await window.enter("number", no) for _ in range(4)]
-    window.tell("number", RatePart(2, 0.3, 0.0, 60.0), time.monotonic())
+    window.set_part("number", RatePart(2, 0.3, 0.0, 60.0), time.monotonic())
     assert window.keeps("number") == 2
     left: list[float] = []
 
@@ -119,7 +119,7 @@ async def test_after_a_stall_a_lapsed_part_is_asked_for_anew_and_calls_go_on() -
 
     async def renew() -> bool:
         asked.append(True)
-        window.tell("number", RatePart(1, 1.05, 0.0, 60.0), time.monotonic())
+        window.set_part("number", RatePart(1, 1.05, 0.0, 60.0), time.monotonic())
         return True
 
     passage = await window.enter("number", renew)
