@@ -30,7 +30,7 @@ app.add_typer(numbers.app, name="number")
 
 def main() -> None:
     """Entry point of the ``pytake`` command."""
-    os.umask(0o077)  # whatever a command writes is for its own user
+    os.umask(0o077)  # files that a command creates are private to its user
     app()
 
 

@@ -1,4 +1,4 @@
-"""A cookie jar that stays empty: no server that PyTake calls may leave anything for the next call."""
+"""A cookie jar that stays empty, so that no server can set state for later calls."""
 
 from http.cookiejar import CookieJar
 from typing import Any
@@ -7,12 +7,12 @@ from typing import Any
 class NoCookies(CookieJar):
     """For ``httpx.AsyncClient(cookies=...)``: ``Set-Cookie`` is not even parsed, ``Cookie`` never sent.
 
-    One client serves all tenants; a jar would carry what one tenant's receiver set to another's. A
-    ``Cookie`` among a tenant's own ``custom_headers`` is that tenant's header and goes out as it is.
+    One client serves all tenants; a jar would send one tenant's cookies to another's endpoint. A
+    ``Cookie`` among a tenant's ``custom_headers`` is an ordinary header and is sent unchanged.
     """
 
     def extract_cookies(self, response: Any, request: Any) -> None:
-        """Take nothing."""
+        """Do nothing."""
 
     def add_cookie_header(self, request: Any) -> None:
-        """Add nothing."""
+        """Do nothing."""

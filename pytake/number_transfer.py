@@ -1,4 +1,4 @@
-"""Numbers that change hands or go: what of it concerns other nouns."""
+"""Moving a number to another tenant and removing it, with the effects on other nouns."""
 
 from datetime import datetime
 
@@ -12,10 +12,10 @@ from pytake.numbers.tables import Alert, NumberShare, PhoneNumber
 
 
 def move(session: Session, phone_number_id: str, tenant_id: str, now: datetime) -> PhoneNumber:
-    """Give a number to another tenant, with its state, its open alerts and Meta's last word on it.
+    """Move a number to another tenant, with its state, its open alerts and its last snapshot.
 
-    What the owner before did and was told stays that tenant's: messages, contacts and their windows,
-    conversations, opt-outs, rules, business hours, and Meta's counts of the days before.
+    The previous owner keeps its history: messages, contacts and their windows, conversations,
+    opt-outs, rules, business hours, and Meta's earlier daily counts.
 
     Raises:
         NumberError: it is not registered.
@@ -45,7 +45,7 @@ def move(session: Session, phone_number_id: str, tenant_id: str, now: datetime) 
 
 
 def remove(session: Session, phone_number_id: str, now: datetime) -> PhoneNumber:
-    """Forget a number: nothing goes out from it any more, its shares go, its open alerts end.
+    """Remove a number: nothing goes out from it any more, its shares and open alerts end.
 
     Messages, contacts, conversations and counts stay, and so do rules and business hours for it.
 
@@ -67,7 +67,7 @@ def remove(session: Session, phone_number_id: str, now: datetime) -> PhoneNumber
 
 
 def unsignalled(session: Session, phone_number_id: str) -> int:
-    """Messages of contacts that no conversation was told of yet."""
+    """How many inbound messages of a number have not been signalled to a conversation yet."""
     statement = select(func.count()).where(
         col(InboundMessage.phone_number_id) == phone_number_id,
         col(InboundMessage.signalled_at).is_(None),

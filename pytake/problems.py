@@ -1,6 +1,6 @@
-"""What is refused, in the words of RFC 9457: what is wrong, which field, what to do.
+"""Errors as RFC 9457 problem details: what is wrong, which field, what to do.
 
-Use cases raise these; the API answers them as they are.
+Use cases raise these; the API returns them unchanged.
 """
 
 import re
@@ -36,7 +36,7 @@ class ProblemDetails(BaseModel):
 
 
 class ProblemError(Exception):
-    """Base of the errors that the API answers; the subclass carries the status."""
+    """Base of the errors that the API returns; the subclass has the HTTP status."""
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     slug = "internal"
@@ -57,7 +57,7 @@ class ProblemError(Exception):
         self.headers = headers
 
     def problem(self, instance: str | None = None) -> ProblemDetails:
-        """The body of the answer."""
+        """The response body."""
         return ProblemDetails(
             type=_TYPES + self.slug,
             title=self.title,
@@ -78,7 +78,7 @@ class InvalidRequestError(ProblemError):
 
     @classmethod
     def of(cls, field: str, message: str, code: int | None = None) -> "InvalidRequestError":
-        """One wrong field."""
+        """An error about one field."""
         problem = FieldProblem(field=field, message=message)
         return cls(f"{field}: {message}", errors=[problem], code=code)
 
@@ -86,7 +86,7 @@ class InvalidRequestError(ProblemError):
     def from_pydantic(
         cls, items: Sequence[Any], prefix: tuple[str | int, ...] = ()
     ) -> "InvalidRequestError":
-        """Pydantic's errors, with the path of each field."""
+        """An error with pydantic's errors, each with the path of its field."""
         problems = [
             FieldProblem(
                 field=_path((*prefix, *item["loc"])),
@@ -123,7 +123,7 @@ class ForbiddenError(ProblemError):
 
 
 class NotFoundError(ProblemError):
-    """There is no such thing, or it is another tenant's."""
+    """It does not exist, or belongs to another tenant."""
 
     status = HTTPStatus.NOT_FOUND
     slug = "not-found"
@@ -131,7 +131,7 @@ class NotFoundError(ProblemError):
 
 
 class ConflictError(ProblemError):
-    """It is too late, or too early, for this."""
+    """The request is not possible in the current state."""
 
     status = HTTPStatus.CONFLICT
     slug = "conflict"
@@ -147,7 +147,7 @@ class TooLargeError(ProblemError):
 
 
 class UnavailableError(ProblemError):
-    """A part that PyTake depends on is away; nothing was done."""
+    """A service that PyTake depends on is down; nothing was done."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "unavailable"
@@ -155,7 +155,7 @@ class UnavailableError(ProblemError):
 
 
 class TooManyRequestsError(ProblemError):
-    """The key makes more requests than it may."""
+    """The key exceeds its rate limit."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     slug = "too-many-requests"

@@ -1,7 +1,7 @@
-"""The only reader of the environment and of ``.env``: a group of settings for each concern.
+"""The only reader of the environment and of ``.env``: one group of settings per concern.
 
 Temporal's own variables (``TEMPORAL_ADDRESS``, ``TEMPORAL_NAMESPACE``, ``TEMPORAL_API_KEY``...) are
-read by ``temporalio.envconfig`` in ``pytake.temporal.client``, from the environment this module hands it.
+read by ``temporalio.envconfig`` in ``pytake.temporal.client``, from :func:`temporal_environment`.
 """
 
 import ipaddress
@@ -24,7 +24,7 @@ SANDBOX_BUSINESS_ACCOUNT_ID = "102290129340398"
 
 
 class ConfigurationError(Exception):
-    """A setting is wrong; the text names it and says what would be right."""
+    """A setting is not valid; the text names it and says what is allowed."""
 
 
 def _http_url(value: str) -> str:
@@ -40,8 +40,8 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Group(BaseSettings):
-    """Settings of one concern. A variable's name is the group's prefix and the field's name, where the
-    field has no alias; ``.env.example`` explains each variable.
+    """Settings of one concern. A variable is named by the field's alias, else by the group's prefix and the
+    field's name; ``.env.example`` explains each variable.
     """
 
     model_config = SettingsConfigDict(
@@ -50,7 +50,7 @@ class Group(BaseSettings):
 
     @classmethod
     def variables(cls) -> dict[str, str]:
-        """The variables' names by pydantic's of the fields: an alias, or the field's own name."""
+        """Variable names by pydantic's field names (alias or name)."""
         names = {}
         for name, field in cls.model_fields.items():
             alias = field.validation_alias
@@ -62,13 +62,13 @@ class Group(BaseSettings):
 
 
 class WhatsAppSettings(Group, env_prefix="WHATSAPP_"):
-    """Meta's Cloud API: the app, the installation's number, and what they may do."""
+    """Meta's Cloud API: the app, the installation's number, and their limits."""
 
     access_token: SecretStr | None = None
     phone_number_id: MetaId = SANDBOX_PHONE_NUMBER_ID
-    """The installation's number: of tenant ``default``, and of those that it is shared with."""
+    """The installation's number; it belongs to tenant ``default`` unless it is moved."""
     business_account_id: MetaId = SANDBOX_BUSINESS_ACCOUNT_ID
-    """The WABA of that number."""
+    """The WhatsApp Business account (WABA) of that number."""
     webhook_verify_token: SecretStr | None = None
     app_secret: SecretStr | None = None
     messages_per_second: float = Field(default=80.0, gt=0, le=1000)
@@ -84,12 +84,12 @@ class WhatsAppSettings(Group, env_prefix="WHATSAPP_"):
 
     @property
     def tier(self) -> Tier:
-        """The configured messaging limit; what Meta reports for a number goes before it."""
+        """The configured messaging limit; what Meta reports for a number takes precedence."""
         return parse_tier(self.message_tier)
 
     @property
     def bearer_token(self) -> str:
-        """The token for Meta; any text will do for the sandbox."""
+        """The token for Meta; the sandbox accepts any."""
         return self.access_token.get_secret_value() if self.access_token else SANDBOX_TOKEN
 
     @property
@@ -99,7 +99,7 @@ class WhatsAppSettings(Group, env_prefix="WHATSAPP_"):
 
 
 class StorageSettings(Group):
-    """Where data is kept, and the keys that encrypt it."""
+    """Where data is stored, and the keys that encrypt it."""
 
     data_dir: Path = Path(".pytake")
     database_url: str | None = Field(default=None, validation_alias="DATABASE_URL")
@@ -126,9 +126,7 @@ class StorageSettings(Group):
 
     @property
     def encrypts_payloads(self) -> bool:
-        """Whether what Temporal stores is encrypted: with keys of one's own it is, unless said
-        otherwise.
-        """
+        """Whether Temporal's payloads are encrypted: by default, if encryption keys are configured."""
         if self.encrypt_payloads is None:
             return self.encryption_keys is not None
         return self.encrypt_payloads
@@ -156,7 +154,7 @@ class ApiSettings(Group):
 
 
 class MessageSettings(Group):
-    """How messages are taken in and sent."""
+    """How messages are accepted and sent."""
 
     default_region: str = Field(default="BR", pattern=r"^[A-Z]{2}$")
     max_scheduled: int = Field(default=100_000, ge=0)
@@ -276,11 +274,11 @@ def load_settings(
     """Read the environment and ``.env``.
 
     Args:
-        given: values by their variables' names, which go before those of the environment.
-        env_file: the file to read beside the environment, which goes before it.
+        given: values by variable name, which override the environment.
+        env_file: the file to read as well; the environment overrides it.
 
     Raises:
-        ConfigurationError: one line for each wrong variable, by its name, without its value.
+        ConfigurationError: one line per wrong variable, with its name but not its value.
     """
     given = given or {}
     wrong = [f"{name}: no such variable" for name in sorted(given.keys() - known_variables())]
@@ -296,7 +294,7 @@ def load_settings(
                 wrong.append(f"{variables[str(item['loc'][0])]}: {message}")
     if wrong:
         raise ConfigurationError("\n".join(wrong))
-    settings = Settings(**read)  # type: ignore[arg-type]  # of the types that it says itself
+    settings = Settings(**read)  # type: ignore[arg-type]  # each group under its own field
     live = settings.whatsapp.access_token is not None and not settings.sandbox.enabled
     if live and "phone_number_id" not in settings.whatsapp.model_fields_set:
         raise ConfigurationError("WHATSAPP_PHONE_NUMBER_ID is required with WHATSAPP_ACCESS_TOKEN")
@@ -304,6 +302,6 @@ def load_settings(
 
 
 def temporal_environment() -> dict[str, str]:
-    """The ``TEMPORAL_*`` variables of ``.env`` and the environment, the latter first."""
+    """The ``TEMPORAL_*`` variables of ``.env`` and the environment, which takes precedence."""
     values = {**dotenv_values(".env"), **os.environ}
     return {k: v for k, v in values.items() if k.startswith("TEMPORAL_") and v}

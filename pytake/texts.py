@@ -1,6 +1,6 @@
-"""What metrics say to people, in English and Brazilian Portuguese.
+"""Texts of alerts and metrics, in English and Brazilian Portuguese.
 
-Every text is about data that was found: it carries the figures it speaks of.
+Every text is about data that was found, and includes the figures.
 """
 
 from typing import Final, Literal
@@ -312,7 +312,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
 
 
 def say(key: str, language: Language, **values: object) -> str:
-    """The text of a key with its figures filled in."""
+    """The text of a key, with ``values`` filled in."""
     english, portuguese = _TEXTS[key]
     return (portuguese if language == "pt-BR" else english).format(**values)
 

@@ -1,4 +1,4 @@
-"""The sandbox's numbers and figures as the Graph API gives them, counted from what it accepted."""
+"""The sandbox's numbers and analytics in the Graph API's format, computed from accepted messages."""
 
 import hashlib
 import re
@@ -10,7 +10,7 @@ from pytake.sandbox.state import AcceptedMessage, SandboxState
 from pytake.sandbox.validation import GraphError
 
 PRICES: Final = {"marketing": 0.0625, "utility": 0.008, "authentication": 0.008, "service": 0.0}
-"""US dollars a delivered message; made up, but always the same."""
+"""US dollars per delivered message; invented, but constant."""
 
 _SECONDS: Final = {
     "HALF_HOUR": 1800,
@@ -24,12 +24,12 @@ _ARGUMENT: Final = re.compile(r"\.(\w+)\(([^()]*)\)")
 
 
 def node_id(name: str) -> str:
-    """A number that stands for a name, as Meta's nodes have."""
+    """A stable numeric id for a name, like those of Meta's nodes."""
     return str(10**14 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:5]))
 
 
 def number_node(state: SandboxState, number: str, default: str, tier: str) -> dict[str, Any]:
-    """The fields of a phone number, with what the control surface has set."""
+    """The fields of a phone number, including those set through the control API."""
     fields: dict[str, Any] = {
         "id": number,
         "display_phone_number": "+55 61 3333-0000" if number == default else f"+{number}",

@@ -1,4 +1,4 @@
-"""The sandbox's HTTP surface: Meta's endpoints, and the control surface under ``/sandbox``."""
+"""The sandbox's HTTP API: Meta's endpoints, and the control API under ``/sandbox``."""
 
 import asyncio
 import json
@@ -35,9 +35,9 @@ from pytake.sandbox.validation import (
 )
 
 TRANSPORT = "pytake.transport"
-"""Extension of the ASGI scope with which ``server`` hands over a request's connection."""
+"""ASGI scope extension with a request's connection, set by ``server``."""
 ARRIVED = "pytake.arrived"
-"""And the one with the moment at which the request arrived, in unix seconds."""
+"""ASGI scope extension with the request's arrival time in Unix seconds, set by ``server``."""
 
 
 class InboundRequest(BaseModel):
@@ -64,7 +64,7 @@ class LimitsRequest(BaseModel):
 
 
 class TemplateRequest(BaseModel):
-    """A template as the account has it."""
+    """A template of the account."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -75,7 +75,7 @@ class TemplateRequest(BaseModel):
 
 
 class NumberRequest(BaseModel):
-    """Fields of a phone number; those left out stay."""
+    """Fields of a phone number; fields left out stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -90,7 +90,7 @@ class NumberRequest(BaseModel):
 
 
 class ManagementRequest(BaseModel):
-    """How the management calls answer; fields left out stay."""
+    """How management calls respond; fields left out stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -153,7 +153,7 @@ def create_sandbox(
 
     @app.get("/sandbox/messages", tags=["control"])
     async def list_messages() -> list[dict[str, Any]]:
-        """What was accepted, in order."""
+        """The accepted messages, in order."""
         return [
             {k: v for k, v in asdict(m).items() if k not in ("failed_code", "unread")}
             for m in state.messages
@@ -161,12 +161,12 @@ def create_sandbox(
 
     @app.get("/sandbox/stats", tags=["control"])
     async def stats() -> dict[str, Any]:
-        """Accepted, rejected by code, peak in any one second by number, duplicates by our id."""
+        """Accepted, rejected by code, peak per second by number, duplicates by our message id."""
         return state.stats()
 
     @app.get("/sandbox/reads", tags=["control"])
     async def list_reads() -> list[dict[str, Any]]:
-        """Messages of contacts that were marked as read, in order."""
+        """Contacts' messages that were marked as read, in order."""
         return state.reads
 
     @app.get("/sandbox/templates", tags=["control"])
@@ -176,13 +176,13 @@ def create_sandbox(
 
     @app.put("/sandbox/templates/{name}", tags=["control"])
     async def put_template(name: str, request: TemplateRequest) -> dict[str, Any]:
-        """Make or change a template of the account."""
+        """Create or change a template of the account."""
         state.templates[name] = {"name": name, **request.model_dump()}
         return state.templates[name]
 
     @app.patch("/sandbox/numbers/{phone_number_id}", tags=["control"])
     async def set_number(phone_number_id: str, request: NumberRequest) -> dict[str, Any]:
-        """Set fields of a phone number, as Meta would tell them."""
+        """Set the fields of a phone number that Meta would report."""
         changes = request.model_dump(exclude_none=True)
         if "messaging_limit" in changes:
             changes["whatsapp_business_manager_messaging_limit"] = changes.pop("messaging_limit")
@@ -191,13 +191,13 @@ def create_sandbox(
 
     @app.patch("/sandbox/management", tags=["control"])
     async def set_management(request: ManagementRequest) -> dict[str, float]:
-        """Have the management calls fail, or report another budget."""
+        """Make management calls fail, or report another budget."""
         state.management.update(request.model_dump(exclude_none=True))
         return state.management
 
     @app.post("/sandbox/reset", tags=["control"])
     async def reset() -> dict[str, bool]:
-        """Forget messages, statuses on their way, and faults."""
+        """Delete all messages, pending statuses and faults."""
         state.reset()
         callbacks.clear()
         faults.clear()
@@ -205,7 +205,7 @@ def create_sandbox(
 
     @app.get("/sandbox/faults", tags=["control"])
     async def list_faults() -> list[Fault]:
-        """The faults that are on."""
+        """The active faults."""
         return faults.list()
 
     @app.post("/sandbox/faults", tags=["control"], status_code=201)
@@ -237,7 +237,7 @@ def create_sandbox(
 
     @app.post("/sandbox/inbound", tags=["control"], status_code=202)
     async def inbound(request: InboundRequest) -> dict[str, str]:
-        """Have a contact write: becomes a signed webhook."""
+        """Send a message as a contact: it becomes a signed webhook."""
         if (request.text is None) == (request.message is None):
             raise HTTPException(422, "give exactly one of text and message")
         number = request.phone_number_id or default_number
@@ -395,7 +395,7 @@ def create_sandbox(
 
 
 def _manage(state: SandboxState, header: str, account: str, response: Response) -> None:
-    """A management call: it needs a token, and Meta to be there; its budget is reported."""
+    """Start a management call: check token and availability, and report the budget."""
     _authorize(header)
     if state.management.get("down"):
         raise GraphError(2, "Service temporarily unavailable", "switched on by a test", 503)
@@ -417,7 +417,7 @@ def _authorize(header: str) -> None:
 
 
 def _drop(request: Request, *, reset: bool) -> JSONResponse:
-    """Close the connection without an answer; ``reset`` as a kernel does for an unread request."""
+    """Close the connection without a response; with ``reset``, as a kernel does for an unread request."""
     transport: asyncio.Transport = request.scope["extensions"][TRANSPORT]
     if reset:
         sock: socket.socket = transport.get_extra_info("socket")

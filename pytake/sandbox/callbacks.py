@@ -1,4 +1,4 @@
-"""Statuses and inbound messages on their way to the callback: batched, signed, retried until taken."""
+"""Sends statuses and inbound messages to the callback: batched, signed, retried until acknowledged."""
 
 import asyncio
 import hashlib
@@ -39,7 +39,7 @@ class _Item:
 
 
 class CallbackSender:
-    """Sends what is due, at least once, until the callback answers 200."""
+    """Sends due updates, at least once, until the callback answers 200."""
 
     def __init__(
         self, state: SandboxState, url: str, app_secret: str | None, business_account_id: str
@@ -69,12 +69,12 @@ class CallbackSender:
                 self._push_status(message, status, now + delay + copy * 0.3)
 
     def resume_outstanding(self) -> None:
-        """After a restart: queue what the callback has not taken."""
+        """After a restart, queue what the callback has not acknowledged."""
         for message, status in self._state.outstanding():
             self._push_status(message, status, time.time())
 
     def release_withheld(self) -> None:
-        """Send the statuses that a fault kept back."""
+        """Send the statuses that a fault withheld."""
         withheld, self._withheld = self._withheld, []
         for message, fault in withheld:
             self.schedule(message, fault, time.time())
@@ -82,11 +82,11 @@ class CallbackSender:
     def push_inbound(
         self, phone_number_id: str, message: dict[str, Any], contact: dict[str, Any]
     ) -> None:
-        """Queue a message of a contact."""
+        """Queue a message from a contact."""
         self._push(time.time(), phone_number_id, "messages", message, contact=contact)
 
     def clear(self) -> None:
-        """Forget what is queued."""
+        """Drop everything that is queued."""
         self._queue.clear()
         self._withheld.clear()
 

@@ -11,17 +11,17 @@ class FaultKind(StrEnum):
     """What goes wrong."""
 
     ERROR = "error"
-    """Meta's error ``code`` is answered; nothing is accepted."""
+    """The response is Meta's error ``code``; nothing is accepted."""
     LATENCY = "latency"
-    """The answer takes ``seconds`` longer."""
+    """The response takes ``seconds`` longer."""
     DROP_BEFORE = "drop_before"
     """The connection is reset, nothing is accepted."""
     DROP_AFTER = "drop_after"
     """The message is accepted, then the connection is closed without an answer."""
     HANG_AFTER = "hang_after"
-    """The message is accepted, the answer never comes."""
+    """The message is accepted, but no response is ever sent."""
     HELD = "held"
-    """The message is accepted, and answered as held for quality assessment."""
+    """The message is accepted, with the status held for quality assessment."""
     STATUS_FAILED = "status_failed"
     """The message is accepted, then a ``failed`` status with ``code`` follows."""
     STATUS_REORDER = "status_reorder"
@@ -46,7 +46,7 @@ STATUS_KINDS: Final = frozenset(
 
 
 class Fault(BaseModel):
-    """One fault; it strikes messages until ``count`` is used up."""
+    """One fault; it affects messages until ``count`` is used up."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -56,13 +56,13 @@ class Fault(BaseModel):
     subcode: int | None = None
     """Meta's ``error_subcode``, for ``error``."""
     is_transient: bool | None = None
-    """Meta's word on whether another try may help, for ``error``."""
+    """Meta's ``is_transient``, for ``error``: whether a retry may help."""
     count: Annotated[int, Field(ge=1)] | None = None
-    """How many messages it strikes; ``null``: all until it is cleared."""
+    """How many messages it affects; ``null``: all until it is cleared."""
     to: str | None = None
     """Only messages to this recipient."""
     rate: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Share of the messages that it strikes, by chance."""
+    """Fraction of the messages that it affects, at random."""
     seconds: Annotated[float, Field(ge=0, le=600)] = 2.0
     """For ``latency``."""
 
@@ -74,7 +74,7 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The faults that are on; the oldest that matches strikes."""
+    """The active faults; the oldest that matches applies."""
 
     def __init__(self, seed: int | None = None) -> None:
         self._faults: list[Fault] = []
@@ -89,11 +89,11 @@ class Faults:
         self._faults.clear()
 
     def list(self) -> list[Fault]:
-        """The faults that are on, with what is left of their counts."""
+        """The active faults, with their remaining counts."""
         return list(self._faults)
 
     def strike(self, to: str, *, statuses: bool) -> Fault | None:
-        """The fault that strikes a message to ``to`` (digits), if any; uses up one of its count."""
+        """The fault for a message to ``to`` (digits), if any; uses up one of its count."""
         for fault in self._faults:
             if (fault.kind in STATUS_KINDS) is not statuses:
                 continue

@@ -1,5 +1,5 @@
-"""Runs the sandbox: uvicorn, with the connection within reach so that faults can break it, and with
-the moment at which each request reached this machine.
+"""Runs the sandbox: uvicorn, with access to the connection, so that faults can break it, and with the
+time at which each request reached this machine.
 """
 
 import asyncio
@@ -35,12 +35,12 @@ the connection's newest data (include/uapi/linux/tcp.h)."""
 
 _READINGS: Final = 5
 _AT_ONCE: Final = 0.001
-"""Seconds within which the clock and the kernel's word are read."""
+"""Most seconds between reading the clock and reading the kernel's value."""
 
 
 def _arrived(transport: asyncio.BaseTransport | None) -> float:
-    """When the request arrived at the socket, in unix seconds: not when this process, which may be
-    busy or waiting for a CPU, came to read it. To a kernel's tick (4 ms); on other systems, now.
+    """When the request arrived at the socket, in Unix seconds, even if this process read it later (busy,
+    or waiting for a CPU). Accurate to a kernel tick (4 ms); on systems other than Linux, now.
     """
     now = time.time()
     sock: socket.socket | None = transport.get_extra_info("socket") if transport else None
@@ -53,7 +53,7 @@ def _arrived(transport: asyncio.BaseTransport | None) -> float:
         except OSError:
             return now
         if time.time() - now < _AT_ONCE:
-            break  # else this process lost the CPU in between, and the two do not belong together
+            break  # otherwise this process lost the CPU in between, and the two values do not match
     if len(info) < _LAST_DATA_RECEIVED + 4:
         return now
     milliseconds: int = struct.unpack_from("I", info, _LAST_DATA_RECEIVED)[0]

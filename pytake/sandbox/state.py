@@ -1,4 +1,4 @@
-"""What the sandbox has accepted: kept in a journal, so that it survives kill -9 as Meta would."""
+"""What the sandbox has accepted, in a journal, so that like Meta it survives a kill -9."""
 
 import base64
 import json
@@ -18,12 +18,12 @@ from pytake.whatsapp.limits import PAIR_BURST, PAIR_INTERVAL
 
 STATUSES: Final = ("sent", "delivered", "read")
 _KEPT_SECONDS: Final = 10.0
-"""How long arrivals are remembered: none is read later than this after one that came after it."""
+"""How long arrivals are kept: requests are read out of order by at most this."""
 
 
 @dataclass(slots=True)
 class AcceptedMessage:
-    """One message that the sandbox accepted; times in unix seconds."""
+    """One message that the sandbox accepted; times in Unix seconds."""
 
     wamid: str
     to: str
@@ -37,7 +37,7 @@ class AcceptedMessage:
     unread: bool = False
     """Set when no ``read`` status follows."""
     handled_at: float = 0.0
-    """When the message was accepted: later by what the sandbox took, and by a fault's latency."""
+    """When the message was accepted: after the sandbox's processing and any fault's latency."""
 
     @property
     def statuses(self) -> tuple[str, ...]:
@@ -52,7 +52,7 @@ class Limits:
     """What the sandbox enforces."""
 
     throughput: float = 80.0
-    """Messages a second and number."""
+    """Messages per second and number."""
     pair_limit: bool = True
     customer_service_window: bool = False
     status_delays: dict[str, float] = field(
@@ -74,7 +74,7 @@ _TEMPLATES: Final = (
 
 
 class SandboxState:
-    """Accepted messages, counters and limits; every acceptance is in the journal first."""
+    """Accepted messages, counters and limits; every acceptance is written to the journal first."""
 
     def __init__(self, journal: Path | None, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
@@ -84,7 +84,7 @@ class SandboxState:
         self.acknowledged: dict[str, set[str]] = defaultdict(set)
         self.last_inbound: dict[tuple[str, str], float] = {}
         self.numbers: dict[str, dict[str, Any]] = {}
-        """Fields of phone numbers that the control surface has set."""
+        """Fields of phone numbers set through the control API."""
         self.management: dict[str, float] = {}
         """What ``X-Business-Use-Case-Usage`` reports, and whether the management calls answer."""
         self.reads: list[dict[str, Any]] = []
@@ -101,8 +101,8 @@ class SandboxState:
             self._journal = journal.open("a", encoding="utf-8")
 
     def arrive(self, phone_number_id: str, at: float) -> None:
-        """Count a call that arrived at ``at``, whatever becomes of it: in any second before it
-        (sliding, both for the peak and for the throughput), by arrival.
+        """Count a call that arrived at ``at``, whatever its outcome, in a sliding second by arrival time, for
+        the peak and the throughput.
 
         Raises:
             GraphError: 130429; such a call counts for the peak only.
@@ -111,7 +111,7 @@ class SandboxState:
         del arrivals[: bisect_right(arrivals, at - _KEPT_SECONDS)]
         place = bisect_right(arrivals, at)
         arrivals.insert(place, at)
-        # One that is read late may be earlier than others: it counts in the seconds that end with them.
+        # A call that is read late may be earlier than others: it counts in their seconds too.
         ends = arrivals[place : bisect_left(arrivals, at + 1)]
         most = max(place + i + 1 - bisect_right(arrivals, end - 1) for i, end in enumerate(ends))
         self._peaks[phone_number_id] = max(self._peaks[phone_number_id], most)
@@ -162,7 +162,7 @@ class SandboxState:
         return message
 
     def category(self, message: AcceptedMessage) -> str:
-        """What a message is billed as: its template's category; a template not listed is marketing."""
+        """A message's billing category: its template's; unlisted templates count as marketing."""
         template = message.payload.get("template")
         if not isinstance(template, dict):
             return "service"
@@ -170,13 +170,13 @@ class SandboxState:
         return known.lower()
 
     def acknowledge(self, items: list[tuple[str, str]]) -> None:
-        """Note that the callback took (wamid, status) pairs."""
+        """Record that the callback acknowledged (wamid, status) pairs."""
         self._write({"acknowledged": items})
         for wamid, status in items:
             self.acknowledged[wamid].add(status)
 
     def outstanding(self) -> list[tuple[AcceptedMessage, str]]:
-        """Statuses that the callback has not taken yet."""
+        """Statuses that the callback has not acknowledged yet."""
         return [
             (message, status)
             for message in self.messages
@@ -185,7 +185,7 @@ class SandboxState:
         ]
 
     def stats(self) -> dict[str, Any]:
-        """Figures for ``GET /sandbox/stats``."""
+        """Statistics for ``GET /sandbox/stats``."""
         keys = Counter(m.biz_opaque_callback_data for m in self.messages)
         del keys[None]
         return {
@@ -226,7 +226,7 @@ class SandboxState:
             try:
                 entry = json.loads(line)
             except ValueError:
-                continue  # the last line, cut off by kill -9: its acceptance was never answered
+                continue  # the last line, cut off by kill -9: its acceptance was never sent
             if "accepted" in entry:
                 message = AcceptedMessage(**entry["accepted"])
                 self.messages.append(message)

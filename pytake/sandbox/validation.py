@@ -1,5 +1,5 @@
-"""Meta's checks of a message body, written from its reference and apart from PyTake's own models:
-what PyTake lets through by mistake must not pass here by the same mistake.
+"""Meta's checks of a message body, written from its reference and independent of PyTake's models, so
+that a mistake in those is not repeated here.
 """
 
 import re
@@ -11,7 +11,7 @@ _TYPES: Final = ("text", "template", "interactive", "location", "contacts", "rea
 
 
 class GraphError(Exception):
-    """An error as the Graph API answers it."""
+    """A Graph API error."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class GraphError(Exception):
         super().__init__(message)
 
     def body(self, trace: str) -> dict[str, Any]:
-        """The JSON of the answer."""
+        """The JSON of the response."""
         error: dict[str, Any] = {
             "message": f"(#{self.code}) {self.message}",
             "type": "OAuthException",
@@ -98,7 +98,7 @@ HTTP_STATUS: Final = {
     131052: 500,
     4: 400,
 }
-"""HTTP statuses that differ from 400. Nobody should branch on them."""
+"""HTTP statuses other than 400. Clients should not branch on them."""
 
 
 def check_message(body: Any, media_ids: Container[str]) -> tuple[str, str]:

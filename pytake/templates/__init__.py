@@ -1,1 +1,1 @@
-"""Templates as Meta has them."""
+"""Message templates."""

@@ -1,4 +1,4 @@
-"""Whether a template is marketing, as Meta has it: asked for opted-out contacts only."""
+"""Whether Meta lists a template as marketing; only needed for contacts who opted out."""
 
 from datetime import timedelta
 from typing import Final
@@ -14,11 +14,11 @@ from pytake.whatsapp.client import CloudApi
 from pytake.whatsapp.counts import Template
 
 _FRESH: Final = timedelta(hours=24)
-"""Meta may put a template into another category; what it said is believed for this long."""
+"""How long a stored category is trusted: Meta may change it."""
 
 
 class TemplateCategories:
-    """Categories, kept in the database."""
+    """Template categories, cached in the database."""
 
     def __init__(self, api: CloudApi, database: Database, portfolio_id: str) -> None:
         self._api = api
@@ -28,7 +28,7 @@ class TemplateCategories:
     async def is_marketing(
         self, tenant_id: str, phone_number_id: str, name: str, language: str
     ) -> bool:
-        """Whether a template is marketing; one that Meta does not list counts as one.
+        """Whether a template is marketing; a template that Meta does not list counts as marketing.
 
         Raises:
             SendError: Meta could not be asked.

@@ -1,4 +1,4 @@
-"""Templates in the database: categories as Meta said them last."""
+"""Templates in the database, as Meta last reported them."""
 
 from datetime import datetime
 from typing import Final
@@ -16,7 +16,7 @@ MARKETING: Final = "MARKETING"
 def category(
     session: Session, portfolio_id: str, name: str, language: str | None
 ) -> MetaTemplate | None:
-    """What Meta last said of a template, in the language if it is known in that."""
+    """The stored template, in ``language`` if it is known in that language."""
     rows = session.scalars(
         select(MetaTemplate).where(
             col(MetaTemplate.portfolio_id) == portfolio_id, col(MetaTemplate.name) == name
@@ -28,7 +28,7 @@ def category(
 def save_template(
     session: Session, portfolio_id: str, tenant_id: str, template: Template, now: datetime
 ) -> None:
-    """Keep what Meta said of a template."""
+    """Store a template as reported by Meta."""
     values = {
         "tenant_id": tenant_id,
         "template_id": template.id,

@@ -8,7 +8,7 @@ from pytake.database.types import time_column
 
 
 class MetaTemplate(SQLModel, table=True):
-    """A template of an account, as Meta has it."""
+    """A template of an account, as Meta lists it."""
 
     __tablename__ = "meta_template"
 

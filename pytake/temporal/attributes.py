@@ -18,14 +18,14 @@ CONTACT: Final = SearchAttributeKey.for_keyword("PyTakeContact")
 
 
 HOLD: Final = SearchAttributeKey.for_keyword("PyTakeHold")
-"""Why a message waits on a timer of its own; unset while it does not."""
+"""Why a message waits on a timer of its own; unset otherwise."""
 
 
 HOLD_UNTIL: Final = SearchAttributeKey.for_datetime("PyTakeHoldUntil")
 
 
 ATTEMPTS: Final = SearchAttributeKey.for_int("PyTakeAttempts")
-"""Attempts spent before a wait; what the running activity adds is in its own state."""
+"""Attempts spent before a wait; the running activity counts its own."""
 
 
 SCHEDULED_FOR: Final = SearchAttributeKey.for_datetime("PyTakeScheduledFor")
@@ -45,7 +45,7 @@ SEARCH_ATTRIBUTES: Final[tuple[SearchAttributeKey[Any], ...]] = (
     SCHEDULED_FOR,
     EXPIRES_AT,
 )
-"""Set at the start, except those of a wait or a new schedule: the happy path upserts none."""
+"""All but those of a wait or a reschedule are set at the start: the happy path upserts none."""
 
 
 MEMO_MESSAGE: Final = "message"

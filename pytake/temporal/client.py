@@ -33,8 +33,8 @@ T = TypeVar("T")
 
 
 UNREACHABLE: Final = (RPCError, RuntimeError)
-"""What a call raises when the server is away. The SDK raises RuntimeError, without a type of its own,
-while a lazy client was never connected.
+"""What a call raises when the server is down. While a lazy client has never connected, the SDK raises a
+plain RuntimeError.
 """
 
 
@@ -48,7 +48,7 @@ async def connect(
     runtime: Runtime | None = None,
     lazy: bool = False,
 ) -> Client:
-    """Connect as Temporal's standard variables say; 127.0.0.1:7233, namespace ``default`` without.
+    """Connect as configured by Temporal's standard variables; by default to 127.0.0.1:7233, ``default``.
 
     With ``lazy`` the connection is made by the first call, so that an API process can start (and
     report itself not ready) while Temporal is down.
@@ -72,7 +72,7 @@ async def connect(
 
 
 async def ensure_search_attributes(client: Client) -> list[str]:
-    """Create the missing search attributes; returns their names."""
+    """Create the missing search attributes; return their names."""
     missing = await missing_search_attributes(client)
     if missing:
         await add_search_attributes(client, missing)
@@ -80,7 +80,7 @@ async def ensure_search_attributes(client: Client) -> list[str]:
 
 
 async def add_search_attributes(client: Client, names: Collection[str]) -> None:
-    """Create those of our search attributes that are named."""
+    """Create the named search attributes."""
     await client.operator_service.add_search_attributes(
         AddSearchAttributesRequest(
             namespace=client.namespace,
@@ -102,7 +102,7 @@ async def missing_search_attributes(client: Client) -> list[str]:
 
 
 async def ensure_rate_limits(client: Client) -> None:
-    """Limit every fairness key of the rate-limited queues to 1/s times its weight."""
+    """Limit each fairness key of the rate-limited queues to its weight, in tasks per second."""
     for queue in RATE_LIMITED_QUEUES:
         limit = UpdateTaskQueueConfigRequest.RateLimitUpdate(
             rate_limit=RateLimit(requests_per_second=1.0),
@@ -117,7 +117,7 @@ async def override_weights(
     weights: Mapping[str, float | None],
     rpc_timeout: timedelta | None = None,
 ) -> None:
-    """Set the rate of fairness keys at once, backlog included; ``None`` lifts an override."""
+    """Set the rate of fairness keys, effective at once and for the backlog too; ``None`` removes it."""
     await _configure(
         client,
         queue,
@@ -141,10 +141,10 @@ async def _configure(
 
 
 async def patiently(call: Callable[[], Awaitable[T]], seconds: float = 60.0) -> T:
-    """Await a call at start-up, again while the server is not up yet.
+    """Await a call at start-up, retrying while the server is not up yet.
 
     Raises:
-        RPCError, RuntimeError: what the last try raised, once the time is over.
+        RPCError, RuntimeError: what the last try raised, after ``seconds``.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -159,12 +159,12 @@ async def patiently(call: Callable[[], Awaitable[T]], seconds: float = 60.0) -> 
 
 
 def never_connected(error: RuntimeError) -> bool:
-    """Whether it is the SDK's word for a lazy client that could not connect yet."""
+    """Whether this is the SDK's error for a lazy client that could not connect yet."""
     return str(error).startswith("Failed client connect")
 
 
 def is_unavailable(error: RPCError) -> bool:
-    """Whether the server could not be reached or did not answer in time."""
+    """Whether the server could not be reached, or did not answer in time."""
     return error.status in (
         RPCStatusCode.UNAVAILABLE,
         RPCStatusCode.DEADLINE_EXCEEDED,

@@ -1,8 +1,8 @@
 """Encryption of what Temporal stores: inputs, results, memos and details of failures.
 
-Temporal sees ciphertext only; search attributes and workflow ids stay readable and hold no personal
-data. Whoever has the keys reads what any of them has encrypted, and what is not encrypted, so that
-encryption can be switched on while messages are in flight.
+Temporal sees only ciphertext; search attributes and workflow ids stay readable and hold no personal
+data. Decoding accepts payloads encrypted with any of the keys and unencrypted ones, so that encryption
+can be switched on while messages are in flight.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from pytake.settings import StorageSettings
 
 ENCODING: Final = b"binary/encrypted"
 _IN_A_THREAD: Final = 64 * 1024
-"""Bytes from which encryption is worth the way to a thread."""
+"""Size in bytes from which encryption is done in a thread."""
 
 
 class EncryptionCodec(PayloadCodec):
@@ -60,10 +60,10 @@ class EncryptionCodec(PayloadCodec):
 
 
 def codec_of(settings: StorageSettings) -> EncryptionCodec | None:
-    """The codec of the settings; ``None`` where there are no keys.
+    """The codec of the settings; ``None`` if there are no keys.
 
     Raises:
-        ConfigurationError: payloads are to be encrypted and there is no key, or a key is not one.
+        ConfigurationError: payloads are to be encrypted but there is no key, or a key is not valid.
     """
     encrypt = settings.encrypts_payloads
     if not encrypt and settings.encryption_keys is None:

@@ -1,4 +1,4 @@
-"""What workflows, signals and activities take and return."""
+"""Base of the inputs and results of workflows, signals and activities."""
 
 from pydantic import BaseModel, ConfigDict
 

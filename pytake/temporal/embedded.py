@@ -12,13 +12,13 @@ DYNAMIC_CONFIG: Final = {
     "matching.numTaskqueueReadPartitions": "1",
     "matching.numTaskqueueWritePartitions": "1",
 }
-"""Fairness keys carry the rate limits; several partitions would split a limit and lose some of it.
-In a cluster the partitions are set for ``RATE_LIMITED_QUEUES`` only: ops/temporal/dynamicconfig.yaml.
+"""Rate limits apply per fairness key; several partitions would split a limit and lose some of it.
+A cluster has these partitions for ``RATE_LIMITED_QUEUES`` only: ops/temporal/dynamicconfig.yaml.
 """
 
 
 def binary(name: str = "temporal") -> str:
-    """The path of a Temporal binary: beside the interpreter, else on PATH.
+    """The path of a Temporal binary: next to the interpreter, else on PATH.
 
     Raises:
         FileNotFoundError: it is in neither place.
@@ -40,8 +40,8 @@ def command(
     host: str = "127.0.0.1",
     codec_endpoint: str | None = None,
 ) -> list[str]:
-    """The command line of the server; without ``ui_port`` it has no Web UI, which otherwise decodes
-    payloads at ``codec_endpoint``.
+    """The command line of the server. Without ``ui_port`` it has no Web UI; the Web UI decodes payloads
+    at ``codec_endpoint``.
     """
     line = [
         binary(),

@@ -5,7 +5,7 @@ from typing import Final
 
 
 class Priority(StrEnum):
-    """The four priorities of the queue; input in any case."""
+    """The four priorities of the queue; parsing is case-insensitive."""
 
     CRITICAL = "Critical"
     HIGH = "High"

@@ -19,8 +19,8 @@ RATE_LIMITED_QUEUES: Final = (SEND_QUEUE, DELIVERY_QUEUE)
 
 
 ByQueue = Mapping[str, Sequence[Callable[..., Any]]]
-"""A noun's activities, by the queue from which they are done."""
+"""A noun's activities, by the task queue that they run on."""
 
 
 DEPLOYMENT: Final = "pytake"
-"""The worker deployment of workers with a build id (Temporal's worker versioning)."""
+"""Name of the worker deployment, for workers with a build id (Temporal's worker versioning)."""

@@ -61,7 +61,7 @@ def test_numbers_are_listed_and_shared() -> None:
     assert "shared with: other" in said("show", "700")
     said("unshare", "700", "--tenant", "other")
     assert "not shared" in refused("unshare", "700", "--tenant", "other")
-    assert "whatever number is configured" in said("share", CONFIGURED, "--tenant", "other")
+    assert "any number that is configured" in said("share", CONFIGURED, "--tenant", "other")
     said("unshare", CONFIGURED, "--tenant", "other")
 
 
