@@ -1,10 +1,8 @@
 """Runs the tests: ``python -m tests [pytest arguments]``.
 
-Without arguments, the tests run in three parts side by side, of about the same length, for much of their
-time is waiting: those on PostgreSQL, and unit tests; those of ``pytake up`` and of stacks of their own,
-and the conversations (which move the clock of their process); and all others. Each run leaves with
-``os._exit``: the Temporal client's native threads can abort an ordinary exit
-(temporalio/sdk-python#300).
+Without arguments, the tests run in parts side by side, of about the same length, for most of their
+time is waiting. ``python -m tests -k "processes"`` runs one of them. Each run leaves with ``os._exit``:
+the Temporal client's native threads can abort an ordinary exit (temporalio/sdk-python#300).
 """
 
 import os
@@ -13,41 +11,27 @@ import sys
 
 import pytest
 
-APART = [
-    "tests/e2e/test_up.py",
-    "tests/e2e/test_contract.py",
-    "tests/e2e/test_backup.py",
-    "tests/e2e/test_deploy.py",
-    "tests/e2e/test_ended_workflows.py",
-    "tests/e2e/test_redrive_policy.py",
-    "tests/security/test_hanging.py",
-    "tests/conversations",
-]
-_WITHOUT = [f"--ignore={path}" for path in APART]
-BESIDE = {
-    "on PostgreSQL, and units": ["-k", "postgresql or unit", *_WITHOUT],
-    "of pytake up and stacks of their own, and conversations": APART,
-}
-HERE = ["-k", "not (postgresql or unit)", *_WITHOUT]
+from tests.parts import PARTS
 
 
 def main() -> int:
     """The exit code of the run."""
     if len(sys.argv) > 1:
         return int(pytest.main(sys.argv[1:]))
+    *beside, here = PARTS
     parts = {
-        name: subprocess.Popen(
-            [sys.executable, "-m", "tests", *arguments, "-p", "no:cacheprovider"],
+        part: subprocess.Popen(
+            [sys.executable, "-m", "tests", "-k", part, "-p", "no:cacheprovider"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for name, arguments in BESIDE.items()
+        for part in beside
     }
-    code = int(pytest.main(HERE))
+    code = int(pytest.main(["-k", here]))
     for name, part in parts.items():
         output, _ = part.communicate()
-        print(f"\n{name}:\n{output}", flush=True)
+        print(f"\n{name.replace('_', ' ')}:\n{output}", flush=True)
         code = code or part.returncode
     return code
 

@@ -3,23 +3,25 @@
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
 
+from pytake.process import sweeping
+from tests.parts import database_of, is_unit, part_of
 from tests.postgres import postgres
 from tests.receiver import Receiver, receiving
 from tests.stack import Stack, make_settings, running_stack, temporal_server
 
-_PARTS: Final = {"database_url", "temporal_address", "own_temporal_address", "postgres_url"}
+sweeping._SECONDS = 1.0  # tests wait for sweeps
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """``-k unit`` chooses what needs no running part."""
-    if isinstance(item, pytest.Function) and not _PARTS & set(item.fixturenames):
+    """``-k unit`` chooses what needs no running part; and ``-k`` the name of a part, that part."""
+    if is_unit(item):
         item.extra_keyword_matches.add("unit")
+    item.extra_keyword_matches.add(part_of(item))
 
 
 @pytest.hookimpl(trylast=True)
@@ -33,13 +35,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _needless(item: pytest.Item) -> bool:
-    marked = item.get_closest_marker("one_database") is not None
-    parameters = (
-        item.callspec.params
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
-        else {}
-    )
-    return marked and parameters.get("database_url") == "postgresql"
+    return item.get_closest_marker("one_database") is not None and database_of(item) == "postgresql"
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import hmac
 import json
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -146,6 +147,13 @@ async def test_a_message_delivered_twice_is_answered_once(stack: Stack) -> None:
     assert len(await stack.accepted(to=contact)) == 1
 
 
+@pytest.fixture
+def soon_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that no conversation was told of is swept up after one second, not five."""
+    monkeypatch.setattr(inbox, "_UNSIGNALLED_AFTER", timedelta(seconds=1))
+
+
+@pytest.mark.usefixtures("soon_missed")
 async def test_messages_whose_signal_was_lost_are_swept_up(stack: Stack) -> None:
     owner, contact = tenant(), fresh_recipient()
     number = await stack.register(tenant=owner)
@@ -279,6 +287,7 @@ def said(contact: str, text: str, **more: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.usefixtures("soon_missed")
 async def test_what_is_said_in_a_group_or_to_nobodys_number_is_stored_and_not_answered(
     stack: Stack,
 ) -> None:
@@ -293,7 +302,7 @@ async def test_what_is_said_in_a_group_or_to_nobodys_number_is_stored_and_not_an
     await answers(stack, alone, 1)
     options = number_owners.Options(rate=80, portfolio_id=f"p{nobodys}", tier="TIER_1K")
     await stack.database.write(number_owners.add, nobodys, owner, options, options)
-    await asyncio.sleep(6)  # the sweep of messages that no conversation was told of
+    await asyncio.sleep(3)  # the sweep of messages that no conversation was told of
     with Session(stack.database.engine) as session:
         for item in (*for_nobody, *for_group):
             assert session.get(InboundMessage, item["id"]) is not None

@@ -2,9 +2,20 @@
 
 import asyncio
 import time
+from datetime import timedelta
 
+import pytest
+
+from pytake.numbers import store as numbers
 from pytake.numbers.tables import PhoneNumber
 from tests.stack import EXAMPLE, Stack, eventually, fresh_number, fresh_recipient
+
+
+@pytest.fixture
+def soon_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number on hold is probed after two seconds, not five, and its queue moves every second."""
+    monkeypatch.setattr(numbers, "probe_wait", lambda probes: timedelta(seconds=2 * 2**probes))
+    monkeypatch.setattr(numbers, "HELD_WEIGHT", 1.0)
 
 
 async def number_state(stack: Stack, number: str) -> dict[str, object]:
@@ -13,7 +24,10 @@ async def number_state(stack: Stack, number: str) -> dict[str, object]:
     return found
 
 
-async def test_throttling_halves_the_rate_spends_no_attempt_and_recovers(stack: Stack) -> None:
+async def test_throttling_halves_the_rate_spends_no_attempt_and_recovers(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numbers, "RECOVER_EVERY", timedelta(seconds=5))
     number = await stack.register(rate=40)
     await stack.fault("error", code=130429, count=1)
     sent = [
@@ -35,6 +49,7 @@ async def _is(stack: Stack, number: str, **expected: object) -> bool:
     return all(state[name] == value for name, value in expected.items())
 
 
+@pytest.mark.usefixtures("soon_probed")
 async def test_an_expired_token_holds_the_number_and_nothing_is_lost(stack: Stack) -> None:
     number = await stack.register()
     await stack.fault("error", code=190)
@@ -64,7 +79,7 @@ async def test_an_expired_token_holds_the_number_and_nothing_is_lost(stack: Stac
 
     await eventually(nothing_under_way)
     at_first = await unasked()
-    await asyncio.sleep(4.5)
+    await asyncio.sleep(3)
     await eventually(no_more, 5, lambda: "requests go out while the number is on hold")
     view = await stack.until(sent[-1]["message_id"], "held")
     assert view["error"]["code"] == 190
@@ -85,6 +100,7 @@ async def test_an_expired_token_holds_the_number_and_nothing_is_lost(stack: Stac
     assert [a for a in alerts if a["phone_number_id"] == number] == []
 
 
+@pytest.mark.usefixtures("soon_probed")
 async def test_a_number_that_is_gone_is_held_and_no_message_fails(stack: Stack) -> None:
     number = await stack.register()
     await stack.fault("error", code=100, subcode=33)
@@ -99,14 +115,15 @@ async def test_a_number_that_is_gone_is_held_and_no_message_fails(stack: Stack) 
     await stack.until(sent["message_id"], "sent", "delivered", "read", seconds=40)
 
 
+@pytest.mark.usefixtures("soon_probed")
 async def test_a_probe_with_a_fault_of_its_own_fails_alone_and_another_releases_the_number(
     stack: Stack,
 ) -> None:
     number, bad = await stack.register(), fresh_recipient()
     await stack.fault("error", code=190, count=1)
+    await stack.fault("error", code=130497, to=bad)
     first = await stack.send(to=bad, phone_number_id=number, priority="Critical", max_attempts=1)
     await eventually(lambda: _is(stack, number, state="held"), 10)
-    await stack.fault("error", code=130497, to=bad)
     good = await stack.send(to=fresh_recipient(), phone_number_id=number, priority="Low")
     view = await stack.until(first["message_id"], "failed", seconds=30)
     assert (view["error"]["code"], view["attempts"]) == (130497, 1)
@@ -114,17 +131,20 @@ async def test_a_probe_with_a_fault_of_its_own_fails_alone_and_another_releases_
     assert await _is(stack, number, state="active")
 
 
+@pytest.mark.usefixtures("soon_probed")
 async def test_a_probe_that_succeeds_releases_the_number(stack: Stack) -> None:
     number = await stack.register()
     await stack.fault("error", code=131042, count=1)
-    sent = [await stack.send(to=fresh_recipient(), phone_number_id=number) for _ in range(4)]
+    sent = [await stack.send(to=fresh_recipient(), phone_number_id=number)]
     await eventually(lambda: _is(stack, number, state="held"), 10)
+    sent += [await stack.send(to=fresh_recipient(), phone_number_id=number) for _ in range(3)]
     await eventually(lambda: _is(stack, number, state="active"), 40)
     for message in sent:
         await stack.until(message["message_id"], "sent", "delivered", "read", seconds=30)
         await stack.accepted_once(message["message_id"])
 
 
+@pytest.mark.usefixtures("soon_probed")
 async def test_a_number_is_paused_and_resumed_by_hand_in_priority_order(stack: Stack) -> None:
     number = await stack.register(rate=10)
     paused = await stack.api.post(f"/api/v1/whatsapp/numbers/{number}/pause")
@@ -141,7 +161,7 @@ async def test_a_number_is_paused_and_resumed_by_hand_in_priority_order(stack: S
         ]
         for _ in range(5)
     ]
-    await asyncio.sleep(4)
+    await asyncio.sleep(2)
     assert await stack.accepted(phone_number_id=number) == []
     assert (await stack.message(low[0]))["status"] == "held"
     await stack.api.post(f"/api/v1/whatsapp/numbers/{number}/resume")

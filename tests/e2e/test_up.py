@@ -273,11 +273,19 @@ async def test_doctor_finds_what_is_wrong_and_what_is_well(up: Up, site: Site) -
     assert well.stdout.count("ok") >= 4
 
 
+_IMPATIENT = """
+from pytake.process import supervisor
+from pytake.cli import main
+supervisor._BACKOFF = (0.1, 0.2)
+main()
+"""
+
+
 def test_a_part_that_keeps_dying_ends_up_with_its_last_lines(up: Up) -> None:
     (up.directory / "data").mkdir()
     (up.directory / "data" / "temporal.db").mkdir()
     run = subprocess.run(
-        [sys.executable, "-m", "pytake.cli", "up", *up.arguments],
+        [sys.executable, "-c", _IMPATIENT, "up", *up.arguments],
         cwd=up.directory,
         env=up.environment,
         capture_output=True,
