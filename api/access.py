@@ -16,7 +16,7 @@ from pytake.access.principals import Principal
 from pytake.access.token_buckets import TokenBuckets
 from pytake.database.engine import Database
 from pytake.problems import ForbiddenError, TooManyRequestsError, UnauthorizedError
-from pytake.process.local_requests import foreign
+from pytake.process.local_requests import foreign_reason
 from pytake.settings import Settings
 from pytake.tenants import DEFAULT_TENANT
 
@@ -97,7 +97,7 @@ class Authenticator:
     def charge(self, principal: Principal, requests: float) -> None:
         """Count a request as more than the one it is: those that follow wait for it."""
         if self._rate and principal.key_id is not None:
-            self._requests.owe(principal.key_id, requests - 1, self._rate, 2 * self._rate)
+            self._requests.charge(principal.key_id, requests - 1, self._rate, 2 * self._rate)
 
     def check_local(self, headers: list[tuple[bytes, bytes]], *, codec: bool = False) -> None:
         """Let nobody in without a key who is not a program or page of this machine.
@@ -106,7 +106,7 @@ class Authenticator:
             ForbiddenError: the request is not of this machine alone.
         """
         origins = (self._settings.api.temporal_ui_origin,) if codec else ()
-        if why := foreign(headers, self._settings.api.host, origins):
+        if why := foreign_reason(headers, self._settings.api.host, origins):
             raise ForbiddenError(
                 f"without an API key only this machine is served, and {why}: create a key with "
                 "`pytake key create`"
@@ -130,11 +130,11 @@ class Authenticator:
                 self._active = await self._database.read(keys.active)
                 self._census = census
             if self._keyless and (
-                census.ever
-                or await asyncio.to_thread(keyless.marked, self._settings.storage.data_dir)
+                census.total
+                or await asyncio.to_thread(keyless.marker_exists, self._settings.storage.data_dir)
             ):
                 self._keyless = False  # for good: an emptied database opens nothing
-                await asyncio.to_thread(keyless.remember, self._settings.storage.data_dir)
+                await asyncio.to_thread(keyless.try_write_marker, self._settings.storage.data_dir)
                 _log.warning("API keys exist now: nobody is served without one any more")
             self._fresh_until = time.monotonic() + FRESH_SECONDS
 

@@ -77,14 +77,14 @@ def scope_of(principal: Principal, number: PhoneNumber | None) -> Scope:
 
 def owns(session: Session, scope: Scope, number: PhoneNumber) -> bool:
     """Whether what Meta counts of the number is the asker's: of a shared one it is everybody's."""
-    return scope.tenant_id is None or number_owners.only_user(
+    return scope.tenant_id is None or number_owners.is_only_tenant(
         session, scope.tenant_id, PhoneNumber.id, number.id
     )
 
 
 def owns_account(session: Session, scope: Scope, number: PhoneNumber) -> bool:
     """The same of the number's whole account: of its templates."""
-    return scope.tenant_id is None or number_owners.only_user(
+    return scope.tenant_id is None or number_owners.is_only_tenant(
         session, scope.tenant_id, PhoneNumber.portfolio_id, number.portfolio_id
     )
 

@@ -71,7 +71,7 @@ async def end_alert(
     alert_id: Annotated[int, Path(ge=1, lt=2**63)], database: DatabaseDep, principal: PrincipalDep
 ) -> None:
     """End an alert that was seen to, such as a violation that Meta reported."""
-    ended = await database.write(alerts.end_by_hand, alert_id, principal.scope, now())
+    ended = await database.write(alerts.dismiss, alert_id, principal.scope, now())
     if not ended:
         raise NotFoundError(f"no alert {alert_id}")
 

@@ -19,12 +19,12 @@ _TEXT: Final = (
 )
 
 
-def marked(data_dir: Path) -> bool:
+def marker_exists(data_dir: Path) -> bool:
     """Whether the marker file says that keys have existed here."""
     return (data_dir / MARKER).exists()
 
 
-def mark(data_dir: Path) -> None:
+def write_marker(data_dir: Path) -> None:
     """Record outside the database that keys exist.
 
     Raises:
@@ -51,10 +51,10 @@ def check_keys(api: ApiSettings, storage: StorageSettings) -> bool:
         ) from None
     finally:
         database.close()
-    if census.ever:
-        remember(storage.data_dir)
+    if census.total:
+        try_write_marker(storage.data_dir)
         return False
-    if marked(storage.data_dir):
+    if marker_exists(storage.data_dir):
         raise ConfigurationError(
             f"DATABASE_URL: this database has no API key, but there were keys here "
             f"({storage.data_dir / MARKER}): is it the right database? If it is, create a key with "
@@ -73,9 +73,9 @@ def check_keys(api: ApiSettings, storage: StorageSettings) -> bool:
     return True
 
 
-def remember(data_dir: Path) -> None:
-    """:func:`mark`, where there is a data directory that can be written."""
+def try_write_marker(data_dir: Path) -> None:
+    """Like :func:`write_marker`, but does nothing if the data directory cannot be written."""
     try:
-        mark(data_dir)
+        write_marker(data_dir)
     except OSError:
-        return  # a container of `pytake api`: without PYTAKE_KEYLESS it needs a key whatever happens
+        return  # e.g. a container running `pytake api`, which needs a key unless PYTAKE_KEYLESS is set

@@ -58,16 +58,16 @@ def find(active: Mapping[str, ActiveKey], text: str) -> ActiveKey | None:
 class Census:
     """How many keys there have ever been; differs after a key is created or revoked."""
 
-    ever: int
+    total: int
     revoked: int
-    last_made: datetime | None
+    last_created: datetime | None
     last_revoked: datetime | None
 
 
 def census(session: Session) -> Census:
     """Count all keys, including revoked ones."""
-    made, revoked = col(ApiKey.created_at), col(ApiKey.revoked_at)
-    statement = select(func.count(), func.count(revoked), func.max(made), func.max(revoked))
+    created, revoked = col(ApiKey.created_at), col(ApiKey.revoked_at)
+    statement = select(func.count(), func.count(revoked), func.max(created), func.max(revoked))
     return Census(*session.execute(statement.select_from(ApiKey)).one())
 
 

@@ -24,7 +24,7 @@ class Principal:
         if tenant_id is None or tenant_id == self.tenant_id:
             return self.tenant_id
         if not self.admin:
-            raise ForbiddenError("the API key belongs to another tenant than tenant_id names")
+            raise ForbiddenError("the API key does not belong to the tenant named by tenant_id")
         return tenant_id
 
     @property

@@ -12,7 +12,7 @@ from pytake.database.types import time_column
 
 
 class ApiKey(SQLModel, table=True):
-    """An API key: only a hash of its secret part is kept."""
+    """An API key; only a hash of its secret part is stored."""
 
     __tablename__ = "api_key"
 
@@ -26,7 +26,7 @@ class ApiKey(SQLModel, table=True):
 
 
 class InstallSecret(SQLModel, table=True):
-    """Keys made at the first migration, such as the one that hashes contacts."""
+    """A secret that the installation generates for itself, such as the key that hashes contacts."""
 
     __tablename__ = "install_secret"
 

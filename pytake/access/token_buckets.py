@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-_KEPT: Final = 10_000
+_MAX_BUCKETS: Final = 10_000
 
 
 class TokenBuckets:
@@ -14,24 +14,24 @@ class TokenBuckets:
 
     def take(self, key: str, rate: float, burst: float) -> float:
         """Take one token of ``key``; return 0, or the seconds until one is available."""
-        tokens, at = self._fill(key, rate, burst)
+        tokens, at = self._refill(key, rate, burst)
         if tokens < 1:
-            self._keep(key, tokens, at)
+            self._store(key, tokens, at)
             return (1 - tokens) / rate
-        self._keep(key, tokens - 1, at)
+        self._store(key, tokens - 1, at)
         return 0.0
 
-    def owe(self, key: str, count: float, rate: float, burst: float) -> None:
+    def charge(self, key: str, count: float, rate: float, burst: float) -> None:
         """Take ``count`` tokens even if they are not available; later calls wait for the debt."""
-        tokens, at = self._fill(key, rate, burst)
-        self._keep(key, tokens - count, at)
+        tokens, at = self._refill(key, rate, burst)
+        self._store(key, tokens - count, at)
 
-    def _fill(self, key: str, rate: float, burst: float) -> tuple[float, float]:
+    def _refill(self, key: str, rate: float, burst: float) -> tuple[float, float]:
         at = time.monotonic()
         tokens, since = self._buckets.pop(key, (burst, at))
         return min(burst, tokens + (at - since) * rate), at
 
-    def _keep(self, key: str, tokens: float, at: float) -> None:
-        if len(self._buckets) >= _KEPT:
+    def _store(self, key: str, tokens: float, at: float) -> None:
+        if len(self._buckets) >= _MAX_BUCKETS:
             del self._buckets[next(iter(self._buckets))]
         self._buckets[key] = (tokens, at)

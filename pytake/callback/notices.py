@@ -48,12 +48,12 @@ def _tenants(session: Session, told: Notice, update: Update, owners: Owners) -> 
     Every number sends with the configured account's token, so that what happens to it concerns all.
     """
     if told.phone_number_id is not None:
-        return number_owners.users(session, PhoneNumber.id, told.phone_number_id)
+        return number_owners.tenants_of(session, PhoneNumber.id, told.phone_number_id)
     if update.origin.account == owners.account:
-        return {DEFAULT_TENANT} | number_owners.users(session, PhoneNumber.id)
+        return {DEFAULT_TENANT} | number_owners.tenants_of(session, PhoneNumber.id)
     if update.origin.account is None:
         return set()
-    return number_owners.users(session, PhoneNumber.portfolio_id, update.origin.account)
+    return number_owners.tenants_of(session, PhoneNumber.portfolio_id, update.origin.account)
 
 
 def _alert(

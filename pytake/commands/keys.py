@@ -21,7 +21,7 @@ def create(
     from pytake.clock import now
 
     tenant_name(tenant)
-    keyless.remember(read_settings().storage.data_dir)
+    keyless.try_write_marker(read_settings().storage.data_dir)
     _, text = open_database().write_now(
         keys.create, tenant_id=tenant, admin=admin, name=name, now=now()
     )

@@ -31,7 +31,7 @@ T = TypeVar("T")
 UNAVAILABLE = (DBAPIError, PoolTimeoutError)
 """What database calls raise when the database is locked, full or down."""
 
-_OF_THE_DATA = ("22", "23", "54")
+_DATA_ERRORS = ("22", "23", "54")
 """PostgreSQL's SQLSTATE classes for data exceptions, integrity violations and exceeded limits."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -48,7 +48,7 @@ def is_outage(error: Exception) -> bool:
         return False
     state = getattr(error.orig, "sqlstate", None)
     if state is not None:
-        return not state.startswith(_OF_THE_DATA)
+        return not state.startswith(_DATA_ERRORS)
     if isinstance(error, ProgrammingError | InterfaceError):
         # A value that the driver does not accept for any column, unlike a closed connection.
         text = str(error.orig)

@@ -202,7 +202,7 @@ def window_use(
     """
     since = now - TIER_WINDOW
     counted: Select[Any]
-    if tenant_id is None or number_owners.only_user(
+    if tenant_id is None or number_owners.is_only_tenant(
         session, tenant_id, PhoneNumber.portfolio_id, number.portfolio_id
     ):
         counted = select(col(WindowEntry.last_at).label("last_at")).where(

@@ -183,7 +183,7 @@ class _Pace:
         latest = now + _AHEAD
         senders = [Sender(**fields) for fields in number.rate_parts or ()]
         for sender in senders:
-            sender.not_after(latest.timestamp())
+            sender.clamp(latest.timestamp())
         if number.next_slot_at is not None:
             number.next_slot_at = min(number.next_slot_at, latest)
         self._senders, self._mine = join(
@@ -191,7 +191,7 @@ class _Pace:
             process.id,
             number.current_rate,
             now.timestamp(),
-            keeps=process.keeps.get(number.id, 0),
+            enforced=process.keeps.get(number.id, 0),
             wanted=wanted,
         )
         self._alone = len(self._senders) == 1
@@ -219,7 +219,7 @@ class _Pace:
     def save(self) -> RatePart:
         """Store all processes' parts in the row; returns this process's."""
         self._number.rate_parts = [asdict(sender) for sender in self._senders]
-        return self._mine.told(self._number.current_rate)
+        return self._mine.part(self._number.current_rate)
 
 
 def _admit_number(

@@ -81,11 +81,11 @@ def end(
     session.execute(update(Alert).where(*conditions).values(ended_at=now))
 
 
-def end_by_hand(session: Session, alert_id: int, tenant_id: str | None, now: datetime) -> bool:
-    """End an alert that somebody has dealt with (``tenant_id`` ``None``: any tenant's).
+def dismiss(session: Session, alert_id: int, tenant_id: str | None, now: datetime) -> bool:
+    """End one alert of a tenant (``None``: of any tenant) by hand.
 
     Returns:
-        Whether it exists.
+        Whether the alert exists.
     """
     alert = session.get(Alert, alert_id)
     if alert is None or tenant_id not in (None, alert.tenant_id):

@@ -27,13 +27,15 @@ class NumberChoice:
         self._known: Senders | None = None
         self._until = 0.0
 
-    async def default(self, tenant_id: str, *, unshared: bool) -> Sender:
+    async def default(self, tenant_id: str, *, allow_unshared: bool) -> Sender:
         """The number for a message that names none.
 
         Raises:
             InvalidRequestError: the tenant has several numbers, or none.
         """
-        return await self._pick(lambda senders: senders.default(tenant_id, unshared=unshared))
+        return await self._pick(
+            lambda senders: senders.default(tenant_id, allow_unshared=allow_unshared)
+        )
 
     async def named(self, tenant_id: str, phone_number_id: str, *, any_owner: bool) -> Sender:
         """The number that a message names.
@@ -54,7 +56,7 @@ class NumberChoice:
             InvalidRequestError: the tenant may not use the number, or has several and names none.
         """
         if phone_number_id is None:
-            return await self.default(tenant_id, unshared=principal.keyless)
+            return await self.default(tenant_id, allow_unshared=principal.keyless)
         return await self.named(tenant_id, phone_number_id, any_owner=principal.admin)
 
     async def rate_of(self, phone_number_id: str) -> float:

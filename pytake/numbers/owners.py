@@ -23,7 +23,7 @@ _shared = (col(NumberShare.phone_number_id) == col(PhoneNumber.id)) | (
 
 
 class NumberError(Exception):
-    """The number cannot be changed in this way; the text says why. Nothing was changed."""
+    """The change was rejected, and nothing was changed; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class Options:
 
 
 def add(
-    session: Session, phone_number_id: str, tenant_id: str, given: Options, otherwise: Options
+    session: Session, phone_number_id: str, tenant_id: str, given: Options, defaults: Options
 ) -> PhoneNumber:
-    """Register a number; of one that the tenant already has, change what is given.
+    """Register a number, or change the given options of one that the tenant already has.
 
-    ``otherwise`` has the defaults of a new number.
+    ``defaults`` fills in what is not given for a new number.
 
     Raises:
         NumberError: the number belongs to another tenant.
@@ -50,12 +50,12 @@ def add(
         .values(
             id=phone_number_id,
             tenant_id=tenant_id,
-            portfolio_id=given.portfolio_id or otherwise.portfolio_id,
+            portfolio_id=given.portfolio_id or defaults.portfolio_id,
             shared=False,
             state=NumberState.ACTIVE,
-            base_rate=given.rate or otherwise.rate,
-            current_rate=given.rate or otherwise.rate,
-            tier=given.tier or otherwise.tier,
+            base_rate=given.rate or defaults.rate,
+            current_rate=given.rate or defaults.rate,
+            tier=given.tier or defaults.tier,
             probes=0,
         )
         .on_conflict_do_nothing()
@@ -65,7 +65,7 @@ def add(
         raise NumberError(
             f"the number belongs to tenant {number.tenant_id!r}: `pytake number move` moves it"
         )
-    numbers.no_longer_unknown(session, phone_number_id)
+    numbers.end_unregistered_alert(session, phone_number_id)
     return _change(session, number, given)
 
 
@@ -145,7 +145,7 @@ def shared_with(session: Session, phone_number_ids: list[str]) -> list[str]:
     return sorted(session.scalars(statement))
 
 
-def users(session: Session, column: Any, value: str | None = None) -> set[str]:
+def tenants_of(session: Session, column: Any, value: str | None = None) -> set[str]:
     """The tenants, owners and guests, that may send from numbers whose ``column`` is ``value``
     (``None``: from any number).
     """
@@ -156,7 +156,7 @@ def users(session: Session, column: Any, value: str | None = None) -> set[str]:
     return {*session.scalars(owners.distinct()), *session.scalars(guests.distinct())}
 
 
-def only_user(session: Session, tenant_id: str, column: Any, value: str) -> bool:
+def is_only_tenant(session: Session, tenant_id: str, column: Any, value: str) -> bool:
     """Whether only this tenant may send from numbers whose ``column`` (id, portfolio) is ``value``.
 
     Totals over these numbers are then the tenant's own.

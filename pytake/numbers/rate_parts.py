@@ -53,11 +53,11 @@ class Sender:
     """From this time it certainly keeps to ``calls``, if its part was larger before."""
     next_slot: float = 0.0
 
-    def silent(self, now: float) -> bool:
+    def is_silent(self, now: float) -> bool:
         """Whether none of its calls, past or still allowed, counts any more."""
         return self.until + MEMORY < now
 
-    def not_after(self, latest: float) -> None:
+    def clamp(self, latest: float) -> None:
         """Cap all times at ``latest``: a clock that was ahead wrote later ones."""
         self.since, self.until = min(self.since, latest), min(self.until, latest)
         self.settled, self.next_slot = min(self.settled, latest), min(self.next_slot, latest)
@@ -67,8 +67,8 @@ class Sender:
         self.next_slot = slot + spacing(rate, self.calls)
         self.until = max(self.until, slot + GRACE)
 
-    def told(self, rate: float) -> RatePart:
-        """Its part, as the process is told."""
+    def part(self, rate: float) -> RatePart:
+        """Its part of ``rate``, for the process to keep to."""
         return RatePart(self.calls, left_window(rate), self.since, self.until)
 
 
@@ -83,7 +83,7 @@ def spacing(rate: float, calls: int) -> float:
 
 
 def join(
-    senders: Sequence[Sender], process: str, rate: float, now: float, *, keeps: int, wanted: int
+    senders: Sequence[Sender], process: str, rate: float, now: float, *, enforced: int, wanted: int
 ) -> tuple[list[Sender], Sender]:
     """Give ``process`` the part that it may have now.
 
@@ -92,7 +92,7 @@ def join(
         process: id of the process that asks.
         rate: the number's messages per second.
         now: Unix seconds.
-        keeps: the limit, in calls per second, that the process keeps to at ``now``.
+        enforced: the limit, in calls per second, that the process enforces at ``now``.
         wanted: calls that it wants to make; if more than one, it also gets idle processes' parts.
 
     Returns:
@@ -104,7 +104,9 @@ def join(
     present = [
         sender
         for sender in senders
-        if sender is mine or not sender.silent(now) or (not busy and sender.until + FORGOTTEN > now)
+        if sender is mine
+        or not sender.is_silent(now)
+        or (not busy and sender.until + FORGOTTEN > now)
     ]
     if mine not in present:
         present.append(mine)
@@ -118,7 +120,7 @@ def join(
             ready = max(ready, sender.until + MEMORY)
         else:
             ready = max(ready, sender.settled)
-    if keeps <= mine.calls:
+    if enforced <= mine.calls:
         mine.settled = min(mine.settled, now + MEMORY)
     if mine.calls == 0:
         mine.calls, mine.since = part, ready
@@ -136,7 +138,7 @@ def join(
 
 
 def _rescale(mine: Sender, calls: int, now: float) -> None:
-    """Set its part; its unused slots take longer with a smaller part, and less time with a larger one."""
+    """Set the part; slots taken but not yet used spread out if it shrinks, and move up if it grows."""
     if calls and mine.next_slot > now:
         mine.next_slot = now + (mine.next_slot - now) * mine.calls / calls
     mine.calls = calls

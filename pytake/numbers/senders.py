@@ -49,11 +49,11 @@ class Senders:
             for tenant, number in shares
         )
 
-    def default(self, tenant_id: str, *, unshared: bool = False) -> Sender:
+    def default(self, tenant_id: str, *, allow_unshared: bool = False) -> Sender:
         """The number for a message that names none.
 
         That is the configured one if it is the tenant's, else the tenant's only one, else the
-        configured one if it is shared with the tenant (``unshared``: even if it is not).
+        configured one if it is shared with the tenant (``allow_unshared``: even if it is not).
 
         Raises:
             SenderError: the tenant has several numbers, or none.
@@ -66,7 +66,7 @@ class Senders:
             raise SenderError(f"the tenant has several numbers ({listed}): name one of them")
         if own:
             return own[0]
-        if unshared or self._shared(tenant_id, self._configured):
+        if allow_unshared or self._is_shared(tenant_id, self._configured):
             return self._configured
         raise SenderError(
             "the tenant has no number: give it one with `pytake number add`, or let it use the "
@@ -84,12 +84,12 @@ class Senders:
         if sender is None and any_owner:
             raise SenderError("is not registered: add it with `pytake number add`, or leave it out")
         if sender is None or not (
-            any_owner or sender.tenant_id == tenant_id or self._shared(tenant_id, sender)
+            any_owner or sender.tenant_id == tenant_id or self._is_shared(tenant_id, sender)
         ):
             raise SenderError(
                 "not a number of this tenant: add it with `pytake number add`, or leave it out"
             )
         return sender
 
-    def _shared(self, tenant_id: str, sender: Sender) -> bool:
+    def _is_shared(self, tenant_id: str, sender: Sender) -> bool:
         return (tenant_id, sender.phone_number_id) in self._shares

@@ -87,11 +87,11 @@ def register(
     set_rate(number, rate)
     number.tier, number.portfolio_id = tier, portfolio_id
     session.add(number)
-    no_longer_unknown(session, phone_number_id)
+    end_unregistered_alert(session, phone_number_id)
     return number
 
 
-def no_longer_unknown(session: Session, phone_number_id: str) -> None:
+def end_unregistered_alert(session: Session, phone_number_id: str) -> None:
     """End the alert about messages that arrived for the number before it was registered."""
     alerts.end(session, ("number_unregistered",), clock.now(), phone_number_id=phone_number_id)
 
@@ -180,11 +180,11 @@ def recover(session: Session, phone_number_id: str, now: datetime) -> PhoneNumbe
     return number
 
 
-def unsteered(
+def overdue_and_changed(
     session: Session, now: datetime, since: datetime
 ) -> tuple[list[PhoneNumber], list[PhoneNumber]]:
-    """Throttled numbers whose next step up is overdue, and all others whose state or rate changed
-    after ``since`` or that are throttled.
+    """Throttled numbers whose next step up is overdue; and all other numbers that are throttled, or
+    whose state or rate changed after ``since``.
     """
     changed = session.scalars(
         select(PhoneNumber).where(
@@ -251,15 +251,7 @@ def resume(session: Session, phone_number_id: str, now: datetime) -> PhoneNumber
             number.state = NumberState.THROTTLED
             number.rate_changed_at = now
         _emit(session, number, EventType.NUMBER_RESUMED, now)
-        for alert in session.scalars(
-            select(Alert).where(
-                col(Alert.phone_number_id) == phone_number_id,
-                col(Alert.kind) == "number_held",
-                col(Alert.ended_at).is_(None),
-            )
-        ):
-            alert.ended_at = now
-            session.add(alert)
+        alerts.end(session, ("number_held",), now, phone_number_id=phone_number_id)
     session.add(number)
     return number
 

@@ -70,17 +70,17 @@ def tighten(directory: Path) -> list[str]:
     if found.st_uid != os.geteuid():
         if found.st_mode & stat.S_IWOTH and not sticky:
             raise ConfigurationError(
-                f"PYTAKE_DATA_DIR: {path} belongs to user {found.st_uid} and anybody may write to it: give "
+                f"PYTAKE_DATA_DIR: {path} belongs to user {found.st_uid} and anybody may write to it: use "
                 "a folder of your own"
             )
         warnings.append(
-            f"the data directory {path} belongs to user {found.st_uid}, not to the one PyTake runs as "
-            f"({os.geteuid()}): its mode is left as it is"
+            f"the data directory {path} belongs to user {found.st_uid}, but PyTake runs as user "
+            f"{os.geteuid()}: its mode is left unchanged"
         )
     elif found.st_mode & _OTHERS:
         if sticky or _shared(path):
             warnings.append(
-                f"the data directory {path} is one that others use too: its mode is left as it is; give "
+                f"the data directory {path} is used by others too: its mode is left unchanged; give "
                 "PyTake a folder of its own"
             )
         else:
@@ -118,21 +118,21 @@ class UpLock:
             directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
         )
 
-    async def acquire(self, address: str, patience: float = _STOPPING_SECONDS) -> None:
+    async def acquire(self, address: str, wait_seconds: float = _STOPPING_SECONDS) -> None:
         """Take the lock, and record who has it.
 
         Raises:
-            AlreadyRunningError: another ``up`` runs, or its server did not stop in ``patience`` seconds.
+            AlreadyRunningError: another ``up`` runs, or its server did not stop in ``wait_seconds`` seconds.
         """
-        deadline = time.monotonic() + patience
-        while not self._try():
+        deadline = time.monotonic() + wait_seconds
+        while not self._try_lock():
             holder = self._holder()
             if holder is not None and _alive(holder[0]):
                 raise AlreadyRunningError(f"already running as pid {holder[0]} at {holder[1]}")
             if time.monotonic() > deadline:
                 pid = holder[0] if holder else "unknown"
                 raise AlreadyRunningError(
-                    f"the Temporal server of a `pytake up` that ended (pid {pid}) still runs on this data "
+                    f"the Temporal server of a `pytake up` that ended (pid {pid}) is still using this data "
                     "directory: stop it first"
                 )
             await asyncio.sleep(0.1)
@@ -144,7 +144,7 @@ class UpLock:
         """Release the lock."""
         os.close(self.descriptor)
 
-    def _try(self) -> bool:
+    def _try_lock(self) -> bool:
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -35,12 +35,12 @@ async def _beat(
     database: Database, process_id: str, kind: str, sending: Callable[[], dict[str, dict[str, int]]]
 ) -> None:
     started_at = last = now()
-    life = 0
+    generation = 0
     while True:
         try:
             if now() - last > heartbeats.ALIVE:
-                started_at, life = now(), life + 1
-            identity = f"{process_id}-{life}"
+                started_at, generation = now(), generation + 1
+            identity = f"{process_id}-{generation}"
             await database.write(heartbeats.beat, identity, kind, started_at, now(), sending())
             last = now()
         except UNAVAILABLE as error:

@@ -16,10 +16,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pytake.settings import is_loopback
 
 _PROXY: Final = (b"forwarded", b"x-real-ip", b"via")
-_OWN: Final = (b"same-origin", b"none")
+_OWN_SITES: Final = (b"same-origin", b"none")
 
 
-def foreign(
+def foreign_reason(
     headers: Iterable[tuple[bytes, bytes]], host: str, origins: Collection[str] = ()
 ) -> str | None:
     """Why a request does not come from this machine alone; ``None`` if it does.
@@ -39,14 +39,14 @@ def foreign(
             site = value
         elif name.startswith(b"x-forwarded-") or name in _PROXY:
             return f"it came through a proxy ({name.decode('latin-1')[:40]})"
-    if len(hosts) != 1 or not _is_ours(hosts[0], host):
+    if len(hosts) != 1 or not _is_own_host(hosts[0], host):
         return "its Host is not a name of this machine"
     if origin is not None:
         if origin in origins:
             return None
         if origin not in (f"http://{hosts[0]}", f"https://{hosts[0]}"):
             return "it was sent by a page of another site (Origin)"
-    if site is not None and site not in _OWN:
+    if site is not None and site not in _OWN_SITES:
         return "it was sent by a page of another site (Sec-Fetch-Site)"
     return None
 
@@ -60,13 +60,13 @@ class LocalOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] == "http" and (why := foreign(scope["headers"], self._host)):
+        if scope["type"] == "http" and (why := foreign_reason(scope["headers"], self._host)):
             await JSONResponse({"detail": f"refused: {why}"}, 403)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
 
-def _is_ours(value: str, host: str) -> bool:
+def _is_own_host(value: str, host: str) -> bool:
     try:
         name = urlsplit(f"//{value}").hostname
     except ValueError:

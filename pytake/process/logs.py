@@ -11,7 +11,7 @@ from types import TracebackType
 
 import structlog
 
-from pytake.process.tracebacks import current, trace_of
+from pytake.process.tracebacks import error_of, render_traceback
 
 
 def configure_logging(log_format: str, level: str) -> None:
@@ -55,9 +55,9 @@ def configure_logging(log_format: str, level: str) -> None:
 def _trace(
     _logger: structlog.typing.WrappedLogger, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    error = current(event.pop("exc_info", None))
+    error = error_of(event.pop("exc_info", None))
     if error is not None:
-        event["exception"] = trace_of(error)
+        event["exception"] = render_traceback(error)
     return event
 
 

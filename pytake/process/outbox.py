@@ -54,13 +54,13 @@ class Outbox(ABC, Generic[Item]):
 
     async def sweep(self) -> None:
         """Begin items that were missed."""
-        left = 0
-        while missed := await self._missed(left):
+        skip = 0
+        while missed := await self._missed(skip):
             _log.info(f"beginning {self.items} that were missed", count=len(missed))
-            failed, away = await self._start(missed)
-            if away and failed == len(missed):
+            failed, outage = await self._start(missed)
+            if outage and failed == len(missed):
                 break
-            left += failed
+            skip += failed
 
     async def _start(self, items: Sequence[Item]) -> tuple[int, bool]:
         """Begin items independently: one that fails does not hold up the others.
@@ -94,7 +94,7 @@ class Outbox(ABC, Generic[Item]):
                 count=len(items) - len(begun),
                 errors=sorted({type(error).__name__ for error in errors}),
             )
-        return len(items) - len(begun), any(_away(error) for error in errors)
+        return len(items) - len(begun), any(_is_outage(error) for error in errors)
 
     def _steps(self, items: Sequence[Item]) -> Iterable[Step[Item]]:
         """Group items into independent steps."""
@@ -113,7 +113,7 @@ class Outbox(ABC, Generic[Item]):
         """Items of some age not recorded as begun, oldest first, without the first ``skip``."""
 
 
-def _away(error: Exception) -> bool:
+def _is_outage(error: Exception) -> bool:
     """Whether an error means that Temporal or the database is down, rather than a bad item."""
     if isinstance(error, RPCError):
         return is_unavailable(error)

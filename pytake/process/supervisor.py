@@ -29,8 +29,11 @@ from pytake.temporal import client as temporal
 from pytake.temporal import embedded as embedded_temporal
 
 _BACKOFF: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds to wait before each restart of a part that keeps dying."""
 _STABLE_SECONDS: Final = 30.0
+"""A part that ran for longer than this starts over with the shortest wait."""
 _STOP_SECONDS: Final = 40.0
+"""How long a part may take to stop before it is killed."""
 _COLOURS: Final = {"temporal": "magenta", "sandbox": "cyan", "worker": "green", "api": "blue"}
 _PR_SET_PDEATHSIG: Final = 1
 _EXAMPLE: Final = (
@@ -74,7 +77,7 @@ class Supervisor:
         self._console = Console(highlight=False, soft_wrap=True)
         self._stop = asyncio.Event()
         self._failed: str | None = None
-        self._kept_open: tuple[int, ...] = ()
+        self._lock_descriptors: tuple[int, ...] = ()
 
     async def run(self) -> None:
         """Run until Ctrl-C or SIGTERM.
@@ -89,7 +92,7 @@ class Supervisor:
             await lock.acquire(f"http://{_reachable(self._options.host)}:{self._options.port}")
         except AlreadyRunningError as error:
             raise UpError(str(error)) from None
-        self._kept_open = (lock.descriptor,)
+        self._lock_descriptors = (lock.descriptor,)
         self._check_ports()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -191,7 +194,7 @@ class Supervisor:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=self._kept_open if part.name == "temporal" else (),
+                pass_fds=self._lock_descriptors if part.name == "temporal" else (),
                 preexec_fn=_die_with_parent,
             )
             await self._copy_output(part)
@@ -207,7 +210,7 @@ class Supervisor:
                 self._stop.set()
                 return
             wait = _BACKOFF[failures - 1]
-            self._say(part.name, f"died (exit code {code}); starting it again in {wait:g} s")
+            self._say(part.name, f"died (exit code {code}); restarting it in {wait:g} s")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), wait)
 
@@ -228,7 +231,7 @@ class Supervisor:
         deadline = time.monotonic() + 90
         while not self._stop.is_set() and not await answers():
             if time.monotonic() > deadline:
-                raise UpError(f"{name} did not become ready within 90 s: see its lines above")
+                raise UpError(f"{name} did not become ready within 90 s: see its output above")
             await asyncio.sleep(0.2)
 
     async def _temporal_answers(self) -> bool:

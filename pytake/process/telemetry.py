@@ -31,67 +31,70 @@ _log = structlog.get_logger()
 _FAST: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
 
 OUTCOMES: Final = Counter(
-    "pytake_message_outcomes", "Runs of messages that ended, by how", ["status", "priority"]
+    "pytake_message_outcomes", "Messages that reached an outcome", ["status", "priority"]
 )
 SEND_SECONDS: Final = Histogram(
-    "pytake_send_seconds", "Calls that send a message to Meta", ["result"], buckets=_FAST
+    "pytake_send_seconds",
+    "Duration of calls that send a message to Meta",
+    ["result"],
+    buckets=_FAST,
 )
 ATTEMPTS: Final = Counter(
-    "pytake_send_attempts", "Attempts to send a message, by what came of them", ["result"]
+    "pytake_send_attempts", "Attempts to send a message, by result", ["result"]
 )
 DEFERRALS: Final = Counter(
-    "pytake_deferrals", "Messages that had to wait, by why; waits are not attempts", ["reason"]
+    "pytake_deferrals", "Messages that had to wait, by reason; waits are not attempts", ["reason"]
 )
 DELIVERIES: Final = Counter(
     "pytake_webhook_deliveries", "Attempts to deliver an event to a tenant's endpoint", ["result"]
 )
 DELIVERY_DEFERRALS: Final = Counter(
     "pytake_webhook_deferrals",
-    "Deliveries that had to wait for their endpoint, by why; waits are not attempts",
+    "Deliveries that had to wait for their endpoint, by reason; waits are not attempts",
     ["reason"],
 )
 DELIVERY_SECONDS: Final = Histogram(
-    "pytake_webhook_delivery_seconds", "Attempts to deliver an event", buckets=_FAST
+    "pytake_webhook_delivery_seconds", "Duration of attempts to deliver an event", buckets=_FAST
 )
 CALLBACK_SECONDS: Final = Histogram(
     "pytake_callback_seconds",
-    "Requests of Meta's until they were acknowledged",
+    "Time until a request to the callback was answered",
     ["status"],
     buckets=_FAST,
 )
 CALLBACK_UPDATES: Final = Counter(
-    "pytake_callback_updates", "What Meta's requests brought", ["kind"]
+    "pytake_callback_updates", "Updates received through the callback", ["kind"]
 )
 RECONCILED: Final = Counter(
     "pytake_reconciled",
-    "Workflows that ended without a record of ours, by what they were and what was done",
+    "Workflows that ended without a recorded outcome, by kind and by what was done",
     ["kind", "result"],
 )
-REPLIES: Final = Counter("pytake_replies", "What the auto-responder decided", ["result"])
+REPLIES: Final = Counter("pytake_replies", "Decisions of the auto-responder", ["result"])
 
 QUEUE_DEPTH: Final = Gauge(
-    "pytake_queue_depth", "Messages that wait for their turn, by priority", ["priority"]
+    "pytake_queue_depth", "Messages waiting in the queue, by priority", ["priority"]
 )
-MESSAGES: Final = Gauge("pytake_messages", "Messages, by their status now", ["status"])
+MESSAGES: Final = Gauge("pytake_messages", "Messages, by current status", ["status"])
 NUMBER_RATE: Final = Gauge(
-    "pytake_number_rate", "Messages a second a number may send right now", ["phone_number_id"]
+    "pytake_number_rate", "Messages per second a number may send right now", ["phone_number_id"]
 )
 NUMBER_RATE_ALLOWED: Final = Gauge(
     "pytake_number_rate_allowed",
-    "Messages a second a number may send at full speed",
+    "Messages per second a number may send at full speed",
     ["phone_number_id"],
 )
 WINDOW_USED: Final = Gauge(
-    "pytake_window_used", "Recipients counted in the rolling 24 hours", ["phone_number_id"]
+    "pytake_window_used", "Unique recipients in the rolling 24 hours", ["phone_number_id"]
 )
 WINDOW_LIMIT: Final = Gauge(
-    "pytake_window_limit", "The messaging limit; -1 is unlimited", ["phone_number_id"]
+    "pytake_window_limit", "The messaging limit; -1 means unlimited", ["phone_number_id"]
 )
 HEALTH_SCORE: Final = Gauge(
     "pytake_number_health_score", "The health score of a number, 0 to 100", ["phone_number_id"]
 )
 PART_UP: Final = Gauge(
-    "pytake_part_up", "Whether the figures of a part could be read at this scrape", ["part"]
+    "pytake_part_up", "Whether the metrics of a part could be read at this scrape", ["part"]
 )
 
 

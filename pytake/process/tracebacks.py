@@ -10,9 +10,9 @@ from temporalio.exceptions import TemporalError
 
 from pytake.settings import ConfigurationError
 
-_MOST: Final = 20_000
+_MAX_CHARACTERS: Final = 20_000
 """Characters of one trace at most; the end, where the error was raised, is kept."""
-_DEPTH: Final = 8
+_MAX_ERRORS: Final = 8
 """Errors shown of a chain or a group at most."""
 _LEFT_OUT: Final = "(its text is left out: it may quote what was sent)"
 _QUOTES_NOTHING: Final = (
@@ -32,15 +32,15 @@ a ``ValueError`` or ``KeyError`` quotes the value, pydantic the body, the databa
 HTTP client the header that it refused."""
 
 
-def trace_of(error: BaseException) -> str:
+def render_traceback(error: BaseException) -> str:
     """The traceback of an error and its causes: frames and source lines, no local variables, and error
     texts only if they cannot quote a message or a secret.
     """
     text = "\n".join(_parts(error, set()))
-    return text if len(text) <= _MOST else f"...{text[-_MOST:]}"
+    return text if len(text) <= _MAX_CHARACTERS else f"...{text[-_MAX_CHARACTERS:]}"
 
 
-def current(exc_info: Any) -> BaseException | None:
+def error_of(exc_info: Any) -> BaseException | None:
     """The error that a logging call's ``exc_info`` refers to: an error, a triple, or ``True``."""
     if isinstance(exc_info, BaseException):
         return exc_info
@@ -51,18 +51,18 @@ def current(exc_info: Any) -> BaseException | None:
 
 
 def _parts(error: BaseException, seen: set[int]) -> list[str]:
-    if id(error) in seen or len(seen) >= _DEPTH:
+    if id(error) in seen or len(seen) >= _MAX_ERRORS:
         return ["..."]
     seen.add(id(error))
     parts: list[str] = []
     if error.__cause__ is not None:
         parts += [*_parts(error.__cause__, seen), "which was the direct cause of:"]
     elif error.__context__ is not None and not error.__suppress_context__:
-        parts += [*_parts(error.__context__, seen), "during whose handling came:"]
+        parts += [*_parts(error.__context__, seen), "while that was being handled:"]
     parts.append(_frames(error.__traceback__) + _line(error))
     if isinstance(error, BaseExceptionGroup):
         for item in error.exceptions:
-            parts += ["which holds:", *_parts(item, seen)]
+            parts += ["which contains:", *_parts(item, seen)]
     return parts
 
 

@@ -54,7 +54,9 @@ class Unattended:
         return dict(found)
 
     async def _steer(self, at: datetime, found: Counter[str]) -> None:
-        overdue, changed = await self._database.read(numbers.unsteered, at, at - _CHANGED_WITHIN)
+        overdue, changed = await self._database.read(
+            numbers.overdue_and_changed, at, at - _CHANGED_WITHIN
+        )
         for number in overdue:
             await follow_number(self._client, number)
             RECONCILED.labels("number", "steered").inc()

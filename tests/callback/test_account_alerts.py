@@ -166,8 +166,8 @@ def test_an_alert_is_ended_by_whom_it_is_for(installation: Installation) -> None
     installation.receive("account_update", RESTRICTED, THEIRS)
     with Session(installation.database.engine) as session:
         (alert_id,) = session.scalars(select(Alert.id))
-    assert not installation.database.write_now(alerts.end_by_hand, alert_id, "a", now())
-    assert installation.database.write_now(alerts.end_by_hand, alert_id, "c", now())
+    assert not installation.database.write_now(alerts.dismiss, alert_id, "a", now())
+    assert installation.database.write_now(alerts.dismiss, alert_id, "c", now())
     installation.receive("account_update", RESTRICTED, THEIRS)  # Meta's repeat is no news
     assert installation.alerts("account_restricted") == []
 

@@ -48,13 +48,18 @@ def test_no_second_has_more_calls_than_the_rate(rate: float, seed: int) -> None:
             if now >= worker.stopped_until and chance.random() < 0.5:
                 asks = [Sender(**vars_of(sender)) for sender in senders]
                 present, mine = join(
-                    asks, worker.name, rate, now, keeps=worker.keeps(), wanted=chance.choice([1, 5])
+                    asks,
+                    worker.name,
+                    rate,
+                    now,
+                    enforced=worker.keeps(),
+                    wanted=chance.choice([1, 5]),
                 )
                 if mine.calls and mine.next_slot - now < 5 > mine.since - now:
                     mine.take(max(now, mine.next_slot, mine.since), rate)
                 senders = present
                 if chance.random() < 0.95:  # else the answer is lost
-                    worker.part = mine.told(rate)
+                    worker.part = mine.part(rate)
             worker.let_go(now)
     left = sorted(at for worker in living + dead for at in worker.left)
     assert len(left) > 120 * whole_calls(rate) * 0.5

@@ -36,10 +36,10 @@ def test_who_has_several_numbers_or_none_has_to_say(tenant: str, why: str) -> No
 
 
 def test_without_keys_the_installations_number_is_everybodys() -> None:
-    assert ALL.default("stranger", unshared=True).phone_number_id == "1"
-    assert ALL.default("one", unshared=True).phone_number_id == "20"
+    assert ALL.default("stranger", allow_unshared=True).phone_number_id == "1"
+    assert ALL.default("one", allow_unshared=True).phone_number_id == "20"
     with pytest.raises(SenderError):
-        ALL.default("many", unshared=True)
+        ALL.default("many", allow_unshared=True)
 
 
 @pytest.mark.parametrize(

@@ -127,8 +127,8 @@ async def test_a_second_up_is_told_of_the_first_until_its_server_is_gone(tmp_pat
         await lock.acquire("http://127.0.0.1:9090")
     holder.kill()
     holder.communicate()
-    with pytest.raises(AlreadyRunningError, match=f"pid {holder.pid}.* still runs"):
-        await lock.acquire("http://127.0.0.1:9090", patience=0.3)
+    with pytest.raises(AlreadyRunningError, match=f"pid {holder.pid}.* still using"):
+        await lock.acquire("http://127.0.0.1:9090", wait_seconds=0.3)
     os.kill(server, 9)
     await lock.acquire("http://127.0.0.1:9090")
     lock.release()

@@ -104,7 +104,7 @@ async def test_with_the_first_key_the_api_closes_for_good(
 
 
 async def test_the_marker_alone_closes_it(tmp_path: Path) -> None:
-    keyless.mark(tmp_path)
+    keyless.write_marker(tmp_path)
     async with api_alone(tmp_path, PYTAKE_KEYLESS=True) as alone:
         assert (await alone.client.get(NUMBERS)).status_code == 401
 
