@@ -1,6 +1,6 @@
-"""Activity ``deliver_webhook``: one attempt at one event to one endpoint.
+"""Activity ``deliver_webhook``: one attempt to deliver one event to one endpoint.
 
-At least once: a receiver recognises a repeat by ``webhook-id``.
+Delivery is at least once; receivers recognise a duplicate by ``webhook-id``.
 """
 
 import asyncio
@@ -34,9 +34,9 @@ from pytake.webhooks.dispatch import Dispatcher
 from pytake.webhooks.guard import BlockedUrlError
 from pytake.webhooks.policies import (
     DeliveryStatus,
-    EndpointRetryPolicy,
     attempts_made,
     parse_retry_after,
+    retry_policy_of,
     succeeded,
 )
 from pytake.webhooks.signing import signature_headers, signing_key
@@ -49,7 +49,7 @@ _log = structlog.get_logger()
 
 _HEARTBEAT_SECONDS: Final = 5.0
 _ORDER_WAIT: Final = 30.0
-"""Seconds until an ordered delivery looks again by itself; its predecessor wakes it sooner."""
+"""Seconds until an ordered delivery checks again; its predecessor normally wakes it sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +59,11 @@ class DeliveryOptions:
     slots: SlotLimits
     disable: DisableRule
     shortest_wait: timedelta
-    """Before another attempt, whatever an endpoint's own plan says."""
-
-
-def retry_policy_of(endpoint: WebhookEndpoint) -> EndpointRetryPolicy:
-    """The endpoint's retries."""
-    return EndpointRetryPolicy(
-        max_retries=endpoint.max_retries,
-        schedule=tuple(endpoint.retry_schedule),
-        initial=endpoint.backoff_initial,
-        factor=endpoint.backoff_factor,
-        maximum=endpoint.backoff_max,
-        jitter=endpoint.backoff_jitter,
-    )
+    """Minimum wait before a retry, whatever the endpoint's retry policy says."""
 
 
 class WebhookActivities:
-    """``deliver_webhook`` and the records around it, with their clients."""
+    """``deliver_webhook`` and ``bury_delivery``, with their dependencies."""
 
     def __init__(
         self,
@@ -101,10 +89,10 @@ class WebhookActivities:
 
     @activity.defn
     async def deliver_webhook(self, request: DeliveryInput) -> DeliveryResult:
-        """Deliver, or say why it has to wait.
+        """Deliver, or return why it has to wait.
 
         Raises:
-            ApplicationError: ``Failed`` or ``Busy`` (tried again by the retry policy), or ``Permanent``.
+            ApplicationError: ``Failed`` or ``Busy`` (retried by the retry policy), or ``Permanent``.
         """
         info = activity.info()
         made = attempts_made(info.attempt, _refusals(), request.attempts_spent)
@@ -136,7 +124,7 @@ class WebhookActivities:
         try:
             return await asyncio.shield(attempting)
         except asyncio.CancelledError:
-            return await attempting  # a request under way is finished and logged, cancelled or not
+            return await attempting  # finish and log a request under way even if cancelled
         finally:
             living.cancel()
 
@@ -165,10 +153,10 @@ class WebhookActivities:
         except (DeliveryError, AuthError, ConfigurationError) as problem:
             error = str(problem)
         except Exception as problem:
-            # Nobody foresaw it: an attempt all the same, and never without an entry in the log of it.
+            # Unexpected, but it must still be logged as an attempt.
             error = f"PyTake could not make the request ({type(problem).__name__}): see the worker's log"
             _log.error(
-                "a delivery's attempt failed in an unforeseen way",
+                "a delivery attempt failed unexpectedly",
                 delivery_id=request.delivery_id,
                 error=type(problem).__name__,
                 where=_where(problem),
@@ -204,7 +192,7 @@ class WebhookActivities:
                 deliveries.log_attempt, request.delivery_id, log, self._policy.disable
             )
         except UNAVAILABLE:
-            # Our failure is not the tenant's attempt: the same one is made again.
+            # Our own failure must not cost the tenant an attempt: make the same one again.
             return _defer(DeliveryWait.DATABASE_UNAVAILABLE, 5, made - request.attempts_spent)
         self._dispatcher.soon(raised)
         if ok:
@@ -213,8 +201,8 @@ class WebhookActivities:
         raise _failure(error or "failed", retry=not final, delay=delay)
 
     def _refused(self, request: DeliveryInput, reason: DeliveryWait) -> DeliveryResult:
-        """Come back later: each time after longer, so that what waits for long costs little. It fails and
-        is tried again: that costs no workflow task, for which the deliveries of others would wait.
+        """Try again later, with increasing waits so that long waits cost little. Failing the activity
+        rather than returning costs no workflow task, which would delay other deliveries.
 
         Raises:
             ApplicationError: ``Busy``.
@@ -226,7 +214,7 @@ class WebhookActivities:
         wait *= 1 + random.random()  # noqa: S311 - jitter
         policy = activity.info().retry_policy
         if policy is None or policy.maximum_attempts > 0:
-            # Scheduled when the retry policy still counted attempts: this must not be one of them.
+            # Scheduled by an older version, whose retry policy counts attempts: this must not be one.
             result = _defer(reason, wait, activity.info().attempt - 1)
             result.waits = waits + 1
             return result
@@ -303,7 +291,9 @@ class WebhookActivities:
         await self.bury(request, None)
 
     async def bury(self, request: DeliveryInput, error: str | None) -> None:
-        """The same, for ``error``; without one the last attempt's stays. A repeat changes nothing."""
+        """Record that a delivery is a dead letter because of ``error`` (``None``: that of its last attempt).
+        Idempotent.
+        """
         await self._finish(request, DeliveryStatus.DEAD, error)
 
     async def _finish(
@@ -322,7 +312,7 @@ class WebhookActivities:
             await self._wake(following)
 
     async def _wake(self, workflow_id: str | None) -> None:
-        """Tell the next delivery of an ordered conversation; it looks by itself if that fails."""
+        """Wake the next delivery of an ordered conversation; if this fails, it checks by itself."""
         if workflow_id is not None:
             with suppress(RPCError):
                 await self._client.get_workflow_handle(workflow_id).signal("resume")
@@ -345,19 +335,19 @@ def _failure(text: str, *, retry: bool, delay: timedelta | None = None) -> Appli
 
 
 def _where(problem: BaseException) -> str:
-    """The way to where it was raised, innermost last. No text of it: that may quote a secret."""
+    """Where an exception was raised, innermost frame last. Without its text, which may quote a secret."""
     frames = traceback.extract_tb(problem.__traceback__)[-6:]
     return " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
 
 
 def _refusals() -> int | None:
-    """How often this activity found no slot, as its heartbeats keep it from try to try."""
+    """How often this activity found no slot, carried across tries in its heartbeats."""
     details = activity.info().heartbeat_details
     return int(details[0]) if details else None
 
 
 async def _heartbeats(refusals: int) -> None:
-    """Tell Temporal that the attempt is under way, until cancelled."""
+    """Heartbeat until cancelled."""
     while True:
         activity.heartbeat(refusals)
         await asyncio.sleep(_HEARTBEAT_SECONDS)

@@ -36,7 +36,7 @@ class ReplayActivities:
 
     @activity.defn
     async def cancel_replay(self, request: ReplayInput) -> None:
-        """End a replay; what it has started goes on."""
+        """End a replay; the deliveries it has started continue."""
         await self._database.write(deliveries.end_replay, request.replay_id, "cancelled", now())
 
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from activities.webhooks.deliver import retry_policy_of
 from api.webhooks.schemas import Backoff, EndpointView
 from pytake.access.principals import Principal
 from pytake.database.engine import Database
 from pytake.messages import traffic
 from pytake.tenants import DEFAULT_TENANT
-from pytake.webhooks.signing import SECRET_PREFIX, of_the_standard
+from pytake.webhooks.policies import retry_policy_of
+from pytake.webhooks.signing import SECRET_PREFIX, is_standard
 from pytake.webhooks.tables import WebhookEndpoint
 
 
@@ -57,7 +57,7 @@ async def hints_for(
 ) -> list[str]:
     """What the owner of an endpoint that was just set should know, in sentences."""
     hints = []
-    if not of_the_standard(secret):
+    if not is_standard(secret):
         hints.append(
             "The secret is not of the Standard Webhooks form (whsec_ and base64 of 24 to 64 bytes): their "
             "libraries would decode it and take every event for a forgery. Give them its UTF-8 bytes as the "

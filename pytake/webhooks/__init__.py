@@ -1,1 +1,1 @@
-"""Webhooks to tenants' systems: signing, and the guarded way to a URL that a stranger chose."""
+"""Outgoing webhooks: events, deliveries, signing, and guarded HTTP to tenant-chosen URLs."""

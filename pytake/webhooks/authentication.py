@@ -1,4 +1,4 @@
-"""How PyTake shows an endpoint who it is."""
+"""How PyTake authenticates to an endpoint."""
 
 import base64
 import hashlib
@@ -13,16 +13,16 @@ from pytake.webhooks.tables import WebhookEndpoint
 from pytake.webhooks.transport import GuardedClient
 
 _LIFETIME: Final = 300.0
-"""Seconds that a token is taken to be good for when its answer does not say."""
+"""Assumed lifetime of a token in seconds, if the response does not say."""
 _LONGEST: Final = 24 * 3600.0
-"""Seconds that a token is kept at most, whatever its answer says."""
+"""Longest time in seconds to keep a token, whatever the response says."""
 _EARLY: Final = 30.0
-"""Seconds before its end that a token is replaced."""
+"""Seconds before its expiry that a token is replaced."""
 _CACHED: Final = 1000
 
 
 class AuthError(Exception):
-    """No token could be had; the text says why, without a secret."""
+    """No token could be obtained; the text says why, without secrets."""
 
 
 class Authenticator:
@@ -85,10 +85,10 @@ class Authenticator:
 
 
 def parse_token(text: str) -> tuple[str, float]:
-    """The token of a token endpoint's answer (RFC 6749, 5.1), and the seconds that it is good for.
+    """The token in a token endpoint's response (RFC 6749, 5.1), and its lifetime in seconds.
 
     Raises:
-        AuthError: there is no token in it that an ``Authorization`` header can carry.
+        AuthError: it contains no token, or one that an ``Authorization`` header cannot carry.
     """
     try:
         body = json.loads(text)
@@ -103,7 +103,7 @@ def parse_token(text: str) -> tuple[str, float]:
 
 
 def _seconds(expires_in: Any) -> float:
-    """A number by the RFC; some endpoints send it as text."""
+    """Parse ``expires_in``: a number by the RFC, but some endpoints send a string."""
     try:
         seconds = float(expires_in)
     except (TypeError, ValueError, OverflowError):

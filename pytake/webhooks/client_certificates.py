@@ -1,4 +1,4 @@
-"""Client certificates of mutual TLS: checked when they are saved, turned into TLS contexts to use."""
+"""Client certificates for mutual TLS: checked when saved, turned into TLS contexts when used."""
 
 import hashlib
 import os
@@ -31,7 +31,7 @@ class ClientCertificate:
 
     @property
     def digest(self) -> bytes:
-        """What tells two pairs apart."""
+        """Hash that identifies the pair."""
         return hashlib.sha256(f"{self.certificate}\0{self.key}".encode()).digest()
 
 
@@ -44,10 +44,10 @@ class CertificateError(ValueError):
 
 
 def check_certificate(pair: ClientCertificate) -> None:
-    """Check that a certificate and its key can be used as they stand.
+    """Check that a certificate and its key are usable and belong together.
 
     Raises:
-        CertificateError: of ``client_certificate`` or ``client_key``.
+        CertificateError: ``field`` is ``client_certificate`` or ``client_key``.
     """
     try:
         public = load_pem_x509_certificate(pair.certificate.encode()).public_key()
@@ -55,7 +55,7 @@ def check_certificate(pair: ClientCertificate) -> None:
     except (ValueError, UnsupportedAlgorithm):
         raise CertificateError("client_certificate", "is not a certificate in PEM") from None
     try:
-        # Its primes are not tested: for a key of a stranger's size that takes minutes.
+        # Skip the primality test: for a huge key it takes minutes.
         private = load_pem_private_key(pair.key.encode(), None, unsafe_skip_rsa_key_validation=True)
         own = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except TypeError:
@@ -72,7 +72,7 @@ def check_certificate(pair: ClientCertificate) -> None:
 
 
 def context_with(pair: ClientCertificate) -> ssl.SSLContext:
-    """A TLS context with the client's certificate; OpenSSL takes it from a file only.
+    """A TLS context with the client certificate, which OpenSSL can only load from a file.
 
     Raises:
         CertificateError: OpenSSL refuses it, or the key is encrypted.
@@ -82,7 +82,7 @@ def context_with(pair: ClientCertificate) -> ssl.SSLContext:
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(f"{pair.certificate}\n{pair.key}\n")
-        # Without a passphrase given here, OpenSSL asks for that of an encrypted key on the terminal.
+        # Without a password, OpenSSL would prompt for that of an encrypted key on the terminal.
         context.load_cert_chain(path, password="")
     except (ssl.SSLError, ValueError) as error:
         reason = getattr(error, "reason", None) or "not readable"
@@ -96,7 +96,7 @@ def context_with(pair: ClientCertificate) -> ssl.SSLContext:
 
 
 class Contexts:
-    """The TLS contexts of the pairs used last: making one reads all root certificates."""
+    """LRU cache of TLS contexts: creating one reads all root certificates."""
 
     def __init__(self) -> None:
         self._made: OrderedDict[bytes, ssl.SSLContext] = OrderedDict()

@@ -1,4 +1,4 @@
-"""What the workflows and activities of deliveries take and return, and ids."""
+"""Inputs and results of the delivery workflows and activities, and their ids."""
 
 import hashlib
 from enum import StrEnum
@@ -12,13 +12,13 @@ DELIVERY_WORKFLOW: Final = "WebhookDeliveryWorkflow"
 
 
 class DeliveryInput(Contract):
-    """Input of WebhookDeliveryWorkflow and of ``deliver_webhook``: ids only, nothing secret."""
+    """Input of WebhookDeliveryWorkflow and ``deliver_webhook``: ids and limits, no secrets."""
 
     delivery_id: str
     event_id: str
     endpoint_id: str
     endpoint_key: str = ""
-    """Empty in deliveries that were started before there were keys: theirs is the endpoint's id."""
+    """Empty in deliveries started before keys existed, which use the endpoint's id."""
     tenant_id: str
     run: int = 0
     max_attempts: int
@@ -26,14 +26,14 @@ class DeliveryInput(Contract):
     timeout_seconds: float
     attempts_spent: int = 0
     waits: int = 0
-    """How often, one after the other, there was no slot for it."""
+    """How many times in a row there was no slot for it."""
     proven: bool = Field(default=True, exclude=True)
-    """Whether the endpoint answered the last time: who does not is not to stand before who does. Told to
-    Temporal as the priority at the start, and not in the input."""
+    """Whether the endpoint answered last time; if not, its deliveries get a lower priority at the start.
+    Not part of the stored input."""
 
     @property
     def fairness_key(self) -> str:
-        """What the endpoint's deliveries share a rate by."""
+        """Temporal's fairness key, by which the endpoint's deliveries share a rate."""
         return self.endpoint_key or self.endpoint_id
 
 
@@ -43,20 +43,20 @@ class DeliveryOutcome(StrEnum):
     DELIVERED = "delivered"
     DISCARDED = "discarded"
     DEFERRED = "deferred"
-    """Not this one's turn (order, concurrency): look again after ``wait_seconds``."""
+    """It has to wait (order, concurrency): try again after ``wait_seconds``."""
 
 
 class DeliveryWait(StrEnum):
-    """Why a delivery is not attempted now: the reason of a deferral, and a label of metrics."""
+    """Why a delivery is not attempted now: the reason of a deferral, and a metric label."""
 
     BUSY = "busy"
-    """The endpoint's slots, its tenant's or the worker's are taken."""
+    """All slots of the endpoint, its tenant or the worker are taken."""
     BREAKER = "breaker_open"
-    """The endpoint did not answer in time, several times in a row."""
+    """The endpoint timed out several times in a row."""
     RESOLVER_BUSY = "resolver_busy"
-    """Too many names are being looked up."""
+    """Too many DNS lookups are running."""
     ORDER = "order"
-    """The delivery before it, of the same conversation, is not over."""
+    """The preceding delivery of the same conversation is still pending."""
     DATABASE_UNAVAILABLE = "database_unavailable"
 
 
@@ -79,7 +79,7 @@ class ReplayInput(Contract):
 
 
 class ReplayStep(Contract):
-    """Result of ``replay_some``: how many were replayed, and whether any are left."""
+    """Result of ``replay_some``: how many deliveries were replayed, and whether any may be left."""
 
     replayed: int
     left: bool
@@ -87,23 +87,23 @@ class ReplayStep(Contract):
 
 
 def endpoint_key(tenant_id: str, endpoint_id: str) -> str:
-    """What stands for a tenant's endpoint in Temporal, where all tenants share one space of names.
+    """A key for a tenant's endpoint, unique across tenants, for use in Temporal.
 
-    36 characters: fairness keys have at most 64 bytes. No endpoint's id looks like one.
+    36 characters, as fairness keys have at most 64 bytes. Endpoint ids never have this form.
     """
     digest = hashlib.sha256(f"{tenant_id}\0{endpoint_id}".encode()).hexdigest()
     return f"whk_{digest[:32]}"
 
 
 def deliveries_key(tenant_id: str) -> str:
-    """What a tenant's deliveries share the workers by, until each waits for its endpoint's turn; no
-    number's id looks like one. 40 characters.
+    """Fairness key of a tenant's delivery workflows (their activities use the endpoint's key). 40
+    characters; phone number ids never have this form.
     """
     return f"webhook-{hashlib.sha256(tenant_id.encode()).hexdigest()[:32]}"
 
 
 def delivery_workflow_id(event_id: str, key: str) -> str:
-    """The id of a delivery's workflow, derived from the event and its endpoint's key: a repeat is a
-    no-op.
+    """The id of a delivery's workflow, derived from the event and the endpoint's key, so that starting it
+    twice is a no-op.
     """
     return f"webhook-{event_id}-{key}"

@@ -1,4 +1,4 @@
-"""Deliveries of events to endpoints: their state, attempts, figures and replays."""
+"""Deliveries of events to endpoints: state, attempts, statistics and replays."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from pytake.webhooks.tables import (
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Everything that one attempt needs."""
+    """Everything an attempt needs."""
 
     delivery: WebhookDelivery
     event: WebhookEvent
@@ -36,7 +36,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of one request."""
+    """The outcome of one request."""
 
     attempt: int
     at: datetime
@@ -51,7 +51,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class DisableRule:
-    """When a failing endpoint is disabled: after this long, and this many failures."""
+    """When a failing endpoint is disabled: after failing for this long *and* this many times."""
 
     after: timedelta
     failures: int
@@ -79,7 +79,11 @@ def load(session: Session, delivery_id: str) -> Loaded | None:
 def log_attempt(
     session: Session, delivery_id: str, attempt: Attempt, rule: DisableRule
 ) -> list[DeliveryInput]:
-    """Log an attempt; on success the delivery is done. Returns events raised by disabling."""
+    """Log an attempt and update the delivery and its endpoint, which may get disabled.
+
+    Returns:
+        The deliveries of ``webhook.disabled``, if the endpoint was disabled.
+    """
     delivery = session.get_one(WebhookDelivery, delivery_id, with_for_update=True)
     session.execute(
         insert_into(session, WebhookAttempt)
@@ -132,7 +136,7 @@ def log_attempt(
 def disable(
     session: Session, endpoint: WebhookEndpoint, reason: str, at: datetime
 ) -> list[DeliveryInput]:
-    """Disable an endpoint, once, and raise ``webhook.disabled`` once."""
+    """Disable an endpoint and raise ``webhook.disabled``, unless it is disabled already."""
     if not endpoint.active:
         return []
     endpoint.active, endpoint.disabled_reason, endpoint.disabled_at = False, reason, at
@@ -161,7 +165,7 @@ def finish(
     at: datetime,
     error: str | None = None,
 ) -> str | None:
-    """End a delivery; returns the workflow id of the next one of its conversation, which may go now."""
+    """End a delivery; returns the workflow id of the next one in its conversation, which may now go."""
     delivery = session.get(WebhookDelivery, delivery_id, with_for_update=True)
     if delivery is None or delivery.run != run:
         return None
@@ -174,7 +178,7 @@ def finish(
 
 
 def successor(session: Session, delivery: WebhookDelivery) -> str | None:
-    """The workflow id of the next pending delivery of the conversation."""
+    """The workflow id of the next pending delivery in the conversation."""
     if not delivery.conversation:
         return None
     following = session.scalars(
@@ -191,7 +195,7 @@ def successor(session: Session, delivery: WebhookDelivery) -> str | None:
 
 
 def _same_conversation(delivery: WebhookDelivery) -> list[ColumnElement[bool]]:
-    """The deliveries to the same endpoint that have an order among them."""
+    """Conditions for deliveries of the same conversation to the same endpoint."""
     return [
         col(WebhookDelivery.endpoint_id) == delivery.endpoint_id,
         col(WebhookDelivery.tenant_id) == delivery.tenant_id,
@@ -201,7 +205,7 @@ def _same_conversation(delivery: WebhookDelivery) -> list[ColumnElement[bool]]:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFilter:
-    """What lists and replays can ask for; times are of the event, ``until`` exclusive."""
+    """Filters of lists and replays; times are those of the event, ``until`` is exclusive."""
 
     tenant_id: str | None = None
     endpoint_id: str | None = None
@@ -211,7 +215,7 @@ class DeliveryFilter:
     until: datetime | None = None
 
     def conditions(self) -> list[ColumnElement[bool]]:
-        """As SQL."""
+        """The filter as SQL conditions."""
         wanted: list[ColumnElement[bool]] = []
         for column, value in (
             (WebhookDelivery.tenant_id, self.tenant_id),
@@ -232,7 +236,7 @@ class DeliveryFilter:
 def list_deliveries(
     session: Session, wanted: DeliveryFilter, limit: int, before: tuple[datetime, str] | None
 ) -> list[WebhookDelivery]:
-    """Deliveries, newest first, ``before`` a (created_at, id) exclusive."""
+    """Deliveries, newest first; ``before`` is a (created_at, id) to continue after."""
     conditions = wanted.conditions()
     if before:
         at, delivery_id = before
@@ -247,13 +251,13 @@ def list_deliveries(
 
 
 def count(session: Session, wanted: DeliveryFilter) -> int:
-    """How many deliveries a filter covers."""
+    """How many deliveries match a filter."""
     statement = select(func.count()).select_from(WebhookDelivery).where(*wanted.conditions())
     return session.scalars(statement).one()
 
 
 def find(session: Session, some_id: str) -> list[WebhookDelivery]:
-    """The delivery of an id, or the deliveries of an event's id, oldest first."""
+    """The delivery with an id, or the deliveries of the event with that id, oldest first."""
     statement = (
         select(WebhookDelivery)
         .where((col(WebhookDelivery.id) == some_id) | (col(WebhookDelivery.event_id) == some_id))
@@ -273,7 +277,7 @@ def attempts_of(session: Session, delivery_id: str) -> list[WebhookAttempt]:
 
 
 def replay(session: Session, delivery_ids: Sequence[str], now: datetime) -> list[DeliveryInput]:
-    """Put finished deliveries back: a new run each, all attempts anew."""
+    """Start a new run, with all attempts, of each of these deliveries that is finished."""
     started = []
     for delivery_id in delivery_ids:
         delivery = session.get(WebhookDelivery, delivery_id, with_for_update=True)
@@ -295,7 +299,7 @@ REPLAYABLE = (DeliveryStatus.DEAD.value, DeliveryStatus.DISCARDED.value)
 
 
 def replay_filter(row: WebhookReplay) -> DeliveryFilter:
-    """The deliveries that a replay is about: those that stood dead or discarded when it began."""
+    """The deliveries that a replay covers: those that were dead or discarded when it was created."""
     wanted = dict(row.wanted)
     until = wanted.get("until")
     limit = min(datetime.fromisoformat(until), row.created_at) if until else row.created_at
@@ -313,9 +317,9 @@ def replay_filter(row: WebhookReplay) -> DeliveryFilter:
 def replay_some(
     session: Session, replay_id: str, limit: int, now: datetime
 ) -> tuple[list[DeliveryInput], bool]:
-    """Replay the next deliveries of a replay; whether it goes on.
+    """Replay the next deliveries of a replay; also returns whether it continues.
 
-    What was replayed before is recognised by its end: it finished after the replay began.
+    Deliveries replayed earlier are skipped: they finished after the replay was created.
     """
     row = session.get_one(WebhookReplay, replay_id, with_for_update=True)
     if row.status != "running":
@@ -341,7 +345,7 @@ def replay_some(
 
 
 def running_replays(session: Session, before: datetime) -> list[str]:
-    """Replays that have not ended, of those that began ``before`` then."""
+    """Running replays created before ``before``."""
     statement = select(col(WebhookReplay.id)).where(
         col(WebhookReplay.status) == "running", col(WebhookReplay.created_at) < before
     )
@@ -349,7 +353,7 @@ def running_replays(session: Session, before: datetime) -> list[str]:
 
 
 def end_replay(session: Session, replay_id: str, status: str, now: datetime) -> None:
-    """End a replay before its time."""
+    """End a running replay early."""
     session.execute(
         update(WebhookReplay)
         .where(col(WebhookReplay.id) == replay_id, col(WebhookReplay.status) == "running")
@@ -358,7 +362,9 @@ def end_replay(session: Session, replay_id: str, status: str, now: datetime) -> 
 
 
 def figures(session: Session, tenant_id: str, endpoint_id: str, since: datetime) -> dict[str, Any]:
-    """Counts by status, durations and days of an endpoint's deliveries and attempts."""
+    """Statistics of an endpoint: deliveries ``by_status``, its ``attempts`` since then as (at, ok,
+    duration_ms), and the number of ``failed_attempts``.
+    """
     own = (
         col(WebhookAttempt.endpoint_id) == endpoint_id,
         col(WebhookAttempt.tenant_id) == tenant_id,

@@ -1,4 +1,4 @@
-"""Starting the workflows of deliveries: after the commit of their events, or by the sweeper."""
+"""Starting the workflows of deliveries: after the commit of their events, or by the sweep."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -32,8 +32,8 @@ from pytake.webhooks.contracts import (
 _RPC_TIMEOUT: Final = timedelta(seconds=10)
 _PROVEN: Final = PRIORITY_KEY[Urgency.NORMAL]
 _UNPROVEN: Final = PRIORITY_KEY[Urgency.LOW]
-"""Of the workflow's own tasks and of the attempts: thousands of events of endpoints that do not answer
-stand before nobody else's, and one tenant's many not before another's few.
+"""Priority of the workflow's own tasks and of its attempts: thousands of events for endpoints that do not
+answer must not delay others. The fairness key keeps one tenant from delaying another.
 """
 
 
@@ -69,7 +69,7 @@ class Dispatcher(Outbox[DeliveryInput]):
 
     async def _begun(self, items: Sequence[DeliveryInput]) -> None:
         ids = [item.delivery_id for item in items]
-        await self._database.write(events.dispatched, ids, now())
+        await self._database.write(events.mark_dispatched, ids, now())
 
     async def _missed(self, skip: int) -> Sequence[DeliveryInput]:
         missed: list[DeliveryInput] = await self._database.read(events.undispatched, now(), skip)

@@ -12,14 +12,14 @@ from pytake.webhooks.tables import WebhookEndpoint
 
 
 class QuotaError(Exception):
-    """The tenant has as many endpoints as it may have."""
+    """The tenant has reached its limit of endpoints."""
 
 
 def create(session: Session, endpoint: WebhookEndpoint, most: int = 0) -> bool:
-    """Insert an endpoint, or leave alone the one that the tenant has by that id; whether it was inserted.
+    """Insert an endpoint unless the tenant already has one with that id; returns whether it was inserted.
 
     Raises:
-        QuotaError: the tenant has ``most`` of its kind (one-off or not) already; 0 is no limit.
+        QuotaError: the tenant already has ``most`` of its kind (one-off or not); 0 means no limit.
     """
     if get(session, endpoint.tenant_id, endpoint.id) is not None:
         return False
@@ -42,7 +42,7 @@ def create(session: Session, endpoint: WebhookEndpoint, most: int = 0) -> bool:
 
 
 def _serialise(session: Session, tenant_id: str) -> None:
-    """Let one transaction at a time count and insert for a tenant; SQLite has one writer anyway."""
+    """Serialise counting and inserting per tenant; SQLite has a single writer anyway."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(
             text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant, 6))"),
@@ -53,8 +53,8 @@ def _serialise(session: Session, tenant_id: str) -> None:
 def change(
     session: Session, tenant_id: str, endpoint_id: str, seen: datetime, values: dict[str, Any]
 ) -> bool:
-    """Set columns of an endpoint, unless it was changed since it was read (``updated_at`` was ``seen``)
-    or is gone; whether it was done.
+    """Set columns of an endpoint, unless it is gone or was changed since it was read with ``updated_at``
+    ``seen``; returns whether it was set.
     """
     endpoint = get(session, tenant_id, endpoint_id, lock=True)
     if endpoint is None or endpoint.updated_at != seen:
@@ -75,14 +75,14 @@ def get(
 
 
 def named(session: Session, endpoint_id: str) -> list[WebhookEndpoint]:
-    """The endpoints of an id, of whatever tenant."""
+    """The endpoints with an id, of any tenant."""
     return list(
         session.scalars(select(WebhookEndpoint).where(col(WebhookEndpoint.id) == endpoint_id))
     )
 
 
 def visible(session: Session, tenant_id: str | None) -> list[WebhookEndpoint]:
-    """A tenant's endpoints (``None``: all), oldest first; those of one-off targets excluded."""
+    """A tenant's endpoints (``None``: all), oldest first, without one-off endpoints."""
     statement = (
         select(WebhookEndpoint)
         .where(col(WebhookEndpoint.one_off).is_(False))
@@ -94,7 +94,7 @@ def visible(session: Session, tenant_id: str | None) -> list[WebhookEndpoint]:
 
 
 def one_off(session: Session, tenant_id: str, url: str) -> WebhookEndpoint | None:
-    """The endpoint that an earlier ``target_url`` made."""
+    """The one-off endpoint created for the same ``target_url`` earlier."""
     return session.scalars(
         select(WebhookEndpoint).where(
             col(WebhookEndpoint.tenant_id) == tenant_id,
@@ -105,7 +105,7 @@ def one_off(session: Session, tenant_id: str, url: str) -> WebhookEndpoint | Non
 
 
 def remove(session: Session, tenant_id: str, endpoint_id: str) -> None:
-    """Delete an endpoint; its deliveries stay for the record, pending ones end as dead letters."""
+    """Delete an endpoint. Its deliveries are kept; pending ones end as dead letters."""
     session.execute(
         delete(WebhookEndpoint).where(
             col(WebhookEndpoint.id) == endpoint_id, col(WebhookEndpoint.tenant_id) == tenant_id
@@ -114,7 +114,7 @@ def remove(session: Session, tenant_id: str, endpoint_id: str) -> None:
 
 
 def reseal(session: Session, vault: Vault) -> int:
-    """Encrypt everything with the first key; returns how many endpoints there are."""
+    """Re-encrypt all endpoints' secrets with the first key; returns how many endpoints there are."""
     rows = list(session.scalars(select(WebhookEndpoint)))
     for row in rows:
         row.sealed = vault.seal(vault.open(row.sealed))

@@ -1,4 +1,4 @@
-"""The events that PyTake tells tenants' systems, and who subscribes to what."""
+"""The events that PyTake sends to tenants' systems, and subscriptions to them."""
 
 import re
 from datetime import datetime
@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 
 class EventType(StrEnum):
-    """Every type of event that PyTake raises itself."""
+    """The types of events that PyTake itself raises."""
 
     MESSAGE_QUEUED = "message.queued"
     MESSAGE_SENT = "message.sent"
@@ -36,7 +36,7 @@ class EventType(StrEnum):
     ACCOUNT_DELETED = "account.deleted"
     ACCOUNT_ALERT_RAISED = "account.alert_raised"
     ACCOUNT_UPDATED = "account.updated"
-    """Any other ``account_update`` of Meta's."""
+    """Any other ``account_update`` from Meta."""
     TEMPLATE_STATUS_CHANGED = "template.status_changed"
     TEMPLATE_QUALITY_CHANGED = "template.quality_changed"
     TEMPLATE_CATEGORY_CHANGED = "template.category_changed"
@@ -101,7 +101,7 @@ class ConversationEvent(BaseModel):
 
 
 class NumberEvent(BaseModel):
-    """One of your numbers changed."""
+    """The state, quality or limit of one of your numbers changed."""
 
     phone_number_id: str | None
     at: datetime
@@ -114,11 +114,11 @@ class NumberEvent(BaseModel):
 
 
 class AccountEvent(BaseModel):
-    """Meta says something of a WhatsApp Business account that numbers of yours belong to."""
+    """Meta reported something about a WhatsApp Business account that some of your numbers belong to."""
 
     account_id: str | None
-    phone_number_id: str | None = Field(default=None, description="Of the number it is about")
-    event: str = Field(description="Meta's name of it, such as ACCOUNT_RESTRICTION")
+    phone_number_id: str | None = Field(default=None, description="The number concerned, if any")
+    event: str = Field(description="Meta's name for it, such as ACCOUNT_RESTRICTION")
     at: datetime
     title: str
     advice: str = Field(default="", description="What a person should do; empty if nothing")
@@ -131,7 +131,7 @@ class TemplateEvent(BaseModel):
     account_id: str | None
     template_id: str | None
     name: str
-    language: str | None = Field(description="As the API writes it, such as pt_BR")
+    language: str | None = Field(description="In the API's spelling, such as pt_BR")
     at: datetime
     before: str | None = None
     after: str | None = None
@@ -168,12 +168,12 @@ SCHEMAS: Final[dict[EventType, type[BaseModel]]] = {
 """The schema of each type's ``data``."""
 
 EVENT_NAME: Final = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
-"""Event types: PyTake's own, and any that a tenant sends through ``POST /webhooks/send``."""
+"""Valid event types: PyTake's own, and those that tenants send through ``POST /webhooks/send``."""
 SUBSCRIPTION: Final = re.compile(r"\*|[a-z0-9_]+(\.[a-z0-9_]+)*(\.\*)?")
 
 
 def subscribes(subscriptions: list[str], event_type: str) -> bool:
-    """Whether exact names, ``message.*`` or ``*`` cover a type."""
+    """Whether any subscription (an exact name, a prefix like ``message.*``, or ``*``) covers a type."""
     return any(
         wanted in ("*", event_type)
         or (wanted.endswith(".*") and event_type.startswith(wanted[:-1]))

@@ -1,4 +1,4 @@
-"""Raising events: an outbox in the transaction of what happened, dispatched after its commit."""
+"""Raising events through an outbox: stored in the transaction that causes them, dispatched after it."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ _UNDISPATCHED_AFTER: Final = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event about to be raised; a repeat with the same ``key`` is the same event."""
+    """An event to raise; one with the same tenant, type and ``key`` is the same event."""
 
     tenant_id: str
     type: str
@@ -44,7 +44,7 @@ class NewEvent:
 
 
 def delivery_id(event_id: str, endpoint_id: str) -> str:
-    """The id of a delivery, derived from both: a repeat is the same one."""
+    """The id of a delivery, derived from its event and endpoint."""
     return "dlv_" + _digest(event_id, endpoint_id)
 
 
@@ -53,7 +53,7 @@ def _digest(*parts: str) -> str:
 
 
 class FanOutError(Exception):
-    """An event is too large for as many endpoints as subscribe to it; the text says by how much."""
+    """An event is too large for the number of endpoints that subscribe to it; the text gives the sizes."""
 
 
 def emit(
@@ -63,14 +63,14 @@ def emit(
     only: str | None = None,
     most_bytes: int = 0,
 ) -> list[DeliveryInput]:
-    """Store the events that somebody subscribes to, with their deliveries.
+    """Store the events that have subscribers, with their deliveries.
 
-    Call it in the transaction of what happened; start what it returns after the commit. ``only``
-    restricts the deliveries to one endpoint.
+    Call it in the transaction that causes them, and start the returned deliveries after the commit.
+    ``only`` restricts the deliveries to one endpoint.
 
     Raises:
-        FanOutError: the body of one, times its endpoints, has more than ``most_bytes``; 0 is no limit,
-            as for all that PyTake tells by itself.
+        FanOutError: an event's body size times its endpoints exceeds ``most_bytes``; 0 means no limit, as
+            for PyTake's own events.
     """
     if not events:
         return []
@@ -164,7 +164,7 @@ def _store(
 
 
 def delivery_input(row: WebhookDelivery, endpoint: WebhookEndpoint) -> DeliveryInput:
-    """What the delivery's workflow is started with."""
+    """The input of a delivery's workflow."""
     return DeliveryInput(
         delivery_id=row.id,
         event_id=row.event_id,
@@ -192,7 +192,7 @@ def _next(session: Session, tenant_id: str, conversation: str) -> int:
     return value
 
 
-def dispatched(session: Session, delivery_ids: list[str], now: datetime) -> None:
+def mark_dispatched(session: Session, delivery_ids: list[str], now: datetime) -> None:
     """Note that the workflows of deliveries were started."""
     session.execute(
         update(WebhookDelivery)
@@ -204,7 +204,7 @@ def dispatched(session: Session, delivery_ids: list[str], now: datetime) -> None
 def undispatched(
     session: Session, now: datetime, skip: int = 0, limit: int = 200
 ) -> list[DeliveryInput]:
-    """Deliveries that a crash left between the commit of their event and the start of a workflow."""
+    """Deliveries that were stored but, due to a crash, have no workflow."""
     statement = (
         select(WebhookDelivery, WebhookEndpoint)
         .join(

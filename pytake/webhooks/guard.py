@@ -1,7 +1,7 @@
 """Which URLs and addresses a tenant's webhook may reach (protection against SSRF).
 
-``ipaddress.is_global`` alone lets some special ranges through; the ones denied here besides are the
-IANA special-purpose registries' (read September 2026).
+``ipaddress.is_global`` alone lets some special ranges through; the additional ones denied here are from
+the IANA special-purpose registries (read September 2026).
 """
 
 import ipaddress
@@ -40,8 +40,8 @@ _DENIED: Final = tuple(
     )
 )
 _IPV6_UNICAST: Final = ipaddress.ip_network("2000::/3")
-"""All that IANA has given out as global unicast (its IPv6 Address Space registry): what lies outside is
-not public, whatever ``is_global`` says of it.
+"""All that IANA has allocated as global unicast (IPv6 Address Space registry): addresses outside are not
+public, whatever ``is_global`` says.
 """
 
 FORBIDDEN_HEADERS: Final = re.compile(
@@ -49,11 +49,11 @@ FORBIDDEN_HEADERS: Final = re.compile(
     r"|content-.*|webhook-.*|proxy-.*|x-webhook-signature|x-event-type|x-event-id|x-tenant-id|x-timestamp)",
     re.IGNORECASE,
 )
-"""Headers that a tenant may not set: those that frame the request, and the signing ones."""
+"""Headers that a tenant may not set: those of HTTP framing, and the signature headers."""
 
 
 class BlockedUrlError(ValueError):
-    """The URL or the address behind it may not be reached; the text says why."""
+    """The URL, or an address it resolves to, is not allowed; the text says why."""
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
@@ -66,16 +66,16 @@ def parse_networks(text: str) -> tuple[Network, ...]:
 
 
 def check_url(url: str, ports: frozenset[int] = frozenset()) -> None:
-    """Check what can be told from the text of a URL; ``ports`` empty allows all.
+    """Check a URL without resolving it; empty ``ports`` allows all ports.
 
     Raises:
-        BlockedUrlError.
+        BlockedUrlError: it is not a valid HTTP(S) URL, or not allowed.
     """
     if len(url) > 2048 or re.search(r"[\x00-\x20\x7f\\]", url):
         raise BlockedUrlError("must be an address without spaces or control characters")
     try:
-        # What will parse it in the end: no disagreement about the host. It reads ``xn--`` names when the
-        # request is built, not before.
+        # The HTTP client's own parser, so that both agree about the host. It decodes ``xn--`` names only
+        # when accessed.
         _ = httpx.URL(url).host
         parts = urlsplit(url)
         port = parts.port
@@ -94,7 +94,7 @@ def check_url(url: str, ports: frozenset[int] = frozenset()) -> None:
 
 
 def check_address(text: str, allowed: Sequence[Network] = ()) -> None:
-    """Check an IP address that is about to be connected to.
+    """Check an IP address before connecting to it.
 
     Raises:
         BlockedUrlError: it is not a public unicast address, and in none of ``allowed``.

@@ -1,4 +1,4 @@
-"""What the value of a request's header may hold, so that it can be sent as it was saved."""
+"""Which header values can be sent exactly as saved."""
 
 import re
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from typing import Final
 HEADER_VALUE: Final = r"([\x21-\x7E]([\x20-\x7E]*[\x21-\x7E])?)?"
 """Printable ASCII, no space at either end.
 
-RFC 9110, 5.5: blanks around a value do not belong to it, and what is not ASCII has no agreed meaning. The
-HTTP client refuses both, in an error that quotes the value.
+RFC 9110, 5.5: surrounding whitespace is not part of a value, and non-ASCII characters have no agreed
+meaning. The HTTP client refuses both, with an error that quotes the value.
 """
 _HEADER_VALUE: Final = re.compile(HEADER_VALUE)
 

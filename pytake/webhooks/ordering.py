@@ -1,6 +1,6 @@
-"""What keeps a contact's events in order."""
+"""Ordering of a contact's events."""
 
 
 def conversation_of(phone_number_id: str, contact: str) -> str:
-    """What events are numbered and ordered by."""
+    """The conversation within which events are numbered and ordered."""
     return f"{phone_number_id}:{contact}"

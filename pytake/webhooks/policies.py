@@ -1,29 +1,42 @@
-"""When a webhook delivery is tried again, and when an endpoint is given up."""
+"""When a webhook delivery is retried, and when an endpoint is disabled."""
 
 import email.utils
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 RETRY_AFTER_CAP: Final = 24 * 3600.0
-"""Seconds: no endpoint can park a delivery for longer."""
+"""Longest ``Retry-After`` in seconds that is honoured."""
 GONE: Final = 410
 
 
 class DeliveryStatus(StrEnum):
-    """Where one event stands with one endpoint."""
+    """The status of one event's delivery to one endpoint."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
     DEAD = "dead_letter"
     DISCARDED = "discarded"
-    """The endpoint was disabled when the event occurred; kept, can be replayed."""
+    """The endpoint was disabled when the event occurred; it can be replayed."""
+
+
+class RetrySettings(Protocol):
+    """An endpoint's columns that set its retries; times in seconds."""
+
+    max_retries: int
+    retry_schedule: list[float]
+    backoff_initial: float
+    backoff_factor: float
+    backoff_max: float
+    backoff_jitter: float
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointRetryPolicy:
-    """An endpoint's retries: explicit seconds, or a back-off; jitter only ever lengthens a wait."""
+    """An endpoint's retries: an explicit schedule in seconds, or exponential back-off. Jitter only ever
+    lengthens a wait.
+    """
 
     max_retries: int
     schedule: tuple[float, ...] = ()
@@ -38,7 +51,7 @@ class EndpointRetryPolicy:
         return self.max_retries + 1
 
     def delay(self, failed: int, chance: float, retry_after: float | None = None) -> float:
-        """Seconds before the attempt after ``failed`` ones; ``chance`` in [0, 1) draws the jitter."""
+        """Seconds before the next attempt after ``failed`` ones; ``chance`` in [0, 1) sets the jitter."""
         if self.schedule:
             base = self.schedule[min(failed, len(self.schedule)) - 1]
         else:
@@ -47,23 +60,35 @@ class EndpointRetryPolicy:
         return max(wanted, min(retry_after or 0.0, RETRY_AFTER_CAP))
 
 
-def attempts_made(activity_attempt: int, refusals: int | None, before: int) -> int:
-    """Attempts at a delivery that were begun before this one, those included whose worker was lost.
+def retry_policy_of(endpoint: RetrySettings) -> EndpointRetryPolicy:
+    """The retry policy of an endpoint."""
+    return EndpointRetryPolicy(
+        max_retries=endpoint.max_retries,
+        schedule=tuple(endpoint.retry_schedule),
+        initial=endpoint.backoff_initial,
+        factor=endpoint.backoff_factor,
+        maximum=endpoint.backoff_max,
+        jitter=endpoint.backoff_jitter,
+    )
 
-    ``activity_attempt`` counts from 1, and what found no slot (``refusals``) with it, which is no attempt;
-    ``None`` if that was never noted, as it is when an attempt begins. ``before`` were made by earlier
-    activities of the delivery.
+
+def attempts_made(activity_attempt: int, refusals: int | None, before: int) -> int:
+    """Attempts at a delivery that started before this one, including those whose worker was lost.
+
+    ``activity_attempt`` counts from 1 and includes ``refusals``, tries that found no slot and so are not
+    attempts; ``None`` means that no attempt has started yet. ``before`` counts the attempts made by
+    earlier activities of the delivery.
     """
     return before if refusals is None else before + max(activity_attempt - 1 - refusals, 0)
 
 
 def succeeded(status: int) -> bool:
-    """Whether an endpoint's answer is a success: 2xx only, a redirect is not."""
+    """Whether a response status is a success: 2xx only, redirects are not."""
     return 200 <= status <= 299
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for, given in seconds or as a date."""
+    """Seconds from a ``Retry-After`` header, given as seconds or as a date; ``None`` if not valid."""
     if value is None:
         return None
     text = value.strip()
@@ -81,5 +106,5 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
 def give_up(
     failing_since: datetime | None, failures: int, now: datetime, after: timedelta, count: int
 ) -> bool:
-    """Whether an endpoint is to be disabled: failing for long enough *and* often enough."""
+    """Whether to disable an endpoint: it has been failing for long enough *and* often enough."""
     return failing_since is not None and now - failing_since >= after and failures >= count

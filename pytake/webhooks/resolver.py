@@ -1,9 +1,9 @@
-"""Addresses of names that strangers chose, looked up in threads of their own.
+"""DNS lookups of tenant-chosen names, in a separate thread pool.
 
-``getaddrinfo`` cannot be cancelled: a name whose DNS server does not answer holds its thread for as long
-as the system's resolver tries (10 s and more). uvloop has four such threads for everything, Meta's
-name included. So names of tenants never reach the event loop's own look-up; here they are bounded in
-number, in time, by owner and by whether the name has ever been found, and a failure is remembered.
+``getaddrinfo`` cannot be cancelled: a name whose DNS server does not answer blocks its thread for as long
+as the system's resolver tries (10 s and more). uvloop has four such threads for all lookups, including
+Meta's. So tenants' names never use the event loop's resolver; here lookups are limited in number, in time,
+by owner and by whether the name has resolved before, and failures are cached.
 """
 
 import asyncio
@@ -19,31 +19,31 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 _REMEMBERED: Final = 10_000
-"""Names, at most, of each kind of memory."""
+"""Most names kept in each cache."""
 _SILENT: Final = 30.0
-"""Seconds for which a name is not looked up again after nobody answered."""
+"""Seconds before a name is looked up again after its DNS server did not answer."""
 _UNKNOWN: Final = 10.0
-"""Seconds for which a name is not looked up again after the answer was that it is not there."""
+"""Seconds before a name is looked up again after it was not found."""
 _STALE: Final = 3600.0
-"""Seconds for which the last addresses of a name may stand in for an answer that does not come
-(RFC 8767). They are checked at every connection like new ones.
+"""Seconds for which the last addresses of a name may be used when a lookup gets no answer (RFC 8767).
+They are checked on every connection like fresh ones.
 """
 _ADDRESSES: Final = 16
-"""Of one name, at most."""
+"""Most addresses used per name."""
 
 
 class ResolutionError(Exception):
-    """The name has no addresses, or nobody answered; the text says which."""
+    """The name has no addresses, or its DNS server did not answer; the text says which."""
 
 
 class ResolverBusyError(Exception):
-    """The threads that this look-up may use are all waiting for others: nothing was asked."""
+    """All threads that this lookup may use are busy; nothing was looked up."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResolverLimits:
-    """How many look-ups at once; how long one is waited for, and how long it waits for a thread (in
-    seconds).
+    """Concurrent lookups in all and per owner; seconds to wait for a result (``timeout``) and for a thread
+    (``patience``).
     """
 
     threads: int = 64
@@ -53,14 +53,14 @@ class ResolverLimits:
 
     @property
     def for_the_unproven(self) -> int:
-        """Threads for names that were not found before, or not the last time: the others' are safe
-        from names that never answer.
+        """Threads for names that did not resolve last time, or not yet; the rest are out of reach of names
+        that never answer.
         """
         return max(self.threads * 3 // 4, 1)
 
 
 class Resolver:
-    """Looks names up; one look-up of a name at a time, whoever asks."""
+    """Resolves names; concurrent requests for a name share one lookup."""
 
     def __init__(self, limits: ResolverLimits | None = None) -> None:
         self._limits = limits or ResolverLimits()
@@ -73,15 +73,15 @@ class Resolver:
         self._failed: OrderedDict[str, tuple[float, str]] = OrderedDict()
 
     def close(self) -> None:
-        """Let go of the threads; those that still wait for an answer end with it."""
+        """Shut down the thread pool without waiting for running lookups."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def addresses(self, host: str, owner: str) -> list[str]:
         """The addresses of ``host``, for a request of ``owner``.
 
         Raises:
-            ResolutionError: it has none, or nobody answered in time.
-            ResolverBusyError: there was no thread for it in time.
+            ResolutionError: it has none, or its DNS server did not answer in time.
+            ResolverBusyError: no thread became free in time.
         """
         with suppress(ValueError):
             return [str(ipaddress.ip_address(host))]
@@ -97,7 +97,7 @@ class Resolver:
         return task.result() if done else self._stale(host, self._silent(host))
 
     async def _begun(self, host: str, owner: str) -> asyncio.Task[list[str]] | None:
-        """The look-up of the host, once there is a thread for it; ``None`` if there is none in time."""
+        """The running lookup of a host, started once a thread is free; ``None`` if none is in time."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._limits.patience
         while True:
@@ -121,7 +121,7 @@ class Resolver:
                 return None
 
     def _overdue(self, host: str, task: asyncio.Task[list[str]]) -> None:
-        """Nobody waits for this look-up any more, but its thread does."""
+        """Mark a lookup that has timed out as failed, although its thread is still busy."""
         if not task.done():
             self._fail(host, _SILENT, self._silent(host))
 
@@ -129,7 +129,7 @@ class Resolver:
         return f"{host} cannot be resolved: no answer within {self._limits.timeout:g} s"
 
     def _room(self, owner: str, *, proven: bool) -> bool:
-        """Whether a thread is free that this look-up may use: an owner's share shrinks with the rest."""
+        """Whether this lookup may use a free thread; an owner's share shrinks with the free threads."""
         free = self._limits.threads - len(self._running)
         if not proven:
             free = min(free, self._limits.for_the_unproven - self._unproven)
@@ -165,10 +165,10 @@ class Resolver:
         _remember(self._failed, host, (time.monotonic() + seconds, text))
 
     def _stale(self, host: str, text: str) -> list[str]:
-        """The host's last addresses, instead of a failure.
+        """The host's last addresses, in place of a failed lookup.
 
         Raises:
-            ResolutionError: there are none that are young enough.
+            ResolutionError: there are none, or they are too old.
         """
         at, addresses = self._found.get(host, (0.0, []))
         if addresses and time.monotonic() - at < _STALE:

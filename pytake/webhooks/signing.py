@@ -1,4 +1,4 @@
-"""Signatures of outgoing webhooks: Standard Webhooks, and the headers of the system before.
+"""Signatures of outgoing webhooks: Standard Webhooks, and the legacy headers.
 
 Source: https://www.standardwebhooks.com (specification, read September 2026).
 """
@@ -17,12 +17,12 @@ SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - a prefix, no secret
 
 
 def new_secret() -> str:
-    """A secret of the standard's form: ``whsec_`` and base64 of 32 random bytes."""
+    """A new secret in the standard's form: ``whsec_`` and base64 of 32 random bytes."""
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def signing_key(secret: str) -> bytes:
-    """The key of a secret: decoded for the standard's form, else its UTF-8 bytes."""
+    """The signing key of a secret: base64-decoded if in the standard's form, else its UTF-8 bytes."""
     if secret.startswith(SECRET_PREFIX):
         try:
             return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
@@ -31,9 +31,9 @@ def signing_key(secret: str) -> bytes:
     return secret.encode()
 
 
-def of_the_standard(secret: str) -> bool:
-    """Whether the standard's libraries take the secret for what it is: ``whsec_`` and base64 of 24 to 64
-    bytes.
+def is_standard(secret: str) -> bool:
+    """Whether the secret has the form that Standard Webhooks libraries accept: ``whsec_`` and base64 of 24
+    to 64 bytes.
     """
     return (
         secret.startswith(SECRET_PREFIX)
@@ -51,9 +51,9 @@ def signature_headers(
     body: str,
     keys: Sequence[bytes],
 ) -> dict[str, str]:
-    """The headers of one attempt; ``keys`` newest first, each signs.
+    """The headers of one attempt, signed with each of ``keys`` (newest first).
 
-    ``at`` is the time of the attempt; the id stays the same over all retries.
+    ``at`` is the time of the attempt; the id stays the same across retries.
     """
     signatures = " ".join(Webhook(key).sign(event_id, at, body) for key in keys)
     digest = hmac.new(keys[0], body.encode(), hashlib.sha256).hexdigest()

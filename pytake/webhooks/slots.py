@@ -1,11 +1,11 @@
-"""Who may have a request under way: endpoints that answer are not to wait for endpoints that do not.
+"""Concurrency slots for requests, so that endpoints that answer never wait for those that do not.
 
-A worker has a number of slots. What holds one for long is an endpoint that does not answer, so an endpoint
-begins with one slot, gets more with every quick answer, and loses all but one when it lets a request time
-out. The fewer slots are free, the smaller everybody's share (as switches share a buffer: Choudhury and
-Hahne, "Dynamic queue length thresholds", 1998): the second half of the slots is given out one to an
-endpoint, and the last quarter only to endpoints whose last request was answered. An endpoint that lets one request after the other time out is
-not called for a while: its breaker is open.
+A worker has a fixed number of slots, and endpoints that do not answer hold them for long. So an endpoint
+starts with one slot, gets more with every quick answer, and drops to one when a request times out. The
+fewer slots are free, the smaller each endpoint's share (as switches share a buffer: Choudhury and Hahne,
+"Dynamic queue length thresholds", 1998): the second half of the slots is given out one per endpoint, and
+the last quarter only to endpoints whose last request was answered. After several timeouts in a row an
+endpoint's circuit breaker opens, and it is not called for a while.
 """
 
 from collections import Counter, OrderedDict
@@ -16,27 +16,27 @@ from typing import Final
 from pytake.webhooks.contracts import DeliveryWait
 
 QUICK: Final = 3.0
-"""Seconds: an answer within this earns an endpoint more slots, one after it costs some."""
+"""Seconds: an answer within this time earns an endpoint more slots; a slower one costs slots."""
 _HELD: Final = 1.0
-"""Seconds: a failure without an answer that took less held nobody up, and changes nothing."""
+"""Seconds: a failure without an answer that took less than this changes nothing."""
 _SHARE: Final = 8
-"""An endpoint's slots are at most this part of those that are free in the first half."""
+"""An endpoint gets at most 1/8 of the slots that are free in the first half."""
 _TIMEOUTS: Final = 3
-"""In a row, until an endpoint's breaker opens."""
+"""Timeouts in a row before an endpoint's breaker opens."""
 _OPEN: Final = 30.0
 _OPEN_MOST: Final = 600.0
-"""Seconds that a breaker is open: at first, doubled by each time-out after, and at most."""
+"""Seconds that a breaker stays open: the first time, doubling with each further timeout, and at most."""
 _FIRST_WAIT: Final = {"proven": 5.0, "unproven": 5.0, "stuck": 30.0}
-"""Seconds until a delivery without a slot comes back the first time: coming back costs about as much as a
-delivery, and of an endpoint that hangs all its events do.
+"""Seconds before the first retry of a delivery that got no slot. Longer for endpoints that hang: a retry
+costs about as much as a delivery, and all their events would retry.
 """
 _REMEMBERED: Final = 10_000
-"""Endpoints."""
+"""Most endpoints to keep state for."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlotLimits:
-    """Requests at once in one worker: in all, to one endpoint, and to all of one tenant's endpoints."""
+    """Concurrent requests in one worker: in total, per endpoint, and per tenant."""
 
     total: int
     per_endpoint: int
@@ -44,7 +44,7 @@ class SlotLimits:
 
     @property
     def for_the_unproven(self) -> int:
-        """Slots for endpoints that have not answered yet, or not the last time."""
+        """Slots for endpoints that have not answered yet, or not last time."""
         return max(self.total * 3 // 4, 1)
 
 
@@ -58,16 +58,16 @@ class _Endpoint:
     last_timeout: float = float("-inf")
     open_until: float = float("-inf")
     quiet_since: float = float("-inf")
-    """When a request began after none, or the last one ended."""
+    """When the endpoint went from idle to busy, or its latest request ended, whichever is later."""
 
     def stuck(self, now: float) -> bool:
-        """Whether it let requests time out, or its requests have not been answered for a while."""
+        """Whether requests timed out, or none of its running requests has ended for a while."""
         return self.timeouts > 0 or (self.running > 0 and now - self.quiet_since >= QUICK)
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One request under way; times are seconds of a clock that never goes back."""
+    """One request under way; times are monotonic seconds."""
 
     tenant: str
     endpoint: str
@@ -76,7 +76,7 @@ class Slot:
 
 
 class Slots:
-    """The slots of one worker, and what it knows of the endpoints that it has called."""
+    """The slots of one worker, and its record of the endpoints it has called."""
 
     def __init__(self, limits: SlotLimits) -> None:
         self._limits = limits
@@ -88,8 +88,8 @@ class Slots:
     def take(
         self, tenant: str, endpoint: str, version: datetime, now: float
     ) -> Slot | DeliveryWait:
-        """A slot, to be given back; ``version`` is when the endpoint was last changed by its owner,
-        which makes it a new one.
+        """Take a slot (to be given back), or return why there is none. ``version`` is when the endpoint
+        was last changed by its owner: a change resets its record.
         """
         state = self._state(tenant, endpoint, version)
         if state.open_until > now:
@@ -111,7 +111,7 @@ class Slots:
         return Slot(tenant, endpoint, state.proven, now)
 
     def give_back(self, slot: Slot, now: float, *, answered: bool | None) -> None:
-        """The request is over; ``answered`` is ``None`` if that is nobody's merit or fault."""
+        """Give a slot back after its request; ``answered`` is ``None`` if nothing was sent."""
         self._running -= 1
         self._unproven -= not slot.proven
         self._tenants[slot.tenant] -= 1
@@ -128,9 +128,7 @@ class Slots:
             state.limit = grown if state.proven else max(state.limit // 2, 1)
         elif answered is False and took >= _HELD:
             state.proven, state.limit = False, 1
-            if (
-                slot.began >= state.last_timeout
-            ):  # those that hung beside it are one time-out with it
+            if slot.began >= state.last_timeout:  # concurrent timeouts count as one
                 state.timeouts += 1
                 state.last_timeout = now
             over = state.timeouts - _TIMEOUTS
@@ -138,10 +136,10 @@ class Slots:
                 state.open_until = now + min(_OPEN * 2.0 ** min(over, 10), _OPEN_MOST)
 
     def wait(self, tenant: str, endpoint: str, waits: int, now: float) -> float:
-        """Seconds until a delivery that was refused comes back, after so many ``waits`` before.
+        """Seconds before a delivery that got no slot tries again, after ``waits`` earlier waits.
 
-        About as long as it has waited already: thousands of events of an endpoint that hangs cost
-        little, and those of one that recovers are not much later for it.
+        About as long as it has waited so far: retries for an endpoint that hangs stay cheap, and after it
+        recovers, deliveries are not much later than necessary.
         """
         state = self._endpoints.get((tenant, endpoint))
         if state is None:
@@ -152,7 +150,7 @@ class Slots:
         return max(wanted, state.open_until - now)
 
     def patient(self, tenant: str, endpoint: str, now: float) -> bool:
-        """Whether a slot of the endpoint may be free again soon."""
+        """Whether waiting is worthwhile: a slot of the endpoint may soon be free."""
         state = self._endpoints.get((tenant, endpoint))
         return state is None or not state.stuck(now)
 
@@ -168,7 +166,7 @@ class Slots:
         return state
 
     def _forget(self) -> None:
-        """The endpoint that was called least lately, if there are too many and it has no request."""
+        """Drop the least recently called endpoint if there are too many, unless it has requests."""
         if len(self._endpoints) > _REMEMBERED:
             key, state = next(iter(self._endpoints.items()))
             if not state.running:

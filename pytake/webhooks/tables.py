@@ -11,10 +11,9 @@ from pytake.webhooks.contracts import delivery_workflow_id
 
 
 class WebhookEndpoint(SQLModel, table=True):
-    """A tenant's receiver. Everything secret is in ``sealed``.
+    """A tenant's webhook receiver. All secrets are in ``sealed``.
 
-    Tenants choose ids, so two of them may choose the same one: an id means something only together with
-    its tenant.
+    Tenants choose the ids, so an id is unique only within its tenant.
     """
 
     __tablename__ = "webhook_endpoint"
@@ -22,7 +21,7 @@ class WebhookEndpoint(SQLModel, table=True):
     id: str = Field(primary_key=True, max_length=64)
     tenant_id: str = Field(primary_key=True, index=True)
     key: str | None = Field(default=None, max_length=64)
-    """See :func:`~pytake.webhooks.contracts.endpoint_key`; none in an endpoint of the time before keys."""
+    """See :func:`~pytake.webhooks.contracts.endpoint_key`; ``None`` if created before keys existed."""
     url: str
     description: str = ""
     events: list[str] = Field(sa_column=json_column(nullable=False))
@@ -30,7 +29,7 @@ class WebhookEndpoint(SQLModel, table=True):
     disabled_reason: str | None = None
     disabled_at: datetime | None = time_column()
     one_off: bool = False
-    """Made for a ``target_url`` of ``POST /send``: gets no other events."""
+    """Created for a ``target_url`` of ``POST /send``; receives no other events."""
     auth_type: str = "None"
     sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     previous_secret_until: datetime | None = time_column()
@@ -53,12 +52,12 @@ class WebhookEndpoint(SQLModel, table=True):
 
     @property
     def fairness_key(self) -> str:
-        """What stands for the endpoint in Temporal: its key, or the id it had there before keys."""
+        """The endpoint's key in Temporal: ``key``, or the id if created before keys existed."""
         return self.key or self.id
 
 
 class WebhookEvent(SQLModel, table=True):
-    """Something that happened, as tenants are told; the same id over all deliveries."""
+    """An event, as sent to tenants; all its deliveries carry the same id."""
 
     __tablename__ = "webhook_event"
 
@@ -67,7 +66,7 @@ class WebhookEvent(SQLModel, table=True):
     type: str
     conversation: str = ""
     sequence: int
-    """Counts the events of a conversation (of the tenant, without one), from 1."""
+    """Position among the events of the conversation (of the tenant, if none), from 1."""
     body: str = Field(sa_column=Column(Text, nullable=False))
     """The exact text that is signed and sent."""
     sealed_headers: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
@@ -75,7 +74,7 @@ class WebhookEvent(SQLModel, table=True):
 
 
 class WebhookDelivery(SQLModel, table=True):
-    """One event to one endpoint."""
+    """The delivery of one event to one endpoint."""
 
     __tablename__ = "webhook_delivery"
     __table_args__ = (
@@ -91,16 +90,16 @@ class WebhookDelivery(SQLModel, table=True):
     event_type: str
     endpoint_id: str
     endpoint_key: str | None = Field(default=None, max_length=64)
-    """Of the endpoint when this was made: the workflow keeps its id whatever becomes of the endpoint."""
+    """The endpoint's key when this was created, which the workflow's id is derived from."""
     conversation: str = ""
     sequence: int
     status: str
     run: int = 0
-    """How often it was replayed."""
+    """How many times it was replayed."""
     attempts: int = 0
-    """Of this run."""
+    """Attempts of the current run."""
     dispatched_at: datetime | None = time_column()
-    """When its workflow was started; the sweeper starts those that a crash left without one."""
+    """When its workflow was started; the sweep starts those left without one by a crash."""
     next_retry_at: datetime | None = time_column()
     last_status: int | None = None
     last_error: str | None = None
@@ -114,7 +113,7 @@ class WebhookDelivery(SQLModel, table=True):
 
 
 class WebhookAttempt(SQLModel, table=True):
-    """One request to an endpoint, and what came back."""
+    """One request to an endpoint, and its response."""
 
     __tablename__ = "webhook_attempt"
     __table_args__ = (Index("ix_webhook_attempt_endpoint", "endpoint_id", "at"),)
@@ -134,7 +133,7 @@ class WebhookAttempt(SQLModel, table=True):
 
 
 class ConversationSequence(SQLModel, table=True):
-    """The last number given out in a conversation."""
+    """The last sequence number used in a conversation."""
 
     __tablename__ = "conversation_sequence"
 
@@ -144,7 +143,7 @@ class ConversationSequence(SQLModel, table=True):
 
 
 class WebhookReplay(SQLModel, table=True):
-    """A replay of many deliveries: what was asked for, and how far it is."""
+    """A replay of many deliveries: its filter, and its progress."""
 
     __tablename__ = "webhook_replay"
 

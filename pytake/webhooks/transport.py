@@ -1,4 +1,4 @@
-"""HTTP to a URL that a stranger chose: the address that is connected to is the one that is checked."""
+"""HTTP to tenant-chosen URLs: connects only to addresses that have been checked."""
 
 import asyncio
 import ssl
@@ -18,15 +18,15 @@ from pytake.webhooks.headers import unsendable
 from pytake.webhooks.resolver import ResolutionError, Resolver, ResolverBusyError, ResolverLimits
 
 KEPT_BODY: Final = 16 * 1024
-"""Bytes of an answer that are read and kept."""
+"""Bytes of a response body that are read and kept."""
 _KEPT_HEADERS: Final = 50
 _OWNER: Final[ContextVar[str]] = ContextVar("owner", default="")
-"""Whose request is under way: httpcore tells a backend of the host only."""
+"""Owner of the current request: httpcore passes a backend only the host."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an endpoint answered, up to the caps."""
+    """An endpoint's response, truncated to the limits above."""
 
     status: int
     headers: dict[str, str]
@@ -34,15 +34,15 @@ class Answer:
 
 
 class DeliveryError(Exception):
-    """No answer: the text says why."""
+    """No response was received; the text says why."""
 
 
 class BusyError(Exception):
-    """There was no room for the request here: nothing was sent, and nothing is the endpoint's fault."""
+    """The request was not sent for lack of capacity here, which is not the endpoint's fault."""
 
 
 class _GuardedBackend(httpcore.AsyncNetworkBackend):
-    """Resolves, checks every address, and dials a checked one; TLS still verifies the host's name."""
+    """Resolves the host, checks every address, and connects to one; TLS still verifies the host name."""
 
     def __init__(self, allowed: Sequence[Network], resolver: Resolver) -> None:
         self._allowed = allowed
@@ -57,7 +57,7 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first address that answers, if all of the host's may be reached."""
+        """Connect to the first address that answers, if all of the host's addresses are allowed."""
         try:
             addresses = await self._resolver.addresses(host, _OWNER.get())
         except ResolutionError as error:
@@ -77,11 +77,11 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
     async def connect_unix_socket(
         self, path: str, *_: Any, **__: Any
     ) -> httpcore.AsyncNetworkStream:
-        """Never."""
+        """Refuse: not supported."""
         raise BlockedUrlError("unix sockets cannot be reached")
 
     async def sleep(self, seconds: float) -> None:
-        """For httpcore's own retries."""
+        """Sleep; used by httpcore for its own retries."""
         await asyncio.sleep(seconds)
 
 
@@ -100,7 +100,7 @@ class _GuardedTransport(httpx.AsyncHTTPTransport):
 
 
 class GuardedClient:
-    """A pooled client whose every connection passes the guard. Follows no redirect."""
+    """A pooled HTTP client whose connections all pass the guard. Does not follow redirects."""
 
     def __init__(
         self,
@@ -138,14 +138,14 @@ class GuardedClient:
         certificate: ClientCertificate | None = None,
         owner: str = "",
     ) -> tuple[Answer, float]:
-        """POST within ``deadline`` seconds over connect, headers and body; returns the duration too.
+        """POST within ``deadline`` seconds in total; returns the response and the duration in seconds.
 
-        ``owner`` is the tenant that chose the URL: look-ups of one owner's names have a bound.
+        ``owner`` is the tenant that chose the URL; DNS lookups are limited per owner.
 
         Raises:
-            BlockedUrlError: the URL or its address may not be reached.
-            DeliveryError: no answer came, or the request cannot be sent.
-            BusyError: nothing was sent, for there was no room to look its name up.
+            BlockedUrlError: the URL or its address is not allowed.
+            DeliveryError: there was no response, or the request cannot be sent.
+            BusyError: nothing was sent, because too many DNS lookups are running.
         """
         check_url(url, self._ports)
         if (problem := unsendable(headers)) is not None:
@@ -167,7 +167,7 @@ class GuardedClient:
         except ResolverBusyError as error:
             raise BusyError(str(error)) from error
         except httpx.LocalProtocolError:
-            # Its text quotes what cannot be sent, a secret in a header for one.
+            # Its text quotes the offending value, which may be a secret.
             raise DeliveryError("HTTP cannot carry the request as it is configured") from None
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
             raise DeliveryError(f"{type(error).__name__}: {error}"[:500]) from error

@@ -1,4 +1,4 @@
-"""The slots of this worker's deliveries, and the short wait for one that is about to be free."""
+"""The slots of this worker's deliveries, and a short wait for one that is about to become free."""
 
 import asyncio
 import time
@@ -10,11 +10,11 @@ from pytake.webhooks.contracts import DeliveryWait
 from pytake.webhooks.slots import Slot, SlotLimits, Slots
 
 _PATIENCE: Final = 1.0
-"""Seconds that a delivery waits here; a timer of its workflow costs more, but holds nothing."""
+"""Seconds that a delivery waits here; then it is retried, which costs more but holds no activity slot."""
 
 
 class Turns:
-    """Slots, and a bounded number of deliveries that wait for one."""
+    """Slots, with a bounded number of deliveries waiting for one."""
 
     def __init__(self, limits: SlotLimits) -> None:
         self._slots = Slots(limits)
@@ -23,7 +23,7 @@ class Turns:
         self._freed = asyncio.Event()
 
     async def take(self, tenant: str, endpoint: str, version: datetime) -> Slot | DeliveryWait:
-        """A slot, at once or within a second; to be given back."""
+        """Take a slot (to be given back), waiting up to a second; or return why there is none."""
         now = time.monotonic()
         taken = self._slots.take(tenant, endpoint, version, now)
         if taken is not DeliveryWait.BUSY or not self._slots.patient(tenant, endpoint, now):
@@ -55,10 +55,10 @@ class Turns:
 
 
 def waiting_room(limits: SlotLimits) -> int:
-    """Deliveries that wait in a worker for a slot, at most."""
+    """The most deliveries that may wait for a slot in a worker."""
     return max(limits.total // 2, 4)
 
 
 def activity_slots(limits: SlotLimits) -> int:
-    """Activities at once: requests, what waits for one, and what is sent back at once."""
+    """Concurrent activities: requests, deliveries waiting for a slot, and some to be refused at once."""
     return limits.total + waiting_room(limits) + max(limits.total // 4, 4)
