@@ -193,7 +193,7 @@ class ReconcileActivities:
                     await self._send_reply(ReplyRequest(key=reply.key, index=index))
             except ApplicationError:
                 return False  # the message before it is in the queue
-        told = await self._database.write(ended.tell_again, party, ended_at)
+        told = await self._database.write(ended.signal_again, party, ended_at)
         if told:
             RECONCILED.labels("conversation", "told again").inc(told)
             found["inbound messages"] += told

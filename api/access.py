@@ -1,4 +1,4 @@
-"""Who is asking: API keys, the rates they may be used at, and the API without keys."""
+"""Authentication of requests: API keys, their rate limits, and the API without keys."""
 
 import asyncio
 import base64
@@ -23,22 +23,21 @@ from pytake.tenants import DEFAULT_TENANT
 _log = structlog.get_logger()
 
 FRESH_SECONDS: Final = 3.0
-"""How long a revoked key may go on working."""
+"""How long a revoked key may still work."""
 _WRONG_PER_SECOND: Final = 10.0
 _WRONG_BURST: Final = 50.0
 _LOOKS_PER_SECOND: Final = 5.0
 _LOOKS_BURST: Final = 20.0
-"""Reads of the database for keys that are not known; where there are more, a new key waits for the next
-renewal."""
+"""Burst of database reads for unknown keys; beyond it, a new key works only after the next renewal."""
 _LONGEST_KEY: Final = 200
 _BEARER: Final = {"WWW-Authenticate": "Bearer"}
 _BASIC: Final = {"WWW-Authenticate": 'Basic realm="PyTake codec", charset="UTF-8"'}
 
 
 class Authenticator:
-    """Checks keys against a copy of their hashes, so that a wrong one costs no database call.
+    """Checks keys against a copy of their hashes, so that a wrong key costs no database call.
 
-    The copy is renewed every few seconds, and read again only where a key was made or revoked since.
+    The copy is checked every few seconds, and read again only if a key was created or revoked since.
     """
 
     def __init__(self, database: Database, settings: Settings) -> None:
@@ -58,19 +57,18 @@ class Authenticator:
     async def principal(
         self, headers: list[tuple[bytes, bytes]], client: str, *, codec: bool = False
     ) -> Principal:
-        """Whose request this is.
+        """Authenticate a request.
 
         Args:
-            headers: of the request, their names in lower case.
+            headers: the request's headers, names in lower case.
             client: the address it came from.
-            codec: whether a page of the Temporal Web UI may send it, and the key may be the password
-                that a browser asked for.
+            codec: whether pages of the Temporal Web UI may send it, and the key may be the password of
+                HTTP basic authentication.
 
         Raises:
-            UnauthorizedError: there are keys, and this is none of them.
-            ForbiddenError: no key is asked for, and the request is not of this machine alone.
-            TooManyRequestsError: the key makes more requests than it may, or the address too many
-                with wrong keys.
+            UnauthorizedError: keys exist, and the request has no valid one.
+            ForbiddenError: no keys exist, and the request is not from this machine alone.
+            TooManyRequestsError: the key exceeds its rate, or the address sent too many wrong keys.
         """
         await self._renew()
         given = [value for name, value in headers if name == b"authorization"]
@@ -95,15 +93,15 @@ class Authenticator:
         return Principal(key.tenant_id, key.admin, key_id=key.id)
 
     def charge(self, principal: Principal, requests: float) -> None:
-        """Count a request as more than the one it is: those that follow wait for it."""
+        """Count a request as several against the key's rate."""
         if self._rate and principal.key_id is not None:
             self._requests.charge(principal.key_id, requests - 1, self._rate, 2 * self._rate)
 
     def check_local(self, headers: list[tuple[bytes, bytes]], *, codec: bool = False) -> None:
-        """Let nobody in without a key who is not a program or page of this machine.
+        """Without keys, admit only programs and pages of this machine.
 
         Raises:
-            ForbiddenError: the request is not of this machine alone.
+            ForbiddenError: the request is not from this machine alone.
         """
         origins = (self._settings.api.temporal_ui_origin,) if codec else ()
         if why := foreign_reason(headers, self._settings.api.host, origins):
@@ -115,7 +113,7 @@ class Authenticator:
     async def _find(self, text: str) -> keys.ActiveKey | None:
         key = keys.find(self._active, text)
         if key is None and not self._looks.take("", _LOOKS_PER_SECOND, _LOOKS_BURST):
-            await self._renew(at_once=True)  # it may be new
+            await self._renew(at_once=True)  # the key may be new
             key = keys.find(self._active, text)
         return key
 
@@ -133,9 +131,9 @@ class Authenticator:
                 census.total
                 or await asyncio.to_thread(keyless.marker_exists, self._settings.storage.data_dir)
             ):
-                self._keyless = False  # for good: an emptied database opens nothing
+                self._keyless = False  # permanently: an emptied database does not open the API
                 await asyncio.to_thread(keyless.try_write_marker, self._settings.storage.data_dir)
-                _log.warning("API keys exist now: nobody is served without one any more")
+                _log.warning("API keys exist now: requests without one are refused from now on")
             self._fresh_until = time.monotonic() + FRESH_SECONDS
 
     def _count_wrong(self, client: str) -> None:
@@ -152,7 +150,7 @@ class Authenticator:
 
 
 def _key_text(authorization: bytes, *, basic: bool) -> str | None:
-    """The key in an ``Authorization`` header; a browser's password counts where ``basic``."""
+    """The key in an ``Authorization`` header; with ``basic``, also as the password."""
     scheme, _, text = authorization.decode("latin-1").strip().partition(" ")
     text = text.strip()
     if len(text) > _LONGEST_KEY:
@@ -168,7 +166,7 @@ def _key_text(authorization: bytes, *, basic: bool) -> str | None:
 
 
 def _network(client: str) -> str:
-    """What one client has: an IPv4 address, or a /64 of IPv6 (RFC 6177)."""
+    """The network of one client: an IPv4 address, or an IPv6 /64 (RFC 6177)."""
     try:
         address = ipaddress.ip_address(client)
     except ValueError:

@@ -71,9 +71,9 @@ Errors are problem details (RFC 9457): `errors` names each wrong field. Every an
 
 
 class LifespanState(TypedDict):
-    """What lives as long as the application, and stands in the state of every request.
+    """Objects that live as long as the application, available in every request's state.
 
-    Read by the dependencies of ``api.dependencies`` and of each noun.
+    Read by the dependencies in ``api.dependencies`` and in each noun.
     """
 
     settings: Settings
@@ -154,7 +154,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _state(settings: Settings, database: Database, client: Client) -> LifespanState:
-    """Everything that routes ask for, each built once."""
+    """Everything that routes depend on, each built once."""
     dispatcher = Dispatcher(client, database)
     numbers = NumberChoice(database, settings.whatsapp)
     hashes = ContactHashes(database)
@@ -196,7 +196,7 @@ def _state(settings: Settings, database: Database, client: Client) -> LifespanSt
 
 
 def build_server(settings: Settings) -> uvicorn.Server:
-    """The API behind a server that bounds what a client may cost before the API sees it."""
+    """The API behind a server that limits what a client can cost before the API sees the request."""
     return uvicorn.Server(
         uvicorn.Config(
             create_app(settings),

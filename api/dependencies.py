@@ -1,6 +1,6 @@
-"""What routes ask for: one dependency for each collaborator, and who is asking.
+"""Dependencies of routes: one for each collaborator, and the authenticated principal.
 
-All of them are built once, in ``api.app``; a dependency reads one out of the request's state.
+All of them are built once, in ``api.app``; a dependency reads one from the request's state.
 """
 
 from typing import Annotated, Final
@@ -43,31 +43,31 @@ async def get_client(request: Request) -> Client:
 
 
 async def get_authenticator(request: Request) -> Authenticator:
-    """Who may ask, and how often."""
+    """Checks API keys and their rates."""
     authenticator: Authenticator = request.state.authenticator
     return authenticator
 
 
 async def get_acceptor(request: Request) -> Acceptor:
-    """The way in for messages."""
+    """Accepts messages into the queue."""
     acceptor: Acceptor = request.state.acceptor
     return acceptor
 
 
 async def get_numbers(request: Request) -> NumberChoice:
-    """Which number a tenant's messages go out from."""
+    """Chooses the number that a tenant's messages go out from."""
     numbers: NumberChoice = request.state.numbers
     return numbers
 
 
 async def get_dispatcher(request: Request) -> Dispatcher:
-    """What starts the deliveries of events."""
+    """Starts the deliveries of events."""
     dispatcher: Dispatcher = request.state.dispatcher
     return dispatcher
 
 
 async def get_links(request: Request) -> WorkflowLinks:
-    """Where the Web UI shows workflows."""
+    """Links to workflows in the Web UI."""
     links: WorkflowLinks = request.state.links
     return links
 
@@ -76,7 +76,7 @@ async def get_principal(
     request: Request,
     _documented: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)] = None,
 ) -> Principal:
-    """Who is asking, as the gate found."""
+    """The principal of the request, as authenticated by the gate."""
     principal: Principal | None = getattr(request.state, "principal", None)
     if principal is None:
         raise UnauthorizedError("send an API key: Authorization: Bearer ptk_...")

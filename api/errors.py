@@ -39,7 +39,7 @@ class _HttpError(ProblemError):
 
 
 def _problem_schema() -> dict[str, Any]:
-    """The schema of a problem, complete in itself: OpenAPI has no ``$defs`` to refer to."""
+    """The schema of a problem, self-contained: OpenAPI has no ``$defs`` to refer to."""
     schema = ProblemDetails.model_json_schema()
     definitions = schema.pop("$defs")
     schema["properties"]["errors"]["anyOf"][0]["items"] = definitions["FieldProblem"]
@@ -47,8 +47,8 @@ def _problem_schema() -> dict[str, Any]:
 
 
 def documented(*errors: type[ProblemError]) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route, for OpenAPI; where a key is asked for, its rate is limited, and it
-    may be one that must not do this.
+    """The ``responses`` of a route, for OpenAPI; with :class:`UnauthorizedError` also those of rate
+    limits and missing rights.
     """
     if UnauthorizedError in errors:
         errors = (*errors, ForbiddenError, TooManyRequestsError)
@@ -86,15 +86,15 @@ def install_error_handlers(app: FastAPI) -> None:
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         if (
             error.status_code == HTTPStatus.BAD_REQUEST
-        ):  # FastAPI's word for bytes that are no UTF-8
+        ):  # FastAPI's error for a body that is not UTF-8
             return _answer(request, InvalidRequestError("the body is not valid JSON in UTF-8"))
         headers = dict(error.headers) if error.headers else None
         return _answer(request, _HttpError(error.status_code, str(error.detail), headers))
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> JSONResponse:
-        """Whoever asked has gone: there is nobody to answer, and nothing to report."""
-        return _answer(request, InvalidRequestError("the body broke off"))
+        """The client has disconnected: nobody reads the response, and there is nothing to report."""
+        return _answer(request, InvalidRequestError("the body is incomplete"))
 
     @app.exception_handler(RPCError)
     async def temporal_error(request: Request, error: RPCError) -> JSONResponse:
@@ -136,7 +136,7 @@ def _temporal_away() -> UnavailableError:
 
 
 def database_unavailable(error: Exception) -> UnavailableError:
-    """What is answered while the database cannot be reached, and logged once here."""
+    """The response while the database is down; logs the error."""
     _log.warning("database unavailable", error=type(error).__name__)
     return UnavailableError(
         "the database could not be reached: try again", headers={"Retry-After": "2"}
@@ -144,7 +144,7 @@ def database_unavailable(error: Exception) -> UnavailableError:
 
 
 def problem_response(path: str, error: ProblemError) -> JSONResponse:
-    """An error as it is answered."""
+    """The response for an error."""
     body = error.problem(path).model_dump(exclude_none=True)
     return JSONResponse(body, error.status, headers=error.headers, media_type=PROBLEM_JSON)
 

@@ -1,4 +1,4 @@
-"""Fields that bodies share: names, texts, times, each bounded and clean."""
+"""Field types shared by request bodies: names, texts, times, all bounded and clean."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -27,21 +27,21 @@ def _iso_text(value: Any) -> Any:
 
 
 def _in_range(value: datetime) -> datetime:
-    """What every part can hold; in UTC, the first and the last days of the calendar are beyond it."""
+    """Check that every component can store the time; also after conversion to UTC."""
     if value.year not in _YEARS:
         raise ValueError(f"must be in the years {_YEARS[0]} to {_YEARS[-1]}")
     return value
 
 
 _YEARS = range(1970, 2200)
-"""What every part can hold: Temporal counts nanoseconds since 1970 in 64 bits."""
+"""Years that every component can store: Temporal counts nanoseconds since 1970 in 64 bits."""
 
 
 IsoDatetime = Annotated[AwareDatetime, BeforeValidator(_iso_text), AfterValidator(_in_range)]
 
 
 def clean_text(value: Any, depth: int = 0) -> None:
-    """Refuse what no database and no UTF-8 can hold, wherever it stands."""
+    """Refuse text that neither a database nor UTF-8 can hold, at any depth."""
     if depth > 20:
         raise ValueError("nested more than 20 levels deep")
     if isinstance(value, str):
@@ -59,7 +59,7 @@ def clean_text(value: Any, depth: int = 0) -> None:
 
 
 class CleanText(BaseModel):
-    """A body whose texts any database can hold."""
+    """A body whose texts any database can store."""
 
     @model_validator(mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""The language texts for people are in: the caller's, by ``Accept-Language``."""
+"""The language of texts in responses, from ``Accept-Language``."""
 
 from typing import Annotated
 
@@ -31,7 +31,7 @@ async def get_language(
         str | None, Header(description="`pt-BR` or `en`: the language of titles and advice")
     ] = None,
 ) -> Language:
-    """The caller's language; the answer says which it is in."""
+    """The caller's language; also sets ``Content-Language``."""
     language = preferred(accept_language)
     response.headers["Content-Language"] = language
     response.headers["Vary"] = "Accept-Language"

@@ -1,4 +1,4 @@
-"""Cursors of lists: opaque to callers; what did not come from here is refused, whatever it holds."""
+"""Cursors of lists: opaque to callers; any that this API did not issue is refused."""
 
 import base64
 import hashlib
@@ -12,19 +12,19 @@ from pytake.problems import InvalidRequestError
 _MAX_LENGTH: Final = 4096
 _YEARS: Final = range(1970, 2200)
 _PURPOSE: Final = b"cursor\0"
-"""Keeps what the key signs here apart from what it hashes elsewhere."""
+"""Domain separation: the same key hashes contacts elsewhere."""
 
 Position = dict[str, Any]
-"""``before``: a row's (time, id); or ``live``: a page token of Temporal's, with ``mac``."""
+"""``before``: a row's (time, id); or ``live``: Temporal's page token, with its ``mac``."""
 
 
 def encode_cursor(at: datetime, row_id: str) -> str:
-    """The cursor behind a row of a list in order of time."""
+    """The cursor after a row of a list ordered by time."""
     return encode({"before": [at.isoformat(), row_id]})
 
 
 def decode_cursor(cursor: str) -> tuple[datetime, str]:
-    """The row that a cursor stands behind.
+    """The (time, id) of the row before a cursor.
 
     Raises:
         InvalidRequestError: it is none of ours.
@@ -33,7 +33,7 @@ def decode_cursor(cursor: str) -> tuple[datetime, str]:
 
 
 def row_of(before: Any) -> tuple[datetime, str]:
-    """The same of a position's ``before``."""
+    """The (time, id) in a position's ``before``."""
     if not isinstance(before, list) or len(before) != 2:
         _refuse()
     text, row_id = before
@@ -49,8 +49,8 @@ def row_of(before: Any) -> tuple[datetime, str]:
 
 
 def live(key: bytes, token: bytes) -> str:
-    """The cursor behind a page of Temporal's visibility. Temporal answers a token that it did not give
-    out with an error of its own, after seconds: so the cursor is signed.
+    """The cursor after a page of Temporal's visibility. It is signed, because Temporal takes seconds to
+    refuse a token that it did not issue.
     """
     return encode({"live": base64.b64encode(token).decode(), "mac": _mac(key, token)})
 

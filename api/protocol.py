@@ -1,7 +1,7 @@
-"""The server's protocol: bounds what a client may cost in bytes, time and connections.
+"""The server's HTTP protocol: limits what a client may cost in bytes, time and connections.
 
-uvicorn's own has no bound of headers, none of how long a request may take to come, and closes a
-connection under a client that is still writing, which then never sees the answer.
+uvicorn's own limits neither headers nor the duration of a request, and closes the connection while the
+client is still writing, so that the client never sees the response.
 """
 
 import asyncio
@@ -10,22 +10,22 @@ from typing import Final, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES: Final = 64 * 1024
-"""Of a request line with its headers, and of what frames a body beside the body itself."""
+"""Limit of the request line with its headers, and of a body's framing (chunk headers, trailers)."""
 HEADERS: Final = 200
 HEAD_SECONDS: Final = 10.0
 BODY_SECONDS: Final = 20.0
 BODY_BYTES_PER_SECOND: Final = 4096
-"""A body may take BODY_SECONDS, and a second more for each of these many bytes that came."""
+"""A body may take BODY_SECONDS plus one second for each of this many bytes received."""
 WRITE_SECONDS: Final = 120.0
-"""How long a client may leave an answer unread."""
+"""How long a client may leave a response unread."""
 DISCARDED_BYTES: Final = 64 * 1024 * 1024
 LINGER_SECONDS: Final = 10.0
-"""What is read and thrown away after a refusal, so that a client that is still writing sees it
+"""How long input is read and discarded after a refusal, so that a client still writing sees it
 (RFC 9112, 9.6)."""
 
 
 def _most_connections() -> int:
-    """Of one process: what the operating system lets it open, less what else it has to open."""
+    """The most connections of one process: its file limit minus what else it has to open."""
     try:
         import resource
     except ImportError:  # not on every platform
@@ -52,7 +52,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _reported = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        """A client is there."""
+        """A client has connected."""
         super().connection_made(cast(asyncio.Transport, _Lingering(transport, self)))
         if len(self.connections) <= MOST_CONNECTIONS:
             self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
@@ -63,14 +63,14 @@ class BoundedProtocol(HttpToolsProtocol):
         transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
+        """The client has disconnected."""
         self._stop_timer()
         if self._write_timer is not None:
             self._write_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the client's."""
+        """Bytes from the client."""
         if self._refused:
             self._discard(len(data))
             return
@@ -87,7 +87,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
     def on_headers_complete(self) -> None:
-        """The request can be answered; its body may still be on the way."""
+        """The headers are complete; the body may still be arriving."""
         self._stop_timer()
         self._in_head, self._in_body, self._discarded = False, True, 0
         if self._refused or self.transport.is_closing():
@@ -99,7 +99,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Some of the body."""
+        """Part of the body has arrived."""
         if self._refused:
             return
         self._body_bytes += len(body)
@@ -121,7 +121,7 @@ class BoundedProtocol(HttpToolsProtocol):
             cast(_Lingering, self.transport).finish()
 
     def on_response_complete(self) -> None:
-        """The answer is written; a client that waits for leave to send its body will not get it."""
+        """The response is written; a client waiting for ``100 Continue`` will not get it any more."""
         waited = self.expect_100_continue and self._in_body and not self._body_bytes
         super().on_response_complete()
         if waited:
@@ -134,7 +134,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._write_timer = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The client reads on."""
+        """The client is reading again."""
         super().resume_writing()
         if self._write_timer is not None:
             self._write_timer.cancel()
@@ -142,11 +142,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def reads_on(self) -> bool:
-        """Whether the client is still writing what is not wanted any more."""
+        """Whether input is still being read and discarded."""
         return self._in_body or self._refused
 
     def _refuse(self, status: int, text: str) -> None:
-        """Answer without the application, and read on until the client has seen it."""
+        """Respond without the application, and keep reading until the client has seen it."""
         if self.transport.is_closing():
             self.transport.abort()
             return
@@ -174,12 +174,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def _too_slow(self) -> None:
         self._timer = None
         if self._in_head and not self._overhead:
-            self.transport.abort()  # a connection that never said a word
+            self.transport.abort()  # the connection never sent anything
         else:
-            self._refuse(408, "The request took too long to come.")
+            self._refuse(408, "The request took too long to arrive.")
 
     def _body_slow(self) -> None:
-        """Time is up, unless the body came fast enough, or it is us who do not read it."""
+        """The body's time is up, unless it arrives fast enough, or the application is not reading it."""
         self._timer = None
         allowed = self._body_deadline + self._body_bytes / BODY_BYTES_PER_SECOND
         at = self.loop.time()
@@ -188,7 +188,7 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self.cycle.response_complete:
             self.transport.abort()
         else:
-            self._refuse(408, "The body took too long to come.")
+            self._refuse(408, "The body took too long to arrive.")
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -197,7 +197,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class _Lingering:
-    """A transport whose ``close`` lets a client that is still writing read the answer first."""
+    """A transport whose ``close`` first lets a client that is still writing read the response."""
 
     def __init__(self, transport: asyncio.Transport, protocol: BoundedProtocol) -> None:
         self._transport = transport
@@ -225,6 +225,6 @@ class _Lingering:
         self._protocol.loop.call_later(LINGER_SECONDS, self._transport.abort)
 
     def finish(self) -> None:
-        """Close once all is written; at last even if the client reads none of it."""
+        """Close once everything is written, or after a while even if the client does not read."""
         self._transport.close()
         self._protocol.loop.call_later(WRITE_SECONDS, self._transport.abort)

@@ -1,4 +1,4 @@
-"""What the routes of Meta's callback ask for."""
+"""Dependencies of the routes of Meta's callback."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from pytake.callback.follow_up import FollowUp
 
 
 async def get_follow_up(request: Request) -> FollowUp:
-    """What starts what a stored request calls for."""
+    """Starts the work that a stored request calls for."""
     follow_up: FollowUp = request.state.follow_up
     return follow_up
 

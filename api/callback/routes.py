@@ -33,7 +33,7 @@ router = APIRouter(tags=["whatsapp"])
 
 
 class Received(BaseModel):
-    """What a request brought."""
+    """What a request contained."""
 
     statuses: int
     messages: int
@@ -51,7 +51,7 @@ async def verify(
     token: Annotated[str, Query(alias="hub.verify_token")] = "",
     challenge: Annotated[str, Query(alias="hub.challenge", max_length=1000)] = "",
 ) -> str:
-    """Meta's check of the address: echoes the challenge if the verify token is right."""
+    """Meta's verification of the address: returns the challenge if the verify token is right."""
     expected = settings.whatsapp.webhook_verify_token
     given = token.encode("utf-8", "replace")
     if (

@@ -1,4 +1,4 @@
-"""Parts of Meta's callback that could not be stored: looking at them, and trying them again."""
+"""Parts of Meta's callback that could not be stored: list them, and try them again."""
 
 from datetime import datetime
 from typing import Annotated
@@ -35,12 +35,12 @@ class SetAsideView(BaseModel):
     """A part that could not be stored."""
 
     id: str
-    tenant_id: str = Field(description="The number's tenant; * where it is nobody's")
+    tenant_id: str = Field(description="The number's tenant; * if the number has none")
     kind: str
     reason: str = Field(description="Type of the error")
     account_id: str | None
     phone_number_id: str | None
-    body: str = Field(description="A request of Meta's with this part alone; cut at 64 KB")
+    body: str = Field(description="Meta's request with only this part; cut at 64 KB")
     size: int = Field(description="Bytes of the whole body")
     tries: int
     tried_at: datetime | None
@@ -61,7 +61,7 @@ async def list_set_aside(
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=4096)] = None,
 ) -> SetAsidePage:
-    """What could not be stored, as it came. For admins."""
+    """Parts that could not be stored, as received. For admins."""
     _check(principal)
     before = decode_cursor(cursor) if cursor else None
     rows = await database.read(set_aside.page, limit + 1, before)

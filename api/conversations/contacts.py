@@ -47,11 +47,11 @@ async def party_of(
     phone_number_id: NumberQuery = None,
     tenant_id: TenantQuery = None,
 ) -> Party:
-    """The contact of a path, as it writes to one of the tenant's numbers.
+    """The contact of a path, in its conversation with one of the tenant's numbers.
 
     Raises:
-        ForbiddenError: another tenant than the key's is named.
-        InvalidRequestError: the contact is none, or the tenant may not use the number.
+        ForbiddenError: the request names a tenant other than the key's.
+        InvalidRequestError: the contact is not valid, or the tenant may not use the number.
     """
     tenant = principal.acting_for(tenant_id)
     try:
@@ -67,7 +67,7 @@ PartyDep = Annotated[Party, Depends(party_of)]
 
 @router.get("/{contact}", responses=_COMMON)
 async def get_contact(party: PartyDep, database: DatabaseDep, settings: SettingsDep) -> ContactView:
-    """Where the bot and a contact (a phone number) stand; one who never wrote has a blank state."""
+    """The state of the conversation with a contact (a phone number); blank for one who never wrote."""
     return await _load(database, settings.conversations, party)
 
 
@@ -75,7 +75,7 @@ async def get_contact(party: PartyDep, database: DatabaseDep, settings: Settings
 async def reset(
     party: PartyDep, database: DatabaseDep, dispatcher: DispatcherDep, settings: SettingsDep
 ) -> ContactView:
-    """Begin anew with a contact: uses, menu, tags, hand-over and silence go; an opt-out stays."""
+    """Reset a contact: clears uses, menu, tags, hand-over and silence; an opt-out stays."""
     dispatcher.soon(await _change(database, party, conversation_state.reset))
     return await _load(database, settings.conversations, party)
 
@@ -88,7 +88,7 @@ async def handover(
     settings: SettingsDep,
     body: Annotated[HandoverBody | None, Body()] = None,
 ) -> ContactView:
-    """Give the conversation to a person: the bot is silent until it is resumed, or for long enough."""
+    """Hand the conversation over to a person: the bot is silent until it is resumed or times out."""
     department = body.department if body else None
     raised = await _change(
         database,

@@ -1,4 +1,4 @@
-"""What the routes of the auto-responder ask for."""
+"""Dependencies of the auto-responder's routes."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from pytake.conversations.rule_store import Books
 
 
 async def get_books(request: Request) -> Books:
-    """The tenants' rules, ready to be matched."""
+    """The tenants' rules, compiled for matching."""
     books: Books = request.state.books
     return books
 

@@ -1,4 +1,4 @@
-"""The auto-responder: rules, business hours, and trying a message out."""
+"""The auto-responder: rules, business hours, and trying out a message."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -86,7 +86,7 @@ async def _tenant_of(
     """The tenant a request is for, with its auto-responder set up.
 
     Raises:
-        ForbiddenError: it names another tenant than the key's.
+        ForbiddenError: the request names a tenant other than the key's.
     """
     tenant_id = principal.acting_for(tenant_id)
     if not await database.read(rules.installed, tenant_id):
@@ -102,7 +102,7 @@ async def list_rules(
     active: Annotated[bool | None, Query(description="Only those switched on, or off")] = None,
     tenant_id: TenantQuery = None,
 ) -> RuleList:
-    """A tenant's rules, in the order in which equally specific ones answer."""
+    """A tenant's rules, in the order in which equally specific rules are tried."""
     tenant = await _tenant_of(database, settings.conversations, principal, tenant_id)
     found = await database.read(rules.list_all, tenant)
     problems = await database.read(rules.problems, tenant)
@@ -128,12 +128,12 @@ async def create_rule(
     settings: SettingsDep,
     principal: PrincipalDep,
 ) -> RuleView:
-    """Make a rule. What WhatsApp could not send is refused here; 409 if the id is taken."""
+    """Create a rule. What WhatsApp could not send is refused; 409 if the id is in use."""
     tenant = await _tenant_of(database, settings.conversations, principal, body.tenant_id)
     await _check_number(numbers, settings.whatsapp, principal, tenant, body.phone_number_id)
     rule_id = body.id or f"rule_{ULID()}".lower()
     most = settings.conversations.max_rules
-    with _kept_to():
+    with _limits_as_problems():
         rule = await database.write(rules.create, tenant, rule_id, body, now(), most=most)
     if rule is None:
         raise ConflictError(f"there is a rule {rule_id!r} already: change it with PUT")
@@ -165,7 +165,7 @@ async def replace_rule(
     principal: PrincipalDep,
     tenant_id: TenantQuery = None,
 ) -> RuleView:
-    """Replace a rule; fields left out take their defaults, its age stays."""
+    """Replace a rule; fields left out take their defaults; ``created_at`` is kept."""
     if body.id not in (None, rule_id):
         raise InvalidRequestError.of("id", "differs from the one in the path")
     tenant = await _tenant_of(
@@ -174,7 +174,7 @@ async def replace_rule(
     _found(tenant, rule_id, await database.read(rules.get, tenant, rule_id))
     await _check_number(numbers, settings.whatsapp, principal, tenant, body.phone_number_id)
     most = settings.conversations.max_rules
-    with _kept_to():
+    with _limits_as_problems():
         rule = await database.write(rules.save, tenant, rule_id, body, now(), most=most)
     return _view(tenant, rule)
 
@@ -186,21 +186,21 @@ async def _check_number(
     tenant_id: str,
     phone_number_id: str | None,
 ) -> None:
-    """Refuse a rule for a number that the tenant does not write from, whoever makes it.
+    """Refuse a rule for a number that the tenant cannot send from, also to an admin.
 
     Raises:
-        InvalidRequestError: the same whether the number is another tenant's or nobody's.
+        InvalidRequestError: with the same text whether the number is another tenant's or unknown.
     """
     if phone_number_id is None:
         return
     if principal.keyless and phone_number_id == settings.phone_number_id:
-        return  # who has no key shares it
+        return  # without keys everybody shares it
     await numbers.named(tenant_id, phone_number_id, any_owner=False)
 
 
 @contextmanager
-def _kept_to() -> Iterator[None]:
-    """Says what of a tenant's rules is too much."""
+def _limits_as_problems() -> Iterator[None]:
+    """Turns exceeded limits of a tenant's rules into problem details."""
     try:
         yield
     except TooMuchError as error:
@@ -217,7 +217,7 @@ async def delete_rule(
     principal: PrincipalDep,
     tenant_id: TenantQuery = None,
 ) -> None:
-    """Delete a rule; rules of the starting set do not come back."""
+    """Delete a rule; deleted rules of the starting set do not come back."""
     tenant = await _tenant_of(database, settings.conversations, principal, tenant_id)
     if not await database.write(rules.delete, tenant, rule_id):
         raise _unknown(rule_id)
@@ -246,7 +246,7 @@ async def get_hours(
     phone_number_id: NumberQuery = None,
     tenant_id: TenantQuery = None,
 ) -> HoursView:
-    """Business hours of a number, else those of all numbers, else the defaults."""
+    """Business hours of a number; else the tenant's general ones; else the defaults."""
     tenant = principal.acting_for(tenant_id)
     number = phone_number_id or ""
     if number and await database.read(rules.hours_body, tenant, number) is None:
@@ -265,7 +265,7 @@ async def put_hours(
     phone_number_id: NumberQuery = None,
     tenant_id: TenantQuery = None,
 ) -> HoursView:
-    """Set the business hours of a number, or (without one) of all that have none of their own."""
+    """Set the business hours of a number; without one, of all numbers that have none of their own."""
     tenant = principal.acting_for(tenant_id)
     if phone_number_id is not None:
         await numbers.sender(principal, tenant, phone_number_id)
@@ -285,7 +285,7 @@ async def process(
     settings: SettingsDep,
     principal: PrincipalDep,
 ) -> ProcessResult:
-    """What a message would be answered; with ``deliver`` it is sent and counted."""
+    """The answer that a message would get; with ``deliver`` it is sent and counted."""
     tenant = await _tenant_of(database, settings.conversations, principal, body.tenant_id)
     try:
         recipient = normalise(body.from_, settings.messages.default_region)
@@ -297,7 +297,9 @@ async def process(
         said=Said(body.message, body.reply_id), at=at, recipient=recipient, name=body.name
     )
     party = Party(tenant, number, contact_key(recipient))
-    policy = replace(policy_of(settings.conversations), answers=True)  # whoever asks wants to know
+    policy = replace(
+        policy_of(settings.conversations), answers=True
+    )  # even if the auto-responder is off
 
     def load_said(session: Session) -> Loaded:
         first, silence = history(session, party, at)
@@ -305,7 +307,7 @@ async def process(
             first = body.is_first_message
         return load(session, books, party, [heard], policy, at, first=first, silence=silence)
 
-    if not body.deliver:  # nothing of it stays
+    if not body.deliver:  # nothing is stored
         loaded = await database.read(load_said)
         verdict = await asyncio.to_thread(
             decide, loaded.snapshot, loaded.book, policy, explain=body.explain
@@ -326,7 +328,7 @@ async def process(
 async def _deliver(
     acceptor: Acceptor, database: Database, principal: Principal, reply: AutoReply
 ) -> list[MessageInput]:
-    """Queue the answer's messages; if one cannot be, the answer counts as not given."""
+    """Queue the answer's messages; if one cannot be queued, the answer counts as not given."""
     at = now() + timedelta(seconds=reply.delay_seconds) if reply.delay_seconds else None
     wanted = [
         Wanted(
@@ -338,7 +340,7 @@ async def _deliver(
             priority=Priority.HIGH,
             scheduled_for=at,
             metadata={"rule_id": reply.rule_id or ""},
-            # The caller says that the contact just wrote: the window is open.
+            # According to the caller the contact just wrote, so the window is open.
             check_window=False,
             message_id=reply_message_id(reply.tenant_id, reply.key, index),
         )

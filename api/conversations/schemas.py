@@ -26,7 +26,7 @@ RULE_EXAMPLE: Final[dict[str, JsonValue]] = {
 }
 
 _LONGEST_MESSAGE: Final = 4096
-"""Characters, as WhatsApp's own."""
+"""Characters; WhatsApp's limit."""
 
 
 class RuleBody(RuleFields, CleanText):
@@ -34,12 +34,12 @@ class RuleBody(RuleFields, CleanText):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [RULE_EXAMPLE]})
 
-    id: Name | None = Field(default=None, description="Made up if left out")
+    id: Name | None = Field(default=None, description="Generated if left out")
     tenant_id: Name | None = None
 
 
 class RuleUpdate(RuleFields, CleanText):
-    """A rule anew; ``id``, ``tenant_id``, ``created_at``, ``problem`` as ``GET`` returns them are ignored."""
+    """A replacement for a rule; ``id``, ``tenant_id``, ``created_at``, ``problem`` from ``GET`` are ignored."""
 
     id: Name | None = None
     tenant_id: Name | None = None
@@ -48,13 +48,13 @@ class RuleUpdate(RuleFields, CleanText):
 
 
 class RuleView(RuleFields):
-    """A rule as it is kept."""
+    """A stored rule."""
 
     id: str
     tenant_id: str
     created_at: datetime
     problem: str | None = Field(
-        default=None, description="Why it does not answer although it is active"
+        default=None, description="Why it does not match although it is active"
     )
 
 
@@ -65,7 +65,7 @@ class RuleList(BaseModel):
 
 
 class ToggleBody(BaseModel):
-    """``{"active": true}``; without a body the rule is switched over."""
+    """``{"active": true}``; without a body the rule is toggled."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -77,10 +77,10 @@ class HoursBody(BusinessHours, CleanText):
 
 
 class HoursView(BusinessHours):
-    """Business hours, and how they stand now."""
+    """Business hours, and whether it is open now."""
 
     tenant_id: str
-    phone_number_id: str | None = Field(description="null: for all numbers without their own")
+    phone_number_id: str | None = Field(description="null: all numbers without hours of their own")
     configured: bool = Field(description="false: these are the defaults")
     open_now: bool
     opens_at: datetime | None = Field(description="The next opening")
@@ -106,10 +106,10 @@ class ProcessBody(CleanText):
         default=None, description="The id of a tapped button or list row"
     )
     is_first_message: StrictBool | None = Field(
-        default=None, description="Known from what the contact sent before if left out"
+        default=None, description="Derived from earlier messages if left out"
     )
     deliver: StrictBool = Field(default=False, description="Send the answer, and count it")
-    explain: StrictBool = Field(default=False, description="Say what each rule came to")
+    explain: StrictBool = Field(default=False, description="Include the result of each rule")
     name: Annotated[str, StringConstraints(max_length=200)] | None = None
     phone_number_id: Annotated[str, StringConstraints(pattern=r"^\d{1,32}$")] | None = None
     tenant_id: Name | None = None
@@ -131,7 +131,7 @@ class ReplyMessage(BaseModel):
 
 
 class RuleReason(BaseModel):
-    """What a rule came to."""
+    """The result of a rule."""
 
     rule_id: str
     matched: bool
@@ -160,7 +160,7 @@ class RuleUse(BaseModel):
 
 
 class WindowState(BaseModel):
-    """The customer service window: free-form messages may go while it is open."""
+    """The customer service window: free-form messages are allowed while it is open."""
 
     open: bool
     until: datetime | None
@@ -175,24 +175,24 @@ class OptOutState(BaseModel):
 
 
 class HandoverState(BaseModel):
-    """Whether a person has the conversation."""
+    """Whether a person has taken over the conversation."""
 
     active: bool
     since: datetime | None = None
     by: str | None = None
     department: str | None = None
-    ends_at: datetime | None = Field(default=None, description="If neither side writes before")
+    ends_at: datetime | None = Field(default=None, description="Unless either side writes before")
 
 
 class MenuState(BaseModel):
-    """The choice the contact was shown last."""
+    """The menu that the contact was shown last."""
 
     rule_id: str
     path: list[str]
 
 
 class ContactView(BaseModel):
-    """Where the bot and a contact stand."""
+    """The state of the conversation with a contact."""
 
     contact: str
     tenant_id: str

@@ -53,7 +53,7 @@ async def dashboard(
     if phone_number_id is None:
         rows = await metrics.read_or_503(database, numbers.visible, principal.scope)
     snapshot = await metrics.read_or_503(database, store.get, main.id)
-    if snapshot is None:  # the dashboard is there without it too
+    if snapshot is None:  # the dashboard works without it
         await snapshots.ask(main.id)
     pending = await asyncio.gather(*(_in_flight(client, row.id, principal.scope) for row in rows))
     scope = metrics.scope_of(principal, main if phone_number_id else None)
@@ -160,7 +160,7 @@ def _alerts(
     at: datetime,
     language: Language,
 ) -> list[AlertItem]:
-    """Stored alerts, and those that the numbers' own state calls for; the worst first."""
+    """Stored alerts, and those derived from the numbers' state; the most severe first."""
     mine = {row.id for row in rows}
     found = [
         metrics.alert_item(alert, language)

@@ -1,4 +1,4 @@
-"""What the routes of insights ask for."""
+"""Dependencies of the routes of insights."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from api.insights.snapshots import Snapshots
 
 
 async def get_snapshots(request: Request) -> Snapshots:
-    """What Meta told last of the numbers."""
+    """The numbers' snapshots from Meta."""
     snapshots: Snapshots = request.state.snapshots
     return snapshots
 

@@ -1,4 +1,4 @@
-"""Live figures of the queue: how many messages are where, and what each number may send."""
+"""Live queue statistics: how many messages are in which state, and what each number may send."""
 
 import asyncio
 from collections import Counter
@@ -26,7 +26,7 @@ from pytake.temporal.attributes import HOLD, NUMBER, PRIORITY, TENANT
 from pytake.temporal.priority import Priority
 
 _OVERDUE: Final = timedelta(minutes=5)
-"""A retry that is due for longer waits in the queue like any pending message."""
+"""A retry that has been due for longer counts as pending in the queue."""
 
 
 async def queue_stats(
@@ -106,7 +106,7 @@ def _rate_limits(
 
 
 def _unused(settings: WhatsAppSettings) -> RateLimit:
-    """The configured number before any worker registered it."""
+    """The configured number's limits before a worker has registered it."""
     return RateLimit(
         phone_number_id=settings.phone_number_id,
         state=NumberState.ACTIVE,

@@ -52,9 +52,9 @@ _COMMON = documented(UnauthorizedError, NotFoundError, InvalidRequestError, Unav
 _MAX_DAYS: Final = 90
 _FIRST_DAY: Final = date(2020, 1, 1)
 _ASK_DAYS: Final = 366
-"""Days of counts that Meta is asked for at most."""
+"""The most days of counts that Meta is asked for."""
 _COUNTS_VALID: Final = timedelta(hours=6, minutes=30)
-"""Meta's counts are fetched every six hours; older ones are asked for with the request."""
+"""Meta's counts are fetched every six hours; older ones are refreshed by the request."""
 _MAX_HOURS: Final = 14 * 24
 
 
@@ -68,7 +68,7 @@ async def health(
     phone_number_id: NumberQuery = None,
     refresh: Annotated[bool, Query(description="Ask Meta now")] = False,
 ) -> HealthView:
-    """What Meta says of a number, and its health score; the last known, with its age, if Meta is away."""
+    """A number's health as reported by Meta, and its score; if Meta is down, the last known with its age."""
     number = await metrics.pick_number(database, settings.whatsapp, principal, phone_number_id)
     fields, age = await snapshots.health_of(number, language, refresh=refresh)
     points, lost = score(fields)
@@ -102,7 +102,7 @@ async def analytics(
     phone_number_id: NumberQuery = None,
     refresh: Annotated[bool, Query(description="Ask Meta now")] = False,
 ) -> Analytics:
-    """What was sent and what came of it: PyTake's counts, Meta's, and the difference."""
+    """Sent messages and their outcomes: PyTake's counts, Meta's, and the difference."""
     at = now()
     first, last = _days(days, start, end, at)
     if granularity == "hour" and (last - first).days * 24 >= _MAX_HOURS:
@@ -124,7 +124,7 @@ async def analytics(
 
 
 def _old(snapshot: NumberSnapshot, at: datetime) -> bool:
-    """Whether Meta's counts are worth asking for again."""
+    """Whether Meta's counts are old enough to be fetched again."""
     fetched = snapshot.days_fetched_at
     return fetched is None or at - fetched > _COUNTS_VALID
 
@@ -281,7 +281,7 @@ async def quality(
     language: LanguageDep,
     phone_number_id: NumberQuery = None,
 ) -> Quality:
-    """The rating, its history, and what in the data of the last seven days endangers it."""
+    """The quality rating, its history, and risks to it in the last seven days."""
     number = await metrics.pick_number(database, settings.whatsapp, principal, phone_number_id)
     fields, age = await snapshots.health_of(number, language)
     scope = metrics.scope_of(principal, number)
@@ -330,7 +330,7 @@ async def limits(
     language: LanguageDep,
     phone_number_id: NumberQuery = None,
 ) -> Limits:
-    """What a number may send, what it has used, and what raises the limit."""
+    """A number's limits, how much of them is used, and what raises the messaging limit."""
     number = await metrics.pick_number(database, settings.whatsapp, principal, phone_number_id)
     snapshot = await metrics.read_or_503(database, store.get, number.id)
     fields = snapshot.health if snapshot else None
@@ -391,7 +391,7 @@ def _next_tier(
     at: datetime,
     language: Language,
 ) -> NextTier | None:
-    """Meta raises a limit of which at least half was used within 7 days, while the quality allows."""
+    """The next limit: Meta raises it once half of the current one is used within 7 days at good quality."""
     higher = next_tier(tier)
     if higher is None or tier.daily_limit is None:
         return None

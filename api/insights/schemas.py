@@ -12,7 +12,7 @@ from pytake.whatsapp.number_health import Entity
 
 
 class SnapshotProblem(BaseModel):
-    """Why Meta could not be asked the last time."""
+    """Why the last request to Meta failed."""
 
     code: int | None = None
     title: str
@@ -21,7 +21,7 @@ class SnapshotProblem(BaseModel):
 
 
 class DataAge(BaseModel):
-    """Where the data is from, and how old it is."""
+    """The source and age of the data."""
 
     source: Literal["meta"] = "meta"
     fetched_at: datetime | None
@@ -31,14 +31,14 @@ class DataAge(BaseModel):
 
 
 class ScorePart(Deduction):
-    """What the score lost points for, in words."""
+    """A deduction from the score, with an explanation."""
 
     title: str
     advice: str
 
 
 class HealthView(BaseModel):
-    """A number's health as Meta tells it."""
+    """A number's health as reported by Meta."""
 
     phone_number_id: str
     display_phone_number: str | None
@@ -52,7 +52,7 @@ class HealthView(BaseModel):
     can_send_message: str
     entities: list[Entity]
     health_score: int = Field(ge=0, le=100)
-    score_parts: list[ScorePart] = Field(description="What the score lost points for")
+    score_parts: list[ScorePart] = Field(description="Deductions from the score")
     data: DataAge
 
 
@@ -74,14 +74,14 @@ class MetaCounts(BaseModel):
 
 
 class Difference(BaseModel):
-    """Own less Meta's."""
+    """PyTake's counts minus Meta's."""
 
     sent: int
     delivered: int
 
 
 class Rates(BaseModel):
-    """Shares of 0 to 1; ``null`` without messages. Failure is of all that were tried."""
+    """Fractions from 0 to 1; ``null`` without messages. The failure rate is of all that were tried."""
 
     delivery: float | None
     read: float | None
@@ -94,7 +94,7 @@ class Period(BaseModel):
     start: datetime
     end: datetime
     own: OwnCounts
-    meta: MetaCounts | None = Field(description="null where no snapshot covers the period")
+    meta: MetaCounts | None = Field(description="null if no snapshot covers the period")
     difference: Difference | None
 
 
@@ -102,14 +102,14 @@ class CategoryCount(BaseModel):
     """One category of Meta's pricing."""
 
     category: str
-    own_delivered: int = Field(description="By the receipts of PyTake's messages")
+    own_delivered: int = Field(description="From the receipts of PyTake's messages")
     meta_volume: int | None
     meta_cost: float | None = Field(description="In the account's currency")
     difference: int | None
 
 
 class TemplateCount(BaseModel):
-    """A template, by PyTake's counts and (where a snapshot has them) Meta's."""
+    """A template with PyTake's counts and, if a snapshot has them, Meta's."""
 
     name: str
     own: OwnCounts
@@ -133,9 +133,9 @@ class Timing(BaseModel):
 
 
 class Analytics(BaseModel):
-    """What was sent and what came of it, PyTake's counts beside Meta's.
+    """Sent messages and their outcomes, with PyTake's and Meta's counts.
 
-    A message counts on the day Meta accepted it; days are UTC, as Meta's.
+    A message counts on the day Meta accepted it; days are in UTC, like Meta's.
     """
 
     phone_number_id: str | None
@@ -156,7 +156,7 @@ class Analytics(BaseModel):
 
 
 class Factor(BaseModel):
-    """A risk that the data shows, and what to do about it."""
+    """A risk found in the data, and what to do about it."""
 
     kind: str
     severity: Literal["info", "warning", "critical"]
@@ -165,7 +165,7 @@ class Factor(BaseModel):
 
 
 class QualityChange(BaseModel):
-    """A change that a snapshot found."""
+    """A change between two snapshots."""
 
     at: datetime
     field: str
@@ -174,7 +174,7 @@ class QualityChange(BaseModel):
 
 
 class Quality(BaseModel):
-    """The rating, how it came about, and what endangers it."""
+    """The quality rating, its history, and risks to it."""
 
     phone_number_id: str
     quality_rating: str
@@ -197,7 +197,7 @@ class NextTier(BaseModel):
 
 
 class Throttling(BaseModel):
-    """Why a number is slower than it may be."""
+    """Why a number sends below its rate."""
 
     state: Literal[NumberState.THROTTLED, NumberState.HELD, NumberState.PAUSED]
     since: datetime | None
@@ -207,29 +207,33 @@ class Throttling(BaseModel):
 
 
 class Limits(BaseModel):
-    """What a number may send, and what it has used."""
+    """A number's limits, and how much of them is used."""
 
     phone_number_id: str
     tier: str
     tier_source: Literal["meta", "configured"]
-    daily_limit: int | None = Field(description="Unique recipients a rolling 24 h; null: unlimited")
+    daily_limit: int | None = Field(
+        description="Unique recipients per rolling 24 h; null: unlimited"
+    )
     used: int
     remaining: int | None
     next_frees_at: datetime | None = Field(description="When the first recipient leaves the window")
     messages_per_second_allowed: float
-    messages_per_second_current: float = Field(description="What PyTake allows it right now")
+    messages_per_second_current: float = Field(description="What PyTake allows right now")
     messages_per_second_used: float = Field(description="Accepted by Meta over the last minute")
     throttling: Throttling | None
     next_tier: NextTier | None
 
 
 class Comparison(BaseModel):
-    """Today so far against the same hours of the same weekday before."""
+    """Today so far, compared with the same hours of the same weekday a week ago."""
 
     date: date
     today: OwnCounts
     before: OwnCounts
-    change: dict[str, float | None] = Field(description="Relative; null where there was nothing")
+    change: dict[str, float | None] = Field(
+        description="Relative; null if there was nothing before"
+    )
 
 
 class Overview(BaseModel):
@@ -250,7 +254,7 @@ class Overview(BaseModel):
 
 
 class Dashboard(BaseModel):
-    """Everything a team looks at first."""
+    """The overview of a tenant's numbers."""
 
     overview: list[Overview]
     comparison: Comparison

@@ -1,4 +1,4 @@
-"""What Meta told last of a number, how old that is, and asking again."""
+"""A number's last snapshot from Meta, its age, and taking a new one."""
 
 import asyncio
 from datetime import timedelta
@@ -35,10 +35,10 @@ class Snapshots:
     async def health_of(
         self, number: PhoneNumber, language: Language, *, refresh: bool = False
     ) -> tuple[NumberHealth, DataAge]:
-        """What Meta last told of a number; asks now if it never did, or the schedule fell behind.
+        """A number's last known health; takes a snapshot now if there is none or it is outdated.
 
         Raises:
-            UnavailableError: nothing is known, with the reason.
+            UnavailableError: nothing is known; the text says why.
         """
         snapshot: NumberSnapshot | None = await self._database.read(snapshots.get, number.id)
         answered = True
@@ -58,7 +58,7 @@ class Snapshots:
         return health, age
 
     async def ask(self, phone_number_id: str, days: int = 0) -> bool:
-        """Have a worker take a snapshot now; whether it did, in time."""
+        """Have a worker take a snapshot now; return whether it did so in time."""
         try:
             async with asyncio.timeout(_ASK_SECONDS):
                 await self._client.execute_workflow(
@@ -87,7 +87,7 @@ class Snapshots:
         answered: bool = True,
         of_days: bool = False,
     ) -> DataAge:
-        """How old the data is, and what keeps it from being newer."""
+        """How old the data is, and why it is not newer."""
         fetched = (
             (snapshot.days_fetched_at if of_days else snapshot.fetched_at) if snapshot else None
         )

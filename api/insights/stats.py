@@ -1,4 +1,4 @@
-"""Live figures of the queue over HTTP."""
+"""Live queue statistics over HTTP."""
 
 from fastapi import APIRouter
 

@@ -1,4 +1,4 @@
-"""What the metrics endpoints share: snapshots with their age, rates, risk factors, alerts."""
+"""Shared by the metrics endpoints: choice of number, rates, risk factors, alerts."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -24,14 +24,14 @@ from pytake.whatsapp.errors_pt import advice_in
 
 WEEK: Final = timedelta(days=7)
 BLOCK_CODES: Final = (131048, 131049, 131050, 368, 130403)
-"""Codes that say recipients (or Meta for them) do not want the messages."""
+"""Codes that mean that recipients (or Meta on their behalf) do not want the messages."""
 _FAILURE_SHARE: Final = 0.05
 _READ_DROP: Final = 0.2
 _FEW: Final = 20
-"""Fewer messages than this say nothing of a rate."""
+"""With fewer messages than this, a rate means nothing."""
 _OPT_OUTS_PER_THOUSAND: Final = 5.0
 _TEMPLATES: Final = 250
-"""Templates of an account that others use too, of which a tenant is told what is wrong with them."""
+"""The most templates of a shared account whose problems a tenant is shown."""
 _BAD_TEMPLATES: Final = ("PAUSED", "DISABLED", "REJECTED", "FLAGGED")
 
 
@@ -44,7 +44,7 @@ async def pick_number(
     """The number a request is about: the named one, else the configured one.
 
     Raises:
-        NotFoundError: there is none of this id that the asker may see.
+        NotFoundError: there is no such number that the principal may see.
     """
     rows = await database.read(numbers.visible, principal.scope)
     if phone_number_id is None:
@@ -60,7 +60,7 @@ async def pick_number(
 def main_number(
     rows: Sequence[PhoneNumber], tenant_id: str | None, configured: str
 ) -> PhoneNumber | None:
-    """The number that a tenant (``None``: everybody) is shown first: its own before a shared one, the
+    """The number that a tenant (``None``: an admin) is shown first: its own before shared ones, the
     configured one before others.
     """
 
@@ -76,27 +76,27 @@ def scope_of(principal: Principal, number: PhoneNumber | None) -> Scope:
 
 
 def owns(session: Session, scope: Scope, number: PhoneNumber) -> bool:
-    """Whether what Meta counts of the number is the asker's: of a shared one it is everybody's."""
+    """Whether Meta's counts of the number are the tenant's own: those of a shared number mix tenants."""
     return scope.tenant_id is None or number_owners.is_only_tenant(
         session, scope.tenant_id, PhoneNumber.id, number.id
     )
 
 
 def owns_account(session: Session, scope: Scope, number: PhoneNumber) -> bool:
-    """The same of the number's whole account: of its templates."""
+    """Whether Meta's data of the number's whole account, such as its templates, is the tenant's own."""
     return scope.tenant_id is None or number_owners.is_only_tenant(
         session, scope.tenant_id, PhoneNumber.portfolio_id, number.portfolio_id
     )
 
 
 def since_owned(scope: Scope, number: PhoneNumber, day: date) -> bool:
-    """Whether what Meta said on a day (UTC) is for the asker: not what it said to an owner before."""
+    """Whether the tenant already owned the number on a day (UTC) and may see Meta's data of it."""
     moved = number.owned_since
     return scope.tenant_id is None or moved is None or day > moved.date()
 
 
 def own(counts: Counts) -> OwnCounts:
-    """The counts as a response has them."""
+    """The counts as a response body."""
     return OwnCounts(
         sent=counts.sent,
         delivered=counts.delivered,
@@ -122,7 +122,7 @@ def _share(part: int, whole: int) -> float | None:
 def risk_factors(
     session: Session, number: PhoneNumber, scope: Scope, at: datetime, language: Language
 ) -> list[Factor]:
-    """What the data of the last seven days says about the number's quality."""
+    """Risks to the number's quality in the data of the last seven days."""
     week = figures.total(session, scope, at - WEEK, at)
     before = figures.total(session, scope, at - 2 * WEEK, at - WEEK)
     failed = figures.failures(session, scope, at - WEEK, at)
@@ -203,10 +203,10 @@ def alert_item(alert: Alert, language: Language) -> AlertItem:
 
 
 async def read_or_503(database: Database, call: Any, *args: Any) -> Any:
-    """Read figures.
+    """Read from the database.
 
     Raises:
-        UnavailableError: the database is away.
+        UnavailableError: the database is down.
     """
     try:
         return await database.read(call, *args)

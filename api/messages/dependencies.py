@@ -1,4 +1,4 @@
-"""What the routes of messages ask for."""
+"""Dependencies of the routes of messages."""
 
 from typing import Annotated
 
@@ -10,19 +10,19 @@ from pytake.reconciliation.messages import EndedMessages
 
 
 async def get_views(request: Request) -> MessageViews:
-    """Messages one by one."""
+    """Views of single messages."""
     views: MessageViews = request.state.message_views
     return views
 
 
 async def get_lists(request: Request) -> MessageLists:
-    """Messages in pages."""
+    """Pages of messages."""
     lists: MessageLists = request.state.message_lists
     return lists
 
 
 async def get_ended(request: Request) -> EndedMessages:
-    """Messages whose workflow was ended from outside."""
+    """Settles messages whose workflow was ended from outside."""
     ended: EndedMessages = request.state.ended_messages
     return ended
 

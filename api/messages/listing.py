@@ -1,10 +1,10 @@
 """Lists of messages: in flight from Temporal's visibility, finished from the database.
 
-A page costs one query of visibility and one look into the database, however many messages it has;
-``describe()``, which knows of a running activity, is for a single message.
+A page costs one visibility query and one database read, whatever its size; ``describe()``, which
+knows the running activity, is for single messages.
 
-A list is read in that order, so that a message which finishes between two pages is met in the second
-part: none is missed.
+As messages in flight come first, a message that finishes between two pages appears in the second
+part, so that none is missed.
 """
 
 from collections.abc import Sequence
@@ -44,12 +44,12 @@ IN_FLIGHT: Final = frozenset(
     {Status.PENDING, Status.SCHEDULED, Status.PROCESSING, Status.RETRYING, Status.HELD}
 )
 _FINISHED: Final[cursors.Position] = {"before": None}
-"""Where the finished ones begin."""
+"""Where the finished messages begin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a list asks for."""
+    """The filter of a list."""
 
     status: Status | None
     recipient: str | None
@@ -138,9 +138,9 @@ class MessageLists:
     async def _views(
         self, principal: Principal, page: Sequence[WorkflowExecution]
     ) -> list[MessageView]:
-        """The messages of a page as visibility and one look into the database tell of them."""
+        """The views of a page's messages, from visibility and one database read."""
         known = Known()
-        with suppress(*UNAVAILABLE):  # what is queued is listed without it
+        with suppress(*UNAVAILABLE):  # queued messages can be listed without it
             known = await self._database.read(in_flight.known, [item.id for item in page])
         views = []
         for execution in page:
@@ -150,7 +150,7 @@ class MessageLists:
         return views
 
     async def _query(self, principal: Principal, wanted: Wanted, contact: str | None) -> str:
-        """Visibility's query; every value in it is of our own making or checked."""
+        """The visibility query; every value in it is ours or validated."""
         kinds = " OR ".join(f"WorkflowType = '{kind}'" for kind in MESSAGE_WORKFLOWS)
         if wanted.status is Status.SCHEDULED:
             kinds = f"WorkflowType = '{SCHEDULED_WORKFLOW}'"

@@ -1,4 +1,4 @@
-"""A message in flight: what its views have in common, and its view in a list."""
+"""Views of a message in flight: their common parts, and the view in a list."""
 
 from datetime import datetime
 
@@ -18,8 +18,8 @@ from pytake.whatsapp.errors import rule_for
 def listed(
     execution: WorkflowExecution, memo: MessageMemo, known: Known, links: WorkflowLinks
 ) -> MessageView:
-    """The view of a message in flight as a list has it: without what only ``describe()`` tells, an
-    attempt after the first that is under way right now (``retrying`` here, ``processing`` there).
+    """The view of a message in flight in a list. Unlike ``describe()``, it cannot tell whether a retry is
+    running right now: it says ``retrying`` instead of ``processing``.
     """
     attempts = known.attempts.get(execution.id, [])
     view = queued(execution, memo, attempts, links)
@@ -45,7 +45,7 @@ def queued(
     attempts: list[SendAttempt],
     links: WorkflowLinks,
 ) -> MessageView:
-    """What is known of it without its attempts: ``pending``."""
+    """The view without regard to attempts: ``pending``."""
     known = execution.typed_search_attributes
     memo = memo.model_copy(
         update={
@@ -74,13 +74,13 @@ def queued(
 
 
 def waits(view: MessageView, reason: str, until: datetime | None) -> None:
-    """It waits for a time of its own."""
+    """Set the view to waiting on a timer of its own."""
     view.status, view.next_retry_at = Status.HELD, until
     view.error = MessageError(error_class="waiting", title=reason)
 
 
 def stopped(view: MessageView, number: PhoneNumber) -> None:
-    """Its number is on hold, or paused."""
+    """Set the view to waiting for a number that is on hold or paused."""
     view.status = Status.HELD
     view.error = MessageError(
         code=number.reason_code,
@@ -91,7 +91,7 @@ def stopped(view: MessageView, number: PhoneNumber) -> None:
 
 
 def failed_before(view: MessageView, last: SendAttempt) -> None:
-    """The last attempt failed, and another one is due."""
+    """Set the view to retrying after a failed attempt."""
     view.status = Status.RETRYING
     view.attempts, view.last_attempt_at = max(view.attempts, last.attempt), last.at
     view.next_retry_at = last.next_retry_at
@@ -107,7 +107,7 @@ def failed_before(view: MessageView, last: SendAttempt) -> None:
 def timeline(
     memo: MessageMemo, attempts: list[SendAttempt], waits: list[Wait]
 ) -> list[TimelineEntry]:
-    """What happened to it so far, in order."""
+    """The events of a message so far, in order."""
     entries = [TimelineEntry(at=memo.created_at, event="queued")]
     if memo.scheduled_for:
         entries.append(

@@ -32,9 +32,7 @@ _MESSAGES_OF_A_REQUEST: Final = 10
 
 IdempotencyKey = Annotated[
     Annotated[str, StringConstraints(min_length=1, max_length=255)] | None,
-    Header(
-        description="The same key with the same body is the same message, however often it comes"
-    ),
+    Header(description="Repeating the same key with the same body does not queue a second message"),
 ]
 
 
@@ -56,7 +54,7 @@ async def send(
     wanted = _wanted(body, principal, idempotency_key)
     message_id, status = await acceptor.accept(wanted, principal)
     accepted = Accepted.model_validate({"message_id": message_id, "status": status})
-    # Made here: FastAPI would validate and serialise it once more.
+    # Serialised here: FastAPI would validate and serialise it once more.
     return JSONResponse(
         accepted.model_dump(mode="json"),
         HTTPStatus.ACCEPTED,
@@ -72,7 +70,7 @@ async def send(
 async def send_batch(
     body: BatchBody, acceptor: AcceptorDep, authenticator: AuthenticatorDep, principal: PrincipalDep
 ) -> BatchResult:
-    """Queue up to 500 messages; a bad item does not sink the others."""
+    """Queue up to 500 messages; an invalid item does not affect the others."""
     authenticator.charge(principal, max(1, len(body.messages) / _MESSAGES_OF_A_REQUEST))
     slots = asyncio.Semaphore(_CONCURRENT_STARTS)
 
@@ -108,7 +106,7 @@ def _wanted(body: SendBody, principal: Principal, idempotency_key: str | None = 
     """What a body asks for.
 
     Raises:
-        ForbiddenError: it names another tenant than the key's.
+        ForbiddenError: it names a tenant other than the key's.
     """
     said = {name: getattr(body, name) for name in SendBody.model_fields}
     return Wanted(

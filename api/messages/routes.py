@@ -1,4 +1,4 @@
-"""Messages in the queue and out of it: look, list, cancel, reschedule, retry."""
+"""Messages, queued and finished: get, list, cancel, reschedule, retry."""
 
 import asyncio
 import math
@@ -61,7 +61,7 @@ _CHANGE = _ONE | documented(ConflictError)
 async def get_message(
     message_id: str, views: MessageViewsDep, principal: PrincipalDep
 ) -> MessageView:
-    """Everything known of a message; works with every worker down."""
+    """Everything known about a message; works even if all workers are down."""
     return await views.load(principal, message_id)
 
 
@@ -77,12 +77,12 @@ async def list_messages(
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=4096)] = None,
 ) -> MessagePage:
-    """Messages in flight first, then finished ones, newest first; times are of creation.
+    """Messages in flight first, then finished ones, newest first; times are times of creation.
 
-    The status of one in flight is what Temporal's visibility and the database know of it, so that a page
-    costs the same however full it is: `processing` is a first attempt that was begun, `retrying` one that
-    failed before, until it is over (a further attempt under way is `processing` in `GET
-    /queue/message/{id}` alone), `held` one that waits for a time of its own or for its number.
+    The status of a message in flight comes from Temporal's visibility and the database, so that a page
+    costs the same whatever its size: `processing` means that the first attempt has begun; `retrying`,
+    that an attempt has failed (only `GET /queue/message/{id}` shows a running retry as `processing`);
+    `held`, that the message waits on a timer of its own or for its number.
     """
     wanted = Wanted(status, recipient, priority, since, until)
     return await lists.page(principal, wanted, limit, cursor)
@@ -115,7 +115,7 @@ async def cancel(
     client: ClientDep,
     principal: PrincipalDep,
 ) -> CancelResult:
-    """Cancel a message. It wins exactly when the call to Meta has not started; 409 says what was."""
+    """Cancel a message. This succeeds exactly if the call to Meta has not started; otherwise 409."""
     view = await views.load(principal, message_id)
     if view.status is Status.CANCELLED:
         return CancelResult(message_id=message_id, status="cancelled")
@@ -158,8 +158,10 @@ def _refuse_finished(view: MessageView) -> None:
 
 
 async def _wake(handle: WorkflowHandle[Any, Any]) -> datetime | None:
-    """Have a scheduled message whose first task was delayed read its signals now. If no worker is up
-    to do that, it reads them at its first task; when that is, is returned.
+    """Have a scheduled message whose first task is delayed handle its signals now.
+
+    Returns:
+        When it will handle them, if no worker is up to do it now.
     """
     begins = None
     with suppress(
@@ -263,7 +265,7 @@ async def retry(
     acceptor: AcceptorDep,
     principal: PrincipalDep,
 ) -> Accepted:
-    """Send a dead letter again: a new run of its workflow, with all its attempts."""
+    """Send a dead letter again: a new run of its workflow, with all attempts available again."""
     row = await database.read(messages.get, message_id)
     if row is None or not row.recorded or not principal.sees(row.tenant_id) or not row.status:
         await views.load(principal, message_id)  # 404
@@ -280,12 +282,12 @@ async def retry(
 
 
 async def _settled(ended: EndedMessages, database: Database, message_id: str) -> Message | None:
-    """The row of a message; if its workflow was ended from outside, that is recorded now."""
+    """The row of a message; if its workflow was ended from outside, that is recorded first."""
     closed = await ended.settle(message_id, at := now())
     if closed.later is not None:
         wait = math.ceil((closed.later - at).total_seconds())
         raise ConflictError(
-            "its workflow was ended from outside during an attempt, which may reach Meta yet: "
+            "its workflow was ended from outside during an attempt, which may still reach Meta: "
             f"whether it was sent is known in {wait} seconds",
             headers={"Retry-After": str(wait)},
         )

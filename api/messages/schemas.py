@@ -129,7 +129,7 @@ class TimelineEntry(BaseModel):
 
 
 class MessageView(BaseModel):
-    """Everything known of a message."""
+    """Everything known about a message."""
 
     message_id: str
     tenant_id: str

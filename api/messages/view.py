@@ -1,4 +1,4 @@
-"""A message as the API shows it: from ``describe()`` while it is in flight, from its row after."""
+"""Views of single messages: from ``describe()`` while in flight, from the database after that."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -37,7 +37,7 @@ _SEND_ACTIVITY: Final = "send_message"
 
 
 class MessageViews:
-    """Messages as Temporal and the database tell of them together."""
+    """Builds views of messages from Temporal and the database."""
 
     def __init__(self, client: Client, database: Database, links: WorkflowLinks) -> None:
         self._client = client
@@ -45,11 +45,11 @@ class MessageViews:
         self._links = links
 
     async def load(self, principal: Principal, message_id: str) -> MessageView:
-        """The message of an id.
+        """The view of a message.
 
         Raises:
-            NotFoundError: it is not there, or another tenant's.
-            DBAPIError: the database is away, and may know more of the message than Temporal.
+            NotFoundError: it does not exist, or belongs to another tenant.
+            DBAPIError: the database is down, and may know more about the message than Temporal.
         """
         description = await self._describe(message_id)
         running = description is not None and description.status is WorkflowExecutionStatus.RUNNING
@@ -81,7 +81,7 @@ class MessageViews:
         return await self._in_flight(description, memo, attempts, row if evidence else None)
 
     async def _describe(self, message_id: str) -> WorkflowExecutionDescription | None:
-        """The workflow of a message; ``None`` when Temporal does not know it (any more)."""
+        """The workflow of a message; ``None`` if Temporal does not know it (any more)."""
         if not 0 < len(message_id) <= 80:
             return None
         try:
@@ -174,7 +174,7 @@ async def _memo(description: WorkflowExecutionDescription) -> MessageMemo | None
 
 
 def _never_tried(description: WorkflowExecutionDescription, memo: MessageMemo | None) -> bool:
-    """Whether Temporal alone can tell that there is nothing to know but that the message waits."""
+    """Whether Temporal alone shows that the message just waits and the database has nothing on it."""
     if description.workflow_type == SCHEDULED_WORKFLOW:
         return True
     waiting = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
@@ -190,7 +190,7 @@ def _never_tried(description: WorkflowExecutionDescription, memo: MessageMemo | 
 
 
 def _unknown(message_id: str) -> NotFoundError:
-    """A message that is not there, or not the asker's: no one can tell which."""
+    """The error for a message that does not exist or is not visible; it does not reveal which."""
     return NotFoundError(f"no message {message_id[:80]!r}")
 
 
@@ -233,7 +233,7 @@ def _ended_from_outside(view: MessageView, status: WorkflowExecutionStatus | Non
 
 
 def finished(row: Message, attempts: list[SendAttempt], links: WorkflowLinks) -> MessageView:
-    """The view of a message that left the queue."""
+    """The view of a finished message."""
     observation = Observation(row.status or Observation.ACCEPTED)
     memo = MessageMemo.model_validate(
         {**row.model_dump(include=set(MessageMemo.model_fields)), "message_id": row.id}
@@ -281,7 +281,7 @@ def finished(row: Message, attempts: list[SendAttempt], links: WorkflowLinks) ->
                 row.wamid if name == "accepted" else row.error_title if name == "failed" else ""
             )
             view.timeline.append(TimelineEntry(at=at, event=name, detail=detail or ""))
-    # Meta's statuses come in whole seconds: what happens within one keeps its order.
+    # Meta's statuses have whole seconds: entries within one second keep their order.
     view.timeline.sort(
         key=lambda entry: (entry.at.replace(microsecond=0), _ORDER.get(entry.event, 0))
     )

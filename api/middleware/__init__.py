@@ -1,1 +1,1 @@
-"""What stands before every route."""
+"""ASGI middleware that runs before every route."""

@@ -53,7 +53,7 @@ class BodyLimit:
         async def watched(message: Message) -> None:
             nonlocal started
             if seen > maximum and not started:
-                return  # whatever the application makes of the broken-off body: it is too large
+                return  # the application's response to the incomplete body is dropped
             started = True
             await send(message)
 

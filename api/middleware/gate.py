@@ -1,4 +1,4 @@
-"""The door of the API: the key is checked before anything reads a body."""
+"""Authentication middleware: checks the key before anything reads the body."""
 
 import re
 from typing import Final
@@ -14,12 +14,12 @@ from pytake.problems import ForbiddenError, ProblemError
 from pytake.settings import WhatsAppSettings
 
 _PUBLIC: Final = re.compile(r"/|/docs|/openapi\.json|/swagger/[\w.-]+|/health/(live|ready)")
-"""What shows nothing of anybody; whatever else there is or will be asks for a key."""
+"""Paths without tenants' data; every other path, present or future, requires a key."""
 _SIGNATURE: Final = re.compile(rb"sha256=[0-9a-fA-F]{64}")
 
 
 class Gate:
-    """Refuses requests without a valid key; leaves who is asking in ``request.state.principal``."""
+    """Refuses requests without a valid key; sets ``request.state.principal``."""
 
     def __init__(self, app: ASGIApp, settings: WhatsAppSettings) -> None:
         self._app = app
@@ -51,7 +51,7 @@ class Gate:
             )
 
     def _admit_callback(self, authenticator: Authenticator, scope: Scope) -> None:
-        """Meta has no key: its signature is over the body, and is checked once that is read."""
+        """Admit Meta's callback, which has no key: its signature is checked once the body is read."""
         if scope["method"] != "POST":
             return
         if self._settings.signature_key is None:

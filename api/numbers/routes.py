@@ -1,4 +1,4 @@
-"""Numbers: how fast they may go, pausing and resuming them, and alerts."""
+"""Numbers: their rates, pausing and resuming them, and alerts."""
 
 from typing import Annotated
 
@@ -53,7 +53,7 @@ async def pause(
 async def resume(
     phone_number_id: str, database: DatabaseDep, client: ClientDep, principal: PrincipalDep
 ) -> NumberView:
-    """Let a number on hold or paused go: its messages flow again, in priority order."""
+    """Resume a number that is on hold or paused: its messages go out again, in priority order."""
     await _check(database, principal, phone_number_id)
     row = await database.write(numbers.resume, phone_number_id, now())
     return await _follow(client, phone_number_id, row)
@@ -70,7 +70,7 @@ async def list_alerts(database: DatabaseDep, principal: PrincipalDep) -> list[Al
 async def end_alert(
     alert_id: Annotated[int, Path(ge=1, lt=2**63)], database: DatabaseDep, principal: PrincipalDep
 ) -> None:
-    """End an alert that was seen to, such as a violation that Meta reported."""
+    """End an alert that was dealt with, such as a violation that Meta reported."""
     ended = await database.write(alerts.dismiss, alert_id, principal.scope, now())
     if not ended:
         raise NotFoundError(f"no alert {alert_id}")

@@ -9,7 +9,7 @@ from pytake.numbers.states import NumberState
 
 
 class NumberView(BaseModel):
-    """A number and how fast it may go."""
+    """A number and how fast it may send."""
 
     phone_number_id: str
     state: Literal[NumberState.ACTIVE, NumberState.THROTTLED, NumberState.HELD, NumberState.PAUSED]
@@ -25,12 +25,12 @@ class NumberView(BaseModel):
     verified_name: str | None = None
     quality_rating: str = "UNKNOWN"
     status: str = "UNKNOWN"
-    health_score: int | None = Field(default=None, description="null while Meta was never asked")
+    health_score: int | None = Field(default=None, description="null until Meta has been asked")
     health_fetched_at: datetime | None = None
 
 
 class AlertItem(BaseModel):
-    """Something that needs a person."""
+    """A condition that needs a person's attention."""
 
     kind: str
     severity: Literal["warning", "critical"]

@@ -1,4 +1,4 @@
-"""Updates from Meta that are no status of delivery and no message, or could not be read."""
+"""Updates from Meta other than delivery statuses and messages, or that could not be read."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -26,7 +26,9 @@ class UpdateView(BaseModel):
     account_id: str | None = Field(
         default=None, description="The WhatsApp Business account that it is about"
     )
-    sent_at: datetime | None = Field(default=None, description="When it happened, says Meta")
+    sent_at: datetime | None = Field(
+        default=None, description="When it happened, according to Meta"
+    )
     received_at: datetime
 
 

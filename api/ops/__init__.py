@@ -1,1 +1,1 @@
-"""What operators ask of a running API: health, telemetry, the codec."""
+"""Endpoints for operators: health, telemetry, the codec."""

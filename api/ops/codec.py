@@ -33,7 +33,7 @@ router = APIRouter(prefix=PREFIX, tags=["codec"])
 
 
 class _Base64(EncoderProtocol):
-    """Base64 as protobuf's JSON has it: the standard alphabet, without line breaks."""
+    """Base64 as in protobuf's JSON: the standard alphabet, without line breaks."""
 
     @classmethod
     def decode(cls, data: bytes) -> bytes:
@@ -55,7 +55,7 @@ _Bytes = Annotated[bytes, EncodedBytes(encoder=_Base64)]
 
 
 class Payload(BaseModel):
-    """A payload, as Temporal's JSON has it: bytes in Base64."""
+    """A payload in Temporal's JSON format: bytes in Base64."""
 
     metadata: dict[str, _Bytes] = Field(default_factory=dict)
     data: _Bytes = b""
@@ -68,7 +68,7 @@ class Payloads(BaseModel):
 
 
 async def get_admin(principal: PrincipalDep) -> Principal:
-    """An admin: by a bearer key like everywhere, or by the key as the password a browser asks for."""
+    """An admin, with the key as bearer token or as the password of HTTP basic authentication."""
     if not principal.admin:
         raise ForbiddenError("payloads of all tenants are behind this: use an admin's API key")
     return principal
@@ -79,13 +79,13 @@ AdminDep = Annotated[Principal, Depends(get_admin)]
 
 @router.get("", status_code=HTTPStatus.NO_CONTENT, responses=documented(UnauthorizedError))
 async def sign_in(admin: AdminDep) -> Response:
-    """Opened in a browser, this asks for the key (as the password) that the Web UI then uses."""
+    """Open this in a browser to enter the key (as the password), which the Web UI then uses."""
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 @router.post("/decode", responses=_ERRORS)
 async def decode(body: Payloads, client: ClientDep, admin: AdminDep) -> Payloads:
-    """Decrypt payloads; what is not encrypted comes back as it is."""
+    """Decrypt payloads; unencrypted payloads are returned unchanged."""
     return await _changed(_codec(client.data_converter.payload_codec).decode, body)
 
 

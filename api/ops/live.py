@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can do its work."""
+"""Liveness and readiness of the process."""
 
 import asyncio
 from http import HTTPStatus
@@ -35,7 +35,7 @@ async def live() -> Live:
 
 @router.get("/ready", responses={503: {"model": Ready, "description": "A part is failing"}})
 async def ready(response: Response, database: DatabaseDep, client: ClientDep) -> Ready:
-    """200 if messages can be taken; else 503 with the failing part named."""
+    """200 if messages can be accepted; else 503 with the name of the failing part."""
     failures = await asyncio.gather(_database(database), _temporal(client))
     failing = {
         name: text for name, text in zip(("database", "temporal"), failures, strict=True) if text

@@ -1,4 +1,4 @@
-"""``/metrics`` for Prometheus: this process's counters, and the figures of queue and numbers."""
+"""``/metrics`` for Prometheus: this process's counters, and gauges of the queue and the numbers."""
 
 import asyncio
 
@@ -37,7 +37,7 @@ _log = structlog.get_logger()
 async def metrics(
     database: DatabaseDep, client: ClientDep, settings: SettingsDep, principal: PrincipalDep
 ) -> Response:
-    """Prometheus' text format. The figures are of all tenants: an admin key is needed if there are keys."""
+    """Metrics in Prometheus' text format. They cover all tenants, so an admin key is needed if keys exist."""
     if not principal.admin:
         raise ForbiddenError("the metrics are of all tenants: use an admin key")
     await asyncio.gather(_queue(database, client, settings.whatsapp), _numbers(database))
@@ -46,7 +46,7 @@ async def metrics(
 
 
 async def _queue(database: Database, client: Client, settings: WhatsAppSettings) -> None:
-    """How many messages are where; what cannot be read is left out, and said."""
+    """Set the gauges of the queue; what cannot be read is left out and logged."""
     try:
         found = await queue_stats(database, client, settings, Principal(DEFAULT_TENANT, admin=True))
     except (ProblemError, RPCError, *UNAVAILABLE) as error:
@@ -92,7 +92,7 @@ async def _numbers(database: Database) -> None:
 
 
 def _read_numbers(session: Session) -> list[dict[str, float]]:
-    """Rate, rate allowed, window used, limit and health score, each by number."""
+    """Allowed rate, full rate, window used, limit and health score, each by number."""
     rate: dict[str, float] = {}
     allowed: dict[str, float] = {}
     used: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Webhook events and deliveries: send, look, figures, retry and replay."""
+"""Webhook events and deliveries: send, list, statistics, retry and replay."""
 
 import hashlib
 import json
@@ -82,7 +82,7 @@ async def send_event(
     settings: SettingsDep,
     principal: PrincipalDep,
 ) -> SentEvent:
-    """Raise an event of the tenant's own: to every subscribed endpoint, or to ``target_url`` only."""
+    """Send a custom event to every subscribed endpoint, or to ``target_url`` only."""
     tenant_id = principal.acting_for(body.tenant_id)
     sealed = (
         vault_of(settings.storage).seal(dict(body.custom_headers)) if body.custom_headers else None
@@ -110,7 +110,7 @@ async def _one_off(
     if existing is not None:
         return existing.id, None
     secret = new_secret()
-    # Of two requests for one new address at the same moment, one makes the endpoint of this id.
+    # If two requests name the same new address at the same time, one of them creates the endpoint.
     digest = hashlib.sha256(f"{tenant_id}\0{url}".encode()).hexdigest()
     endpoint = new_endpoint(f"whe_{digest[:20]}", tenant_id, url, one_off=True)
     endpoint.sealed = vault_of(settings.storage).seal({"secret": secret})
@@ -240,7 +240,7 @@ async def retry_one(
 def _replay(
     session: Session, finished: list[str], lost: list[WebhookDelivery]
 ) -> list[DeliveryInput]:
-    """Replay what is finished, and what is pending though its workflow is gone: ended from outside."""
+    """Replay finished deliveries, and pending ones whose workflow was ended from outside."""
     at, again = now(), list(finished)
     for row in lost:
         deliveries.finish(
@@ -260,7 +260,7 @@ def _replay(
 async def replay_many(
     body: ReplayBody, database: DatabaseDep, client: ClientDep, principal: PrincipalDep
 ) -> ReplayView:
-    """Deliver many again: first a count (``dry_run``, the default), then durably and paced."""
+    """Deliver many again, durably and paced; with ``dry_run``, the default, only count them."""
     wanted = body.model_dump(
         mode="json", include={"endpoint_id", "event_type", "statuses", "since", "until"}
     )
@@ -295,7 +295,7 @@ def _add(session: Session, row: WebhookReplay) -> None:
 async def replay_progress(
     replay_id: str, database: DatabaseDep, principal: PrincipalDep
 ) -> ReplayView:
-    """How far a replay is."""
+    """The progress of a replay."""
     return _replay_view(await _load_replay(database, principal, replay_id))
 
 
@@ -303,7 +303,7 @@ async def replay_progress(
 async def cancel_replay(
     replay_id: str, database: DatabaseDep, client: ClientDep, principal: PrincipalDep
 ) -> ReplayView:
-    """Stop a replay; what it has started goes on."""
+    """Stop a replay; deliveries that it has started continue."""
     row = await _load_replay(database, principal, replay_id)
     if row.status == "running":
         try:
@@ -328,7 +328,7 @@ def _replay_view(row: WebhookReplay) -> ReplayView:
 
 @router.get("/metrics/{endpoint_id}", responses=_ONE)
 async def figures(endpoint: EndpointDep, database: DatabaseDep) -> Figures:
-    """What became of an endpoint's events."""
+    """Delivery statistics of an endpoint."""
     since = now() - timedelta(days=_FIGURES_DAYS)
     found: dict[str, Any] = await database.read(
         deliveries.figures, endpoint.tenant_id, endpoint.id, since

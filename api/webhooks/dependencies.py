@@ -1,4 +1,4 @@
-"""What the routes of webhooks ask for."""
+"""Dependencies of the routes of webhooks."""
 
 from typing import Annotated
 
@@ -16,14 +16,14 @@ async def named_endpoint(
     database: DatabaseDep,
     principal: PrincipalDep,
     tenant_id: Annotated[
-        Name | None, Query(description="Whose endpoint: for admins, where several have this id")
+        Name | None, Query(description="The endpoint's tenant: for admins, if several have this id")
     ] = None,
 ) -> WebhookEndpoint:
     """The endpoint of a path.
 
     Raises:
-        NotFoundError: it is not there, or another tenant's.
-        InvalidRequestError: an admin names none of the tenants that have one of this id.
+        NotFoundError: it does not exist, or belongs to another tenant.
+        InvalidRequestError: several tenants have this id, and the admin did not name one.
     """
     wanted = endpoint_id[:64]
     if principal.admin and tenant_id is None:

@@ -1,4 +1,4 @@
-"""Making and changing a tenant's endpoints: what a body names, checked and set."""
+"""Creating and changing a tenant's endpoints from request bodies."""
 
 import asyncio
 import ipaddress
@@ -23,13 +23,13 @@ from pytake.webhooks.headers import value_problem
 from pytake.webhooks.tables import WebhookEndpoint
 
 Edit = Callable[[WebhookEndpoint, dict[str, Any]], None]
-"""Changes an endpoint and its opened secrets; in a thread, and again if others were faster."""
+"""Changes an endpoint and its decrypted secrets; runs in a thread, again after a concurrent change."""
 
 _DEFAULT_RETRIES: Final = 8
 _DEFAULT_TIMEOUT: Final = 15.0
 _DEFAULT_RATE: Final = 20.0
 _TRIES: Final = 20
-"""Of those who change one endpoint at the same moment, one gets through in every round."""
+"""Rounds of optimistic locking: in each, one of the concurrent changes succeeds."""
 _NEEDED: Final = {
     "BearerToken": ("auth_value",),
     "BasicAuth": ("auth_value",),
@@ -60,7 +60,7 @@ def vault_of(settings: StorageSettings) -> Vault:
 
 
 def check_target(settings: WebhookSettings, field: str, url: str) -> None:
-    """Refuse at once what can be told from a URL's text; the address is checked at each connection.
+    """Refuse a URL that is not allowed by its text; the address is checked at each connection.
 
     Raises:
         InvalidRequestError.
@@ -107,10 +107,10 @@ def new_endpoint(
 async def create(
     database: Database, settings: WebhookSettings, endpoint: WebhookEndpoint, field: str
 ) -> bool:
-    """Store a new endpoint; ``False`` if the tenant has one of that id.
+    """Store a new endpoint; ``False`` if the tenant already has one with that id.
 
     Raises:
-        InvalidRequestError: of ``field``: the tenant has as many as it may have.
+        InvalidRequestError: about ``field``: the tenant's quota of endpoints is used up.
     """
     most, setting = settings.endpoints, "PYTAKE_WEBHOOK_ENDPOINTS"
     if endpoint.one_off:
@@ -129,11 +129,11 @@ async def create(
 async def change(
     database: Database, vault: Vault, endpoint: WebhookEndpoint, edit: Edit
 ) -> tuple[WebhookEndpoint, dict[str, Any]]:
-    """Change an endpoint as it is now, whoever else changes it; returns it with its opened secrets.
+    """Change an endpoint with optimistic locking; return it with its decrypted secrets.
 
     Raises:
         NotFoundError: it was deleted meanwhile.
-        ConflictError: others were faster every time.
+        ConflictError: there was a concurrent change in every round.
     """
     seen = endpoint
     for _ in range(_TRIES):

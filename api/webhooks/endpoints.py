@@ -1,4 +1,4 @@
-"""Webhook endpoints: where a tenant's events go, and how."""
+"""Webhook endpoints: where and how a tenant's events are delivered."""
 
 import asyncio
 import secrets
@@ -49,7 +49,7 @@ async def configure(
     settings: SettingsDep,
     principal: PrincipalDep,
 ) -> EndpointView:
-    """Make an endpoint (201), or update the tenant's own of ``id`` (200)."""
+    """Create an endpoint (201), or update the tenant's endpoint ``id`` (200)."""
     tenant_id = principal.acting_for(body.tenant_id)
     given = {"secret": body.secret} if body.secret is not None else {}
 
@@ -69,7 +69,7 @@ async def configure(
         if await create(database, settings.webhooks, made, "tenant_id"):
             shown = None if body.secret else sealed["secret"]
             response.status_code = HTTPStatus.CREATED
-        else:  # the same tenant made it at the same moment
+        else:  # a concurrent request of the same tenant created it
             existing = await database.read(endpoints.get, tenant_id, made.id)
     if existing is not None:
         made, sealed = await change(database, vault_of(settings.storage), existing, edit)
@@ -79,7 +79,7 @@ async def configure(
 
 
 async def _refuse_another_owner(database: Database, endpoint_id: str) -> None:
-    """An admin who names no tenant may mean the one whose endpoint it is, or none of them."""
+    """Refuse an id that another tenant uses if the admin has named no tenant: it may be meant."""
     if await database.read(endpoints.named, endpoint_id):
         raise InvalidRequestError.of(
             "tenant_id", "another tenant has an endpoint of this id: say whose you mean"
@@ -87,7 +87,7 @@ async def _refuse_another_owner(database: Database, endpoint_id: str) -> None:
 
 
 async def _follow_rate(client: Client, endpoint: WebhookEndpoint, rate: float | None) -> None:
-    """A changed rate applies to what waits already, too; ``None``: there is no endpoint any more."""
+    """Apply a changed rate to deliveries that already wait; ``None``: the endpoint was deleted."""
     try:
         await temporal.override_weights(
             client,
@@ -150,7 +150,7 @@ async def rotate_secret(
     principal: PrincipalDep,
     body: RotateBody | None = None,
 ) -> EndpointView:
-    """A new secret, shown once; the old one signs too until ``previous_secret_until``."""
+    """Create a new secret, shown once; the old one also signs until ``previous_secret_until``."""
     wanted = body or RotateBody()
     secret = wanted.secret or new_secret()
 
@@ -181,7 +181,7 @@ async def enable(
 async def send_test(
     endpoint: EndpointDep, database: DatabaseDep, dispatcher: DispatcherDep
 ) -> dict[str, Any]:
-    """Deliver a real signed test event once, and return what came back."""
+    """Deliver a real signed test event once, and return the response."""
     if not endpoint.active:
         raise ConflictError("the endpoint is disabled: enable it first")
     event = NewEvent(
@@ -223,7 +223,7 @@ async def send_test(
 
 @router.get("/event-types", responses=documented(UnauthorizedError))
 async def event_types(principal: PrincipalDep) -> list[dict[str, Any]]:
-    """Every type that PyTake raises, with the JSON schema of its ``data``."""
+    """Every event type that PyTake emits, with the JSON schema of its ``data``."""
     return [
         {
             "type": kind.value,

@@ -29,10 +29,10 @@ def _sendable(value: str) -> str:
 
 def _usable_secret(value: str) -> str:
     if value != value.strip():
-        raise ValueError("begins or ends with a blank or a line break: remove it")
+        raise ValueError("begins or ends with whitespace: remove it")
     if value.startswith(SECRET_PREFIX) and signing_key(value) == value.encode():
         raise ValueError(
-            f"what follows {SECRET_PREFIX} must be base64: leave the secret out to be given one"
+            f"what follows {SECRET_PREFIX} must be base64: leave the secret out to have one generated"
         )
     return value
 
@@ -100,7 +100,7 @@ AuthType = Literal["None", "BearerToken", "BasicAuth", "ApiKey", "OAuth2", "mTLS
 
 
 class EndpointFields(CleanText):
-    """What can be set when an endpoint is made and later."""
+    """Fields that can be set at creation and later."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -133,14 +133,14 @@ class EndpointFields(CleanText):
 
 
 class ConfigureBody(EndpointFields):
-    """An endpoint to make, or (with ``id``) to update."""
+    """An endpoint to create, or (with ``id``) to update."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [CONFIGURE_EXAMPLE]})
 
     id: Annotated[str, StringConstraints(pattern=r"^whe_[A-Za-z0-9]{1,40}$")] | None = None
     tenant_id: Name | None = None
     url: str
-    secret: Secret | None = Field(default=None, description="Made and shown once if left out")
+    secret: Secret | None = Field(default=None, description="Generated and shown once if left out")
     events: list[Subscription] = Field(min_length=1, max_length=100)
 
 
@@ -161,7 +161,7 @@ class RotateBody(BaseModel):
 
 
 class EndpointView(BaseModel):
-    """An endpoint; secrets are masked. ``secret`` is whole once, in the answer that made it."""
+    """An endpoint; secrets are masked. ``secret`` is complete only in the response that created it."""
 
     id: str
     tenant_id: str
@@ -195,7 +195,7 @@ class EndpointView(BaseModel):
 
 
 class SendEventBody(CleanText):
-    """An event of the tenant's own."""
+    """A custom event."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -233,7 +233,7 @@ class SentEvent(BaseModel):
 
 
 class AttemptView(BaseModel):
-    """One request, and what came back."""
+    """One request and its response."""
 
     run: int
     attempt: int
@@ -291,7 +291,7 @@ class ReplayBody(BaseModel):
 
 
 class ReplayView(BaseModel):
-    """How many a filter covers, and how far the replay is."""
+    """How many deliveries a filter covers, and the progress of the replay."""
 
     id: str | None = None
     dry_run: bool = False
@@ -303,7 +303,7 @@ class ReplayView(BaseModel):
 
 
 class Figures(BaseModel):
-    """What became of an endpoint's events; latencies in milliseconds over the last 30 days."""
+    """Delivery statistics of an endpoint; latencies in milliseconds over the last 30 days."""
 
     endpoint_id: str
     events: int

@@ -1,4 +1,4 @@
-"""An endpoint as the API shows it: secrets masked, with hints at what would surprise its owner."""
+"""Views of endpoints: secrets masked, with hints about surprising configurations."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def view(
     shown: str | None = None,
     hints: list[str] | None = None,
 ) -> EndpointView:
-    """The endpoint with its secrets masked; ``shown`` is a secret to show this once."""
+    """The endpoint with its secrets masked; ``shown`` is a secret to include this once."""
     oauth2 = sealed.get("oauth2")
     plan = retry_policy_of(endpoint)
     return EndpointView.model_validate(
@@ -55,7 +55,7 @@ def mask(secret: str) -> str:
 async def hints_for(
     database: Database, principal: Principal, endpoint: WebhookEndpoint, secret: str
 ) -> list[str]:
-    """What the owner of an endpoint that was just set should know, in sentences."""
+    """Sentences that the owner of an endpoint should see after setting it."""
     hints = []
     if not is_standard(secret):
         hints.append(

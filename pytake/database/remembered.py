@@ -11,7 +11,7 @@ V = TypeVar("V")
 _KEPT: Final = 10_000
 
 
-class Remembered(Generic[K, V]):
+class TimedCache(Generic[K, V]):
     """A cache of values by key, each read again after ``seconds``; bounded, the oldest go first."""
 
     def __init__(self, read: Callable[[K], Awaitable[V]], seconds: float) -> None:

@@ -23,7 +23,7 @@ from pytake.contacts import opt_outs
 from pytake.contacts.hashing import ContactHashes
 from pytake.contacts.identities import contact_key
 from pytake.database.engine import UNAVAILABLE, Database
-from pytake.database.remembered import Remembered
+from pytake.database.remembered import TimedCache
 from pytake.messages import checks, store
 from pytake.messages.checks import VALIDITY
 from pytake.messages.content import MessageType, is_free_form
@@ -95,8 +95,8 @@ class Acceptor:
         self._quota = ScheduledQuota(client, settings.messages.max_scheduled)
         self._first_tasks = FirstTasks()
         self._buckets = TokenBuckets()
-        self._endpoints = Remembered(self._has_endpoints, _CACHE_SECONDS)
-        self._opted_out = Remembered(self._has_opt_outs, _CACHE_SECONDS)
+        self._endpoints = TimedCache(self._has_endpoints, _CACHE_SECONDS)
+        self._opted_out = TimedCache(self._has_opt_outs, _CACHE_SECONDS)
 
     async def accept(self, wanted: Wanted, principal: Principal) -> tuple[str, str]:
         """Accept a message, or return the one that the same request created before.

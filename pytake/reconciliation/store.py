@@ -174,7 +174,7 @@ def pending_delivery(session: Session, delivery: DeliveryInput) -> bool:
     )
 
 
-def tell_again(session: Session, party: Party, ended_at: datetime) -> int:
+def signal_again(session: Session, party: Party, ended_at: datetime) -> int:
     """Reset inbound messages that a conversation was signalled but did not decide on, so that they are
     signalled again; those outside the customer service window are left, they cannot be answered.
 
