@@ -87,6 +87,10 @@ async def theatre(directory: Path, database_url: str) -> AsyncIterator[Theatre]:
                 data_converter=pydantic_data_converter,
             )
         )
+        # Left after everything that runs by it: a clock that goes back would keep it waiting.
+        traveller = stack.enter_context(
+            time_machine.travel(await environment.get_current_time(), tick=True)
+        )
         names = [key.name for key in attributes.SEARCH_ATTRIBUTES]
         await temporal.add_search_attributes(environment.client, names)
         address = environment.client.service_client.config.target_host
@@ -110,9 +114,6 @@ async def theatre(directory: Path, database_url: str) -> AsyncIterator[Theatre]:
         await stack.enter_async_context(worker.serving(settings, client, database))
         api_client = await stack.enter_async_context(http(f"http://127.0.0.1:{settings.api.port}"))
         sandbox = await stack.enter_async_context(http(f"http://127.0.0.1:{settings.sandbox.port}"))
-        traveller = stack.enter_context(
-            time_machine.travel(await environment.get_current_time(), tick=True)
-        )
         running = Stack(settings, client, database, api_client, sandbox)
         yield Theatre(running, environment, traveller)
 
