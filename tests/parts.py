@@ -22,7 +22,7 @@ _OWN_STACKS: Final = {
     "e2e/test_ended_workflows.py",
     "e2e/test_observability.py",
     "e2e/test_redrive_policy.py",
-    "security/test_hanging.py",
+    "security/test_hanging_endpoints.py",
 }
 
 

@@ -23,7 +23,7 @@ from pytake.contacts import opt_outs
 from pytake.contacts.hashing import ContactHashes
 from pytake.contacts.identities import contact_key
 from pytake.database.engine import UNAVAILABLE, Database
-from pytake.database.remembered import TimedCache
+from pytake.database.timed_cache import TimedCache
 from pytake.messages import checks, store
 from pytake.messages.checks import VALIDITY
 from pytake.messages.content import MessageType, is_free_form

@@ -13,7 +13,7 @@ from pytake.callback.store import store_updates
 from pytake.contacts.tables import Contact
 from pytake.conversations import state as conversation_state
 from pytake.conversations.inbound import Inbound
-from pytake.conversations.inbox import signalled, store_inbound
+from pytake.conversations.inbox import mark_signalled, store_inbound
 from pytake.conversations.party import Party
 from pytake.conversations.tables import AutoReply, InboundMessage
 from pytake.database.engine import Database
@@ -97,7 +97,7 @@ def test_what_is_old_and_finished_goes(database: Database) -> None:
     counted = database.read_now(prune.count, BEFORE)
     assert (counted["messages"], counted["inbound messages"], counted["answers"]) == (3, 0, 1)
     # A message that its conversation has not been told of yet is not finished.
-    database.write_now(signalled, ["wold", "wnew"], NOW)
+    database.write_now(mark_signalled, ["wold", "wnew"], NOW)
     counted = database.read_now(prune.count, BEFORE)
     for name in prune.names():
         removed = 0

@@ -16,7 +16,7 @@ from pytake.clock import now
 from pytake.database.engine import Database
 from pytake.sandbox.server import build_server as build_sandbox
 from pytake.settings import ConfigurationError
-from tests.security.alone import Alone, api_alone
+from tests.security.api_alone import Alone, api_alone
 from tests.stack import eventually, http, make_settings, serving
 
 NUMBERS = "/api/v1/whatsapp/numbers"

@@ -14,7 +14,7 @@ import pytest
 
 from api import protocol
 from api.access import Authenticator
-from tests.security.alone import Alone, api_alone
+from tests.security.api_alone import Alone, api_alone
 
 NUMBERS = "/api/v1/whatsapp/numbers"
 MB = 1024 * 1024

@@ -23,7 +23,7 @@ _ATTACK: Final = """
 import json, resource, time
 from pytake.conversations.rules.matching import RuleBook
 from pytake.conversations.rules.said import Said
-from tests.security.test_rules_weight import TEXT, heavy
+from tests.security.test_rule_limits import TEXT, heavy
 made = heavy()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 started = time.process_time()
