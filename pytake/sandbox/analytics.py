@@ -1,4 +1,4 @@
-"""The sandbox's numbers and analytics in the Graph API's format, computed from accepted messages."""
+"""The sandbox's analytics in the Graph API's format, computed from accepted messages."""
 
 import hashlib
 import re
@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from pytake.sandbox.numbers import display_digits
 from pytake.sandbox.state import AcceptedMessage, SandboxState
 from pytake.sandbox.validation import GraphError
 
@@ -28,31 +29,7 @@ def node_id(name: str) -> str:
     return str(10**14 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:5]))
 
 
-def number_node(state: SandboxState, number: str, default: str, tier: str) -> dict[str, Any]:
-    """The fields of a phone number, including those set through the control API."""
-    fields: dict[str, Any] = {
-        "id": number,
-        "display_phone_number": "+55 61 3333-0000" if number == default else f"+{number}",
-        "verified_name": "PyTake Sandbox",
-        "quality_rating": "GREEN",
-        "status": "CONNECTED",
-        "name_status": "APPROVED",
-        "code_verification_status": "VERIFIED",
-        "platform_type": "CLOUD_API",
-        "throughput": {"level": "HIGH" if state.limits.throughput > 80 else "STANDARD"},
-        "whatsapp_business_manager_messaging_limit": tier,
-        "health_status": {
-            "can_send_message": "AVAILABLE",
-            "entities": [
-                {"entity_type": "PHONE_NUMBER", "id": number, "can_send_message": "AVAILABLE"},
-                {"entity_type": "WABA", "id": "102290129340398", "can_send_message": "AVAILABLE"},
-            ],
-        },
-    }
-    return {**fields, **state.numbers.get(number, {})}
-
-
-def account_node(state: SandboxState, account: str, fields: str, default: str) -> dict[str, Any]:
+def account_node(state: SandboxState, account: str, fields: str) -> dict[str, Any]:
     """The analytics fields of an account.
 
     Raises:
@@ -62,7 +39,7 @@ def account_node(state: SandboxState, account: str, fields: str, default: str) -
     for name, arguments in _FIELD.findall(fields):
         given = dict(_ARGUMENT.findall(arguments))
         if name in ("analytics", "conversation_analytics", "pricing_analytics"):
-            messages = list(_of_numbers(state, given.get("phone_numbers", "[]"), default))
+            messages = list(_of_numbers(state, given.get("phone_numbers", "[]")))
             node[name] = _ANALYTICS[name](state, messages, given)
         elif name not in ("id", "name"):
             raise GraphError(
@@ -98,11 +75,14 @@ def template_points(
     return {"data": [{"granularity": "DAILY", "data_points": points}]}
 
 
-def _of_numbers(state: SandboxState, wanted: str, default: str) -> Iterator[AcceptedMessage]:
+def _of_numbers(state: SandboxState, wanted: str) -> Iterator[AcceptedMessage]:
     numbers = {re.sub(r"\D", "", part) for part in wanted.strip("[]").split(",")} - {""}
+    shown: dict[str, str] = {}
     for message in state.messages:
-        shown = "556133330000" if message.phone_number_id == default else message.phone_number_id
-        if not numbers or shown in numbers:
+        number = message.phone_number_id
+        if number not in shown:
+            shown[number] = display_digits(state, number)
+        if not numbers or shown[number] in numbers:
             yield message
 
 

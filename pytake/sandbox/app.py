@@ -23,9 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from pytake.contacts.identities import contact_key
-from pytake.sandbox.analytics import account_node, node_id, number_node, template_points
+from pytake.sandbox.analytics import account_node, node_id, template_points
 from pytake.sandbox.callbacks import CallbackSender
 from pytake.sandbox.faults import Fault, FaultKind, Faults
+from pytake.sandbox.numbers import number_node
 from pytake.sandbox.state import SandboxState, new_wamid
 from pytake.sandbox.validation import (
     GraphError,
@@ -101,11 +102,7 @@ class ManagementRequest(BaseModel):
 
 
 def create_sandbox(
-    state: SandboxState,
-    callbacks: CallbackSender,
-    default_number: str,
-    seed: int | None = None,
-    tier: str = "TIER_250",
+    state: SandboxState, callbacks: CallbackSender, seed: int | None = None
 ) -> FastAPI:
     """The sandbox as an ASGI application."""
     faults = Faults(seed)
@@ -187,7 +184,7 @@ def create_sandbox(
         if "messaging_limit" in changes:
             changes["whatsapp_business_manager_messaging_limit"] = changes.pop("messaging_limit")
         state.numbers.setdefault(phone_number_id, {}).update(changes)
-        return number_node(state, phone_number_id, default_number, tier)
+        return number_node(state, phone_number_id)
 
     @app.patch("/sandbox/management", tags=["control"])
     async def set_management(request: ManagementRequest) -> dict[str, float]:
@@ -240,7 +237,7 @@ def create_sandbox(
         """Send a message as a contact: it becomes a signed webhook."""
         if (request.text is None) == (request.message is None):
             raise HTTPException(422, "give exactly one of text and message")
-        number = request.phone_number_id or default_number
+        number = request.phone_number_id or state.default_number
         sender = request.from_.lstrip("+")
         message = dict(request.message or {"type": "text", "text": {"body": request.text}})
         message = {"from": sender, "id": new_wamid(), "timestamp": str(int(time.time())), **message}
@@ -384,8 +381,8 @@ def create_sandbox(
             return {**description, "url": f"{request.base_url}media/{node}"}
         _manage(state, authorization, node, response)
         if "analytics" in fields:
-            return account_node(state, node, fields, default_number)
-        body = number_node(state, node, default_number, tier)
+            return account_node(state, node, fields)
+        body = number_node(state, node)
         wanted = [name.strip() for name in fields.split(",") if name.strip()]
         if unknown := [name for name in wanted if name not in body]:
             raise GraphError(100, "Invalid parameter", f"nonexisting field ({unknown[0]})")

@@ -16,6 +16,7 @@ import structlog
 
 from pytake.cookies import NoCookies
 from pytake.sandbox.faults import Fault, FaultKind
+from pytake.sandbox.numbers import display_digits
 from pytake.sandbox.state import AcceptedMessage, SandboxState
 from pytake.whatsapp.errors import rule_for
 from pytake.whatsapp.limits import retry_wait
@@ -41,13 +42,10 @@ class _Item:
 class CallbackSender:
     """Sends due updates, at least once, until the callback answers 200."""
 
-    def __init__(
-        self, state: SandboxState, url: str, app_secret: str | None, business_account_id: str
-    ) -> None:
+    def __init__(self, state: SandboxState, url: str, app_secret: str | None) -> None:
         self._state = state
         self._url = url
         self._secret = app_secret
-        self._waba = business_account_id
         self._queue: list[_Item] = []
         self._sequence = itertools.count()
         self._withheld: list[tuple[AcceptedMessage, Fault | None]] = []
@@ -132,7 +130,10 @@ class CallbackSender:
         for number, items in by_number.items():
             value: dict[str, Any] = {
                 "messaging_product": "whatsapp",
-                "metadata": {"display_phone_number": number, "phone_number_id": number},
+                "metadata": {
+                    "display_phone_number": display_digits(self._state, number),
+                    "phone_number_id": number,
+                },
             }
             for kind in ("statuses", "messages"):
                 if bodies := [item.body for item in items if item.kind == kind]:
@@ -142,7 +143,7 @@ class CallbackSender:
             changes.append({"field": "messages", "value": value})
         return {
             "object": "whatsapp_business_account",
-            "entry": [{"id": self._waba, "changes": changes}],
+            "entry": [{"id": self._state.account, "changes": changes}],
         }
 
     def _push_status(self, message: AcceptedMessage, status: str, due: float) -> None:

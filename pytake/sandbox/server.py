@@ -65,14 +65,14 @@ def build_server(settings: Settings, *, seed: int | None = None) -> uvicorn.Serv
     url = settings.sandbox.callback_url or f"http://127.0.0.1:{settings.api.port}{CALLBACK_PATH}"
     standard = settings.whatsapp.messages_per_second <= 80
     state = SandboxState(
-        settings.storage.data_dir / "sandbox.jsonl", Limits(throughput=80.0 if standard else 1000.0)
+        settings.storage.data_dir / "sandbox.jsonl",
+        Limits(throughput=80.0 if standard else 1000.0),
+        account=settings.whatsapp.business_account_id,
+        default_number=settings.whatsapp.phone_number_id,
+        tier=meta_name(settings.whatsapp.tier),
     )
-    callbacks = CallbackSender(
-        state, url, settings.whatsapp.signature_key, settings.whatsapp.business_account_id
-    )
-    app = create_sandbox(
-        state, callbacks, settings.whatsapp.phone_number_id, seed, meta_name(settings.whatsapp.tier)
-    )
+    callbacks = CallbackSender(state, url, settings.whatsapp.signature_key)
+    app = create_sandbox(state, callbacks, seed)
     return uvicorn.Server(
         uvicorn.Config(
             LocalOnly(app, _HOST),

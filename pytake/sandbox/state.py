@@ -76,7 +76,19 @@ _TEMPLATES: Final = (
 class SandboxState:
     """Accepted messages, counters and limits; every acceptance is written to the journal first."""
 
-    def __init__(self, journal: Path | None, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        journal: Path | None,
+        limits: Limits | None = None,
+        *,
+        account: str = "1",
+        default_number: str = "1",
+        tier: str = "TIER_250",
+    ) -> None:
+        self.account = account
+        """The WhatsApp Business account that has the numbers."""
+        self.default_number = default_number
+        self.tier = tier
         self.limits = limits or Limits()
         self.messages: list[AcceptedMessage] = []
         self.rejected: Counter[int] = Counter()

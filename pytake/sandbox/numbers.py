@@ -1,0 +1,47 @@
+"""The sandbox's phone numbers as the Graph API and its webhooks give them."""
+
+import hashlib
+import re
+from typing import Any
+
+from pytake.sandbox.state import SandboxState
+
+
+def display_phone_number(state: SandboxState, number: str) -> str:
+    """A number as people read it: what the control API has set, or one that stands for the id."""
+    given = state.numbers.get(number, {}).get("display_phone_number")
+    if isinstance(given, str) and re.search(r"\d", given):
+        return given
+    if number == state.default_number:
+        return "+55 61 3333-0000"
+    digits = f"{int.from_bytes(hashlib.sha256(number.encode()).digest()[:8]) % 10**8:08d}"
+    return f"+55 61 9{digits[:4]}-{digits[4:]}"
+
+
+def display_digits(state: SandboxState, number: str) -> str:
+    """The same as webhooks carry it."""
+    return re.sub(r"\D", "", display_phone_number(state, number))
+
+
+def number_node(state: SandboxState, number: str) -> dict[str, Any]:
+    """The fields of a phone number, including those set through the control API."""
+    fields: dict[str, Any] = {
+        "id": number,
+        "verified_name": "PyTake Sandbox",
+        "quality_rating": "GREEN",
+        "status": "CONNECTED",
+        "name_status": "APPROVED",
+        "code_verification_status": "VERIFIED",
+        "platform_type": "CLOUD_API",
+        "throughput": {"level": "HIGH" if state.limits.throughput > 80 else "STANDARD"},
+        "whatsapp_business_manager_messaging_limit": state.tier,
+        "health_status": {
+            "can_send_message": "AVAILABLE",
+            "entities": [
+                {"entity_type": "PHONE_NUMBER", "id": number, "can_send_message": "AVAILABLE"},
+                {"entity_type": "WABA", "id": state.account, "can_send_message": "AVAILABLE"},
+            ],
+        },
+    }
+    shown = {"display_phone_number": display_phone_number(state, number)}
+    return {**fields, **state.numbers.get(number, {}), **shown}
