@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from pytake.contacts.identities import contact_key
+from pytake.sandbox import contacts
 from pytake.sandbox.analytics import account_node, node_id, template_points
 from pytake.sandbox.callbacks import CallbackSender
 from pytake.sandbox.faults import Fault, FaultKind, Faults
@@ -238,14 +239,16 @@ def create_sandbox(
         if (request.text is None) == (request.message is None):
             raise HTTPException(422, "give exactly one of text and message")
         number = request.phone_number_id or state.default_number
-        sender = request.from_.lstrip("+")
+        address = request.from_.lstrip("+")
         message = dict(request.message or {"type": "text", "text": {"body": request.text}})
-        message = {"from": sender, "id": new_wamid(), "timestamp": str(int(time.time())), **message}
+        own = {"id": new_wamid(), "timestamp": str(int(time.time()))}
+        message = {**contacts.sender(address), **own, **message}
         if "type" not in message:
             raise HTTPException(422, "message needs a type")
-        state.last_inbound[number, contact_key(sender)] = time.time()
-        contact = {"profile": {"name": request.name}, "wa_id": sender}
-        callbacks.push_inbound(number, message, contact)
+        for key in (contact_key(address), contacts.user_id(address)):
+            state.last_inbound[number, key] = time.time()
+        state.names[contacts.user_id(address)] = request.name
+        callbacks.push_inbound(number, message, contacts.contact(address, request.name))
         return {"wamid": message["id"]}
 
     @app.post("/{version}/{phone_number_id}/messages", tags=["cloud api"])

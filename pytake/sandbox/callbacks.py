@@ -15,6 +15,7 @@ import httpx
 import structlog
 
 from pytake.cookies import NoCookies
+from pytake.sandbox import contacts
 from pytake.sandbox.faults import Fault, FaultKind
 from pytake.sandbox.numbers import display_digits
 from pytake.sandbox.state import AcceptedMessage, SandboxState
@@ -138,8 +139,9 @@ class CallbackSender:
             for kind in ("statuses", "messages"):
                 if bodies := [item.body for item in items if item.kind == kind]:
                     value[kind] = bodies
-            if contacts := [item.contact for item in items if item.contact]:
-                value["contacts"] = contacts
+            known = [item.contact for item in items if item.contact]
+            if named := {(c.get("wa_id"), c["user_id"], c["profile"]["name"]): c for c in known}:
+                value["contacts"] = list(named.values())
             changes.append({"field": "messages", "value": value})
         return {
             "object": "whatsapp_business_account",
@@ -152,8 +154,12 @@ class CallbackSender:
             "id": message.wamid,
             "status": status,
             "timestamp": str(int(max(message.received_at, due))),
-            "recipient_id": message.to,
+            **contacts.recipient(message.to, status),
         }
+        contact = None
+        if status != "failed":
+            name = self._state.names.get(contacts.user_id(message.to), "Sandbox")
+            contact = contacts.contact(message.to, name)
         if message.biz_opaque_callback_data is not None:
             body["biz_opaque_callback_data"] = message.biz_opaque_callback_data
         if status in ("sent", "delivered"):
@@ -173,7 +179,8 @@ class CallbackSender:
                     "error_data": {"details": "a fault of the sandbox"},
                 }
             ]
-        self._push(due, message.phone_number_id, "statuses", body, done=(message.wamid, status))
+        done = (message.wamid, status)
+        self._push(due, message.phone_number_id, "statuses", body, done, contact)
 
     def _push(
         self,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from pytake.contacts.identities import contact_key
+from pytake.sandbox.bounded import Bounded
 from pytake.sandbox.media import MediaStore
 from pytake.sandbox.validation import GraphError
 from pytake.whatsapp.limits import PAIR_BURST, PAIR_INTERVAL
@@ -19,6 +20,8 @@ from pytake.whatsapp.limits import PAIR_BURST, PAIR_INTERVAL
 STATUSES: Final = ("sent", "delivered", "read")
 _KEPT_SECONDS: Final = 10.0
 """How long arrivals are kept: requests are read out of order by at most this."""
+
+_KEPT_NAMES: Final = 10_000
 
 
 @dataclass(slots=True)
@@ -95,6 +98,8 @@ class SandboxState:
         self.media = MediaStore()
         self.acknowledged: dict[str, set[str]] = defaultdict(set)
         self.last_inbound: dict[tuple[str, str], float] = {}
+        self.names: Bounded[str, str] = Bounded(_KEPT_NAMES)
+        """Names of contacts that wrote, by user id."""
         self.numbers: dict[str, dict[str, Any]] = {}
         """Fields of phone numbers set through the control API."""
         self.management: dict[str, float] = {}
@@ -214,6 +219,7 @@ class SandboxState:
             self.rejected,
             self.acknowledged,
             self.last_inbound,
+            self.names,
             self.reads,
             self.numbers,
             self.management,
