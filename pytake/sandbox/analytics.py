@@ -1,13 +1,14 @@
 """The sandbox's analytics in the Graph API's format, computed from accepted messages."""
 
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from pytake.sandbox.graph import read_fields, unknown_field
 from pytake.sandbox.numbers import display_digits
 from pytake.sandbox.state import AcceptedMessage, SandboxState
+from pytake.sandbox.templates import node_id
 from pytake.sandbox.validation import GraphError
 
 PRICES: Final = {"marketing": 0.0625, "utility": 0.008, "authentication": 0.008, "service": 0.0}
@@ -20,32 +21,44 @@ _SECONDS: Final = {
     "MONTH": 30 * 86400,
     "MONTHLY": 30 * 86400,
 }
-_FIELD: Final = re.compile(r"(\w+)((?:\.\w+\([^()]*\))*)")
 _ARGUMENT: Final = re.compile(r"\.(\w+)\(([^()]*)\)")
 
 
-def node_id(name: str) -> str:
-    """A stable numeric id for a name, like those of Meta's nodes."""
-    return str(10**14 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:5]))
-
-
 def account_node(state: SandboxState, account: str, fields: str) -> dict[str, Any]:
-    """The analytics fields of an account.
+    """The fields of an account, its analytics among them.
 
     Raises:
         GraphError: a field or an argument is not known.
     """
-    node: dict[str, Any] = {"id": account}
-    for name, arguments in _FIELD.findall(fields):
+    own = account_fields(account)
+    asked = read_fields(fields)
+    node: dict[str, Any] = {} if asked else own
+    for name, arguments in asked:
         given = dict(_ARGUMENT.findall(arguments))
-        if name in ("analytics", "conversation_analytics", "pricing_analytics"):
+        if name in _ANALYTICS:
             messages = list(_of_numbers(state, given.get("phone_numbers", "[]")))
             node[name] = _ANALYTICS[name](state, messages, given)
-        elif name not in ("id", "name"):
-            raise GraphError(
-                100, "Invalid parameter", f"Tried accessing nonexisting field ({name})"
-            )
-    return node
+        elif name in own:
+            node[name] = own[name]
+        else:
+            raise unknown_field(name)
+    return {**node, "id": account}
+
+
+def account_fields(account: str) -> dict[str, Any]:
+    """What an account is, without its figures."""
+    return {
+        "id": account,
+        "name": "PyTake Sandbox",
+        "timezone_id": "25",
+        "currency": "USD",
+        "country": "BR",
+        "message_template_namespace": f"pytake_{node_id(account)}",
+        "account_review_status": "APPROVED",
+        "business_verification_status": "verified",
+        "ownership_type": "SELF",
+        "status": "ACTIVE",
+    }
 
 
 def template_points(

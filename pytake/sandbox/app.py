@@ -24,11 +24,13 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from pytake.contacts.identities import contact_key
 from pytake.sandbox import contacts
-from pytake.sandbox.analytics import account_node, node_id, template_points
+from pytake.sandbox.analytics import account_fields, account_node, template_points
 from pytake.sandbox.callbacks import CallbackSender
 from pytake.sandbox.faults import Fault, FaultKind, Faults
-from pytake.sandbox.numbers import number_node
+from pytake.sandbox.graph import choose, page, read_fields
+from pytake.sandbox.numbers import business_profile, known_numbers, number_node
 from pytake.sandbox.state import SandboxState, new_wamid
+from pytake.sandbox.templates import node_id, template, template_node
 from pytake.sandbox.validation import (
     GraphError,
     UnknownObjectError,
@@ -74,6 +76,22 @@ class TemplateRequest(BaseModel):
     language: str = "pt_BR"
     status: str = "APPROVED"
     quality_score: dict[str, Any] | None = None
+    parameter_format: Literal["POSITIONAL", "NAMED"] = "POSITIONAL"
+    components: list[dict[str, Any]] | None = None
+
+
+class ProfileRequest(BaseModel):
+    """Fields of a business profile; those left out stay."""
+
+    messaging_product: Literal["whatsapp"]
+    about: Annotated[str, Field(min_length=1, max_length=139)] | None = None
+    address: Annotated[str, Field(max_length=256)] | None = None
+    description: Annotated[str, Field(max_length=512)] | None = None
+    email: Annotated[str, Field(max_length=128)] | None = None
+    vertical: Annotated[str, Field(max_length=40)] | None = None
+    websites: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=2)] | None = (
+        None
+    )
 
 
 class NumberRequest(BaseModel):
@@ -175,7 +193,7 @@ def create_sandbox(
     @app.put("/sandbox/templates/{name}", tags=["control"])
     async def put_template(name: str, request: TemplateRequest) -> dict[str, Any]:
         """Create or change a template of the account."""
-        state.templates[name] = {"name": name, **request.model_dump()}
+        state.templates[name] = template(name, **request.model_dump(exclude_none=True))
         return state.templates[name]
 
     @app.patch("/sandbox/numbers/{phone_number_id}", tags=["control"])
@@ -341,14 +359,70 @@ def create_sandbox(
     async def get_templates(
         version: str,
         waba_id: str,
+        request: Request,
         response: Response,
+        fields: str = "",
         name: str | None = None,
+        language: str | None = None,
+        category: str | None = None,
+        status: str | None = None,
+        limit: int = 0,
+        after: str = "",
+        before: str = "",
         authorization: Annotated[str, Header()] = "",
     ) -> dict[str, Any]:
         """The templates of an account."""
         _manage(state, authorization, waba_id, response)
-        found = [t for t in state.templates.values() if name in (None, t["name"])]
-        return {"data": [{**t, "id": node_id(t["name"])} for t in found]}
+        asked = {"name": name, "language": language, "category": category, "status": status}
+        found = [
+            choose(template_node(kept), fields)
+            for kept in state.templates.values()
+            if all(value in (None, kept[field]) for field, value in asked.items())
+        ]
+        return page(found, request.url, limit, after, before)
+
+    @app.get("/{version}/{waba_id}/phone_numbers", tags=["cloud api"])
+    async def get_phone_numbers(
+        version: str,
+        waba_id: str,
+        request: Request,
+        response: Response,
+        fields: str = "",
+        limit: int = 0,
+        after: str = "",
+        before: str = "",
+        authorization: Annotated[str, Header()] = "",
+    ) -> dict[str, Any]:
+        """The phone numbers of an account."""
+        _manage(state, authorization, waba_id, response)
+        nodes = [choose(number_node(state, number), fields) for number in known_numbers(state)]
+        return page(nodes, request.url, limit, after, before)
+
+    @app.get("/{version}/{phone_number_id}/whatsapp_business_profile", tags=["cloud api"])
+    async def get_business_profile(
+        version: str,
+        phone_number_id: str,
+        fields: str = "",
+        authorization: Annotated[str, Header()] = "",
+    ) -> dict[str, Any]:
+        """What WhatsApp shows of a number's business."""
+        _authorize(authorization)
+        profile = business_profile(state, phone_number_id)
+        return {"data": [choose(profile, fields, always="messaging_product")]}
+
+    @app.post("/{version}/{phone_number_id}/whatsapp_business_profile", tags=["cloud api"])
+    async def set_business_profile(
+        version: str,
+        phone_number_id: str,
+        profile: ProfileRequest,
+        authorization: Annotated[str, Header()] = "",
+    ) -> dict[str, bool]:
+        """Change what WhatsApp shows of a number's business."""
+        _authorize(authorization)
+        changes = profile.model_dump(exclude_none=True, exclude={"messaging_product"})
+        known = state.profiles.get(phone_number_id, {})
+        state.profiles[phone_number_id] = {**known, **changes}
+        return {"success": True}
 
     @app.get("/{version}/{waba_id}/template_analytics", tags=["cloud api"])
     async def get_template_analytics(
@@ -377,19 +451,20 @@ def create_sandbox(
         fields: str = "",
         authorization: Annotated[str, Header()] = "",
     ) -> dict[str, Any]:
-        """Media by id, the fields of a phone number, or the analytics of an account."""
+        """The fields of media, of a template, of a phone number or of an account."""
         if node in state.media or state.media.has_ended(node):
             _authorize(authorization)
             description, _ = state.media.get(node)
             return {**description, "url": f"{request.base_url}media/{node}"}
         _manage(state, authorization, node, response)
-        if "analytics" in fields:
+        for kept in state.templates.values():
+            if node == node_id(kept["name"]):
+                return choose(template_node(kept), fields)
+        number, asked = number_node(state, node), {name for name, _ in read_fields(fields)}
+        of_account = "analytics" in fields or (asked - {*number}) & {*account_fields(node)}
+        if node == state.account or of_account:
             return account_node(state, node, fields)
-        body = number_node(state, node)
-        wanted = [name.strip() for name in fields.split(",") if name.strip()]
-        if unknown := [name for name in wanted if name not in body]:
-            raise GraphError(100, "Invalid parameter", f"nonexisting field ({unknown[0]})")
-        return {name: body[name] for name in ["id", *wanted]} if wanted else body
+        return choose(number, fields)
 
     return app
 

@@ -23,6 +23,25 @@ def display_digits(state: SandboxState, number: str) -> str:
     return re.sub(r"\D", "", display_phone_number(state, number))
 
 
+def known_numbers(state: SandboxState) -> list[str]:
+    """The numbers of the account: the default one, those set, and those that were called."""
+    return list(dict.fromkeys([state.default_number, *state.numbers, *state.called]))
+
+
+def business_profile(state: SandboxState, number: str) -> dict[str, Any]:
+    """What WhatsApp shows of a number's business."""
+    fields = {
+        "about": "Sandbox",
+        "address": "",
+        "description": "",
+        "email": "",
+        "profile_picture_url": "",
+        "websites": [],
+        "vertical": "OTHER",
+    }
+    return {**fields, **state.profiles.get(number, {}), "messaging_product": "whatsapp"}
+
+
 def number_node(state: SandboxState, number: str) -> dict[str, Any]:
     """The fields of a phone number, including those set through the control API."""
     fields: dict[str, Any] = {
@@ -33,6 +52,8 @@ def number_node(state: SandboxState, number: str) -> dict[str, Any]:
         "name_status": "APPROVED",
         "code_verification_status": "VERIFIED",
         "platform_type": "CLOUD_API",
+        "account_mode": "SANDBOX",
+        "is_official_business_account": False,
         "throughput": {"level": "HIGH" if state.limits.throughput > 80 else "STANDARD"},
         "whatsapp_business_manager_messaging_limit": state.tier,
         "health_status": {

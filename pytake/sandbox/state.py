@@ -14,6 +14,7 @@ from typing import Any, Final, TextIO
 from pytake.contacts.identities import contact_key
 from pytake.sandbox.bounded import Bounded
 from pytake.sandbox.media import MediaStore
+from pytake.sandbox.templates import AT_FIRST
 from pytake.sandbox.validation import GraphError
 from pytake.whatsapp.limits import PAIR_BURST, PAIR_INTERVAL
 
@@ -22,6 +23,7 @@ _KEPT_SECONDS: Final = 10.0
 """How long arrivals are kept: requests are read out of order by at most this."""
 
 _KEPT_NAMES: Final = 10_000
+_KEPT_PROFILES: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -63,19 +65,6 @@ class Limits:
     )
 
 
-_TEMPLATES: Final = (
-    {"name": "pytake_saudacao", "language": "pt_BR", "category": "MARKETING", "status": "APPROVED"},
-    {"name": "pytake_pedido", "language": "pt_BR", "category": "UTILITY", "status": "APPROVED"},
-    {
-        "name": "pytake_codigo",
-        "language": "pt_BR",
-        "category": "AUTHENTICATION",
-        "status": "APPROVED",
-    },
-)
-"""The account's templates at first; any other name is accepted too, but not listed."""
-
-
 class SandboxState:
     """Accepted messages, counters and limits; every acceptance is written to the journal first."""
 
@@ -102,11 +91,13 @@ class SandboxState:
         """Names of contacts that wrote, by user id."""
         self.numbers: dict[str, dict[str, Any]] = {}
         """Fields of phone numbers set through the control API."""
+        self.profiles: Bounded[str, dict[str, Any]] = Bounded(_KEPT_PROFILES)
+        """Fields of business profiles that were written."""
         self.management: dict[str, float] = {}
         """What ``X-Business-Use-Case-Usage`` reports, and whether the management calls answer."""
         self.reads: list[dict[str, Any]] = []
         """Messages of contacts that were marked as read, in order."""
-        self.templates: dict[str, dict[str, Any]] = {t["name"]: dict(t) for t in _TEMPLATES}
+        self.templates: dict[str, dict[str, Any]] = {t["name"]: dict(t) for t in AT_FIRST}
         self._arrivals: dict[str, list[float]] = defaultdict(list)
         self._peaks: Counter[str] = Counter()
         self._pair_debt: dict[tuple[str, str], float] = {}
@@ -116,6 +107,11 @@ class SandboxState:
             journal.parent.mkdir(parents=True, exist_ok=True)
             self._replay(journal)
             self._journal = journal.open("a", encoding="utf-8")
+
+    @property
+    def called(self) -> list[str]:
+        """The numbers from which messages were sent."""
+        return list(self._peaks)
 
     def arrive(self, phone_number_id: str, at: float) -> None:
         """Count a call that arrived at ``at``, whatever its outcome, in a sliding second by arrival time, for
@@ -222,6 +218,7 @@ class SandboxState:
             self.names,
             self.reads,
             self.numbers,
+            self.profiles,
             self.management,
             self._arrivals,
             self._peaks,
