@@ -26,7 +26,7 @@ from pytake.conversations.rules import automaton, expressions, matching, text, t
 from pytake.conversations.rules.etiquette import wish
 from pytake.conversations.rules.rules import RuleFields
 from pytake.messages.content import HttpUrl
-from pytake.sandbox import analytics, validation
+from pytake.sandbox import analytics, graph, validation
 from pytake.webhooks import guard, headers
 from pytake.webhooks import policies as delivery
 
@@ -124,7 +124,8 @@ CASES: Final[dict[str, tuple[Callable[[str], Any], Callable[[int], str], int]]] 
         lambda n: "sha256=" + "a" * n,
         100_000,
     ),
-    "sandbox: fields": (analytics._FIELD.findall, lambda n: "a.b(" * n, 5_000),
+    "sandbox: fields": (graph.read_fields, lambda n: "a.b(" * n, 5_000),
+    "sandbox: fields of fields": (graph.read_fields, lambda n: "{a" * n, 10_000),
     "sandbox: arguments": (analytics._ARGUMENT.findall, lambda n: ".b(" * n, 5_000),
 }
 
@@ -137,6 +138,7 @@ _TRIED: Final = {
     guard,
     headers,
     analytics,
+    graph,
     validation,
     matching,
     expressions,
