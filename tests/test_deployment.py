@@ -20,16 +20,16 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 KNOWN = known_variables() | {"TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "TEMPORAL_API_KEY"}
 
 
-def test_every_service_of_the_issue_is_there() -> None:
+def test_the_compose_file_has_every_required_service() -> None:
     assert {"postgres", "temporal", "temporal-ui", "migrate", "api", "worker"} <= set(SERVICES)
 
 
-def test_every_variable_of_ours_is_one_that_the_code_reads() -> None:
+def test_every_variable_is_read_by_the_code() -> None:
     for name in ("migrate", "api", "worker"):
         assert set(SERVICES[name]["environment"]) <= KNOWN, name
 
 
-def test_metrics_of_the_worker_leave_its_machine_only_where_that_is_said() -> None:
+def test_worker_metrics_are_exposed_only_explicitly() -> None:
     assert is_loopback(
         load_settings({"PYTAKE_HOST": "0.0.0.0"}, env_file=None).telemetry.metrics_host
     )

@@ -86,7 +86,7 @@ def test_variables_of_other_programs_are_not_read(monkeypatch: pytest.MonkeyPatc
     assert (load_settings().api.port, load_settings().api.keyless) == (8080, None)
 
 
-def test_values_that_are_given_go_before_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_given_values_override_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTAKE_PORT", "9000")
     monkeypatch.setenv("DATABASE_URL", "sqlite:///here.db")
     settings = load_settings({"PYTAKE_PORT": 9001, "DATABASE_URL": None})

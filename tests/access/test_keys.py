@@ -70,7 +70,7 @@ async def key_of(stack: Stack, tenant: str) -> dict[str, str]:
     return bearer(text)
 
 
-async def test_without_a_valid_key_nothing_is_answered(
+async def test_requests_without_a_valid_key_are_refused(
     guarded: tuple[Stack, dict[str, str]], stranger: httpx.AsyncClient
 ) -> None:
     _, texts = guarded
@@ -100,7 +100,7 @@ async def test_without_a_valid_key_nothing_is_answered(
     assert (await stranger.get("/health/live")).status_code == 200
 
 
-async def test_another_tenants_messages_are_not_there(
+async def test_another_tenants_messages_are_invisible(
     guarded: tuple[Stack, dict[str, str]],
 ) -> None:
     stack, texts = guarded
@@ -192,7 +192,7 @@ async def test_a_message_that_names_no_number_goes_out_from_the_tenants_own(
     assert all(number in str(problem) for number in several)
 
 
-async def test_sending_tells_nothing_of_who_wrote_to_a_shared_number(
+async def test_sending_does_not_reveal_who_wrote_to_a_shared_number(
     guarded: tuple[Stack, dict[str, str]],
 ) -> None:
     stack, texts = guarded
@@ -275,7 +275,7 @@ async def test_figures_of_a_shared_number_are_the_tenants_own(
     assert (await figures(theirs))[0] >= 1, "its own"
 
 
-async def test_a_dead_letter_is_not_retried_from_a_number_that_is_anothers_by_now(
+async def test_a_dead_letter_is_not_retried_from_a_number_that_now_belongs_to_another_tenant(
     guarded: tuple[Stack, dict[str, str]],
 ) -> None:
     stack, texts = guarded
@@ -301,7 +301,7 @@ async def test_a_dead_letter_is_not_retried_from_a_number_that_is_anothers_by_no
     assert refused.json()["errors"][0]["field"] == "phone_number_id"
 
 
-async def test_a_number_for_which_something_waits_is_removed_only_by_force(
+async def test_removing_a_number_with_waiting_messages_needs_force(
     guarded: tuple[Stack, dict[str, str]], own_temporal_address: str
 ) -> None:
     stack, _ = guarded
@@ -348,7 +348,7 @@ async def test_a_number_for_which_something_waits_is_removed_only_by_force(
     await eventually(dead)
 
 
-async def test_another_tenants_endpoints_and_deliveries_are_not_there(
+async def test_another_tenants_endpoints_and_deliveries_are_invisible(
     guarded: tuple[Stack, dict[str, str]],
 ) -> None:
     stack, texts = guarded
@@ -393,7 +393,7 @@ async def test_another_tenants_endpoints_and_deliveries_are_not_there(
     ).status_code == 403
 
 
-async def test_a_key_that_asks_too_often_is_told_when_to_come_back(
+async def test_a_key_over_its_rate_gets_retry_after(
     guarded: tuple[Stack, dict[str, str]],
 ) -> None:
     stack, texts = guarded

@@ -325,5 +325,5 @@ async def test_unknown_paths_and_methods_are_problems(stack: Stack) -> None:
         assert response.headers["content-type"] == "application/problem+json"
 
 
-async def test_nothing_was_started_by_any_of_them(stack: Stack, count_before: int) -> None:
+async def test_bad_input_starts_no_workflow(stack: Stack, count_before: int) -> None:
     assert await started(stack) == count_before

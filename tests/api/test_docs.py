@@ -9,7 +9,7 @@ from tests.stack import EXAMPLE, Stack
 pytestmark = pytest.mark.one_database
 
 
-async def test_the_docs_need_no_other_server(stack: Stack) -> None:
+async def test_the_docs_page_loads_nothing_from_other_servers(stack: Stack) -> None:
     for client, path in ((stack.api, "/docs"), (stack.sandbox, "/sandbox/docs")):
         page = (await client.get(path)).text
         links = re.findall(r'(?:src|href)="([^"]+)"', page)

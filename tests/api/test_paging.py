@@ -29,7 +29,7 @@ _positions = st.fixed_dictionaries(
 
 
 @given(_positions.map(json.dumps) | st.text())
-def test_a_strangers_cursor_is_refused_or_a_row(text: str) -> None:
+def test_a_forged_cursor_is_refused_or_names_a_row(text: str) -> None:
     cursor = base64.urlsafe_b64encode(text.encode(errors="surrogatepass")).decode()
     try:
         position = cursors.decode(cursor)
@@ -45,7 +45,7 @@ def test_a_strangers_cursor_is_refused_or_a_row(text: str) -> None:
 
 
 @given(st.integers(0, 7_000_000_000), st.binary())
-def test_our_own_come_back(seconds: int, token: bytes) -> None:
+def test_issued_cursors_round_trip(seconds: int, token: bytes) -> None:
     at = datetime.fromtimestamp(seconds, UTC)
     assert cursors.decode_cursor(cursors.encode_cursor(at, "msg_1")) == (at, "msg_1")
     assert cursors.token_of(KEY, cursors.decode(cursors.live(KEY, token))) == token

@@ -13,7 +13,7 @@ import api
 pytestmark = pytest.mark.one_database
 
 
-def test_the_contract_names_every_module_of_routes() -> None:
+def test_the_import_contract_lists_every_routes_module() -> None:
     project = tomllib.loads((Path(api.__path__[0]).parent / "pyproject.toml").read_text())
     named = [
         contract["modules"]

@@ -11,7 +11,9 @@ from tests.hooks import CONFIGURE
 from tests.stack import EXAMPLE, free_port, http, make_settings, serving
 
 
-async def test_what_was_saved_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stored_data_is_served_while_temporal_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_port()}")
     settings = make_settings(tmp_path, PYTAKE_KEYLESS=True)
     database = Database(settings.storage.sqlalchemy_url)

@@ -39,7 +39,7 @@ def refused(*arguments: str) -> str:
     return result.output
 
 
-def test_a_wrong_tenant_changes_nothing_and_one_option_leaves_the_others() -> None:
+def test_a_wrong_tenant_changes_nothing_and_an_option_leaves_the_others_unchanged() -> None:
     said("add", "700", "--tenant", "acme", "--tier", "TIER_1K", "--portfolio", "p7")
     assert "belongs to tenant 'acme'" in refused("add", "700", "--tier", "TIER_UNLIMITED")
     assert "acme, 80 messages/s, TIER_1K" in said("add", "700", "--tenant", "acme")
@@ -65,7 +65,7 @@ def test_numbers_are_listed_and_shared() -> None:
     said("unshare", CONFIGURED, "--tenant", "other")
 
 
-def test_a_number_is_moved_and_removed_only_when_it_is_known_what_waits() -> None:
+def test_moving_and_removing_a_number_require_knowing_what_waits() -> None:
     said("add", "700", "--tenant", "acme")
     assert "--force" in refused("move", "700", "--tenant", "other")
     assert "--force" in refused("remove", "700")
@@ -91,17 +91,17 @@ def test_a_number_is_moved_and_removed_only_when_it_is_known_what_waits() -> Non
         (("share", "7", "--tenant", "a"), "no number"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(arguments: tuple[str, ...], why: str) -> None:
+def test_errors_are_one_line(arguments: tuple[str, ...], why: str) -> None:
     assert why in refused(*arguments)
 
 
-def test_a_database_that_is_away_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_is_down_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
     assert refused("list").startswith("DATABASE_URL: ")
 
 
 @pytest.mark.parametrize("tenant", ["", "*", "açaí", "a b", "x" * 65])
-def test_a_key_is_made_for_no_tenant_that_the_api_would_refuse(tenant: str) -> None:
+def test_no_key_is_created_for_a_tenant_name_that_the_api_would_refuse(tenant: str) -> None:
     result = CliRunner().invoke(app, ["key", "create", "--tenant", tenant])
     assert (result.exit_code, result.output.count("\n")) == (1, 1), result.output
     assert "--tenant" in result.output

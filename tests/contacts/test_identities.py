@@ -39,7 +39,7 @@ def test_spellings(text: str, expected: str) -> None:
         "5561994013828\n;",
     ],
 )
-def test_what_is_no_number_is_refused(text: str) -> None:
+def test_texts_that_are_not_numbers_are_refused(text: str) -> None:
     with pytest.raises(InvalidRecipientError):
         normalise(text)
 

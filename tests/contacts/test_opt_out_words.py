@@ -39,7 +39,7 @@ async def left(stack: Stack, owner: str, contact: str) -> bool:
     return await stack.database.read(opt_outs.get, owner, contact) is not None
 
 
-async def test_who_leaves_has_left_and_may_come_back_while_nobody_answers(
+async def test_opting_out_and_in_works_while_the_auto_responder_is_off(
     stack: Stack, receiver: Receiver
 ) -> None:
     owner, contact = tenant(), fresh_recipient()
@@ -79,7 +79,7 @@ async def test_who_leaves_has_left_and_may_come_back_while_nobody_answers(
     await eventually(told)
 
 
-async def test_what_is_no_word_of_the_contact_is_not_taken_for_one(stack: Stack) -> None:
+async def test_only_a_contacts_own_exact_words_count(stack: Stack) -> None:
     owner, contact = tenant(), fresh_recipient()
     number = await stack.register(tenant=owner)
     await receive(
@@ -92,7 +92,9 @@ async def test_what_is_no_word_of_the_contact_is_not_taken_for_one(stack: Stack)
     assert not await left(stack, owner, contact)
 
 
-async def test_switched_off_before_it_decided_it_records_and_is_silent(stack: Stack) -> None:
+async def test_an_auto_responder_switched_off_before_deciding_records_without_answering(
+    stack: Stack,
+) -> None:
     owner, contact = tenant(), fresh_recipient()
     number = await stack.register(tenant=owner)
     at = now()

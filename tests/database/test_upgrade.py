@@ -62,7 +62,7 @@ def to_revision(database: Database, revision: str) -> None:
         command.upgrade(config, revision)
 
 
-def test_a_filled_database_of_the_schema_before_is_upgraded(own_database_url: str) -> None:
+def test_a_filled_database_of_the_previous_schema_is_upgraded(own_database_url: str) -> None:
     database = Database(own_database_url)
     to_revision(database, "0002")
     at = NOW if not database.sqlite else NOW.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -125,7 +125,7 @@ _TENANTS = (
 )
 
 
-def test_tenants_that_exist_may_go_on_sending_from_the_installations_number(
+def test_existing_tenants_may_still_send_from_the_installations_number(
     own_database_url: str, tmp_path: Path
 ) -> None:
     database = Database(_empty(own_database_url, tmp_path))
@@ -211,9 +211,7 @@ _DELIVERY = (
 )
 
 
-def test_an_endpoint_keeps_what_it_is_called_in_temporal(
-    own_database_url: str, tmp_path: Path
-) -> None:
+def test_an_endpoint_keeps_its_key_in_temporal(own_database_url: str, tmp_path: Path) -> None:
     """Deliveries in flight and the rate of an endpoint go by a key that was its id until 0007."""
     database = Database(_empty(own_database_url, tmp_path))
     to_revision(database, "0007")

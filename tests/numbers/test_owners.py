@@ -101,7 +101,7 @@ def test_a_throttled_number_stays_slow_when_its_rate_is_raised(database: Databas
     assert database.write_now(number_owners.change, number, Options(10)).current_rate == 10
 
 
-def test_what_is_not_there_is_named(database: Database) -> None:
+def test_errors_name_the_missing_number(database: Database) -> None:
     for call in (
         lambda: database.write_now(number_owners.change, "404", Options(1)),
         lambda: database.write_now(number_transfer.move, "404", "acme", NOW),
@@ -112,7 +112,7 @@ def test_what_is_not_there_is_named(database: Database) -> None:
             call()
 
 
-def test_who_sees_a_number(database: Database) -> None:
+def test_a_number_is_visible_to_its_owner_and_guests(database: Database) -> None:
     number = fresh_number()
     add(database, number, "owner")
 
@@ -142,7 +142,7 @@ def test_a_share_of_the_installations_number_follows_the_setting(database: Datab
         assert [row.id for row in database.read_now(numbers.visible, guest)] == [configured]
 
 
-def test_a_moved_number_takes_its_alerts_along_and_no_knowledge(database: Database) -> None:
+def test_a_moved_number_keeps_its_alerts_but_no_history(database: Database) -> None:
     number, contact, stranger = fresh_number(), fresh_recipient(), fresh_recipient()
     add(database, number, "before")
     said = [_inbound(number, "before", contact, NOW), _inbound(number, "before", stranger, NOW)]
@@ -192,7 +192,7 @@ def _inbound(number: str, tenant: str, contact: str, at: datetime) -> Inbound:
     )
 
 
-def test_a_conversation_that_runs_across_a_move_goes_on_for_the_new_owner(
+def test_a_conversation_running_during_a_move_continues_for_the_new_owner(
     database: Database,
 ) -> None:
     number, contact = fresh_number(), fresh_recipient()
@@ -214,7 +214,7 @@ def test_a_conversation_that_runs_across_a_move_goes_on_for_the_new_owner(
     assert (verdict.reply.tenant_id, verdict.reply.key) == ("after", late.wamid)
 
 
-def test_nothing_goes_out_from_a_removed_number_and_nothing_brings_it_back(
+def test_a_removed_number_sends_nothing_and_is_not_recreated(
     database: Database,
 ) -> None:
     number, contact = fresh_number(), fresh_recipient()

@@ -30,12 +30,12 @@ def test_a_message_that_names_no_number_goes_out_from_the_tenants_own(
 @pytest.mark.parametrize(
     ("tenant", "why"), [("many", r"several numbers \(30, 31\)"), ("stranger", "no number")]
 )
-def test_who_has_several_numbers_or_none_has_to_say(tenant: str, why: str) -> None:
+def test_a_tenant_with_several_numbers_or_none_must_name_one(tenant: str, why: str) -> None:
     with pytest.raises(SenderError, match=why):
         ALL.default(tenant)
 
 
-def test_without_keys_the_installations_number_is_everybodys() -> None:
+def test_without_keys_everybody_may_use_the_installations_number() -> None:
     assert ALL.default("stranger", allow_unshared=True).phone_number_id == "1"
     assert ALL.default("one", allow_unshared=True).phone_number_id == "20"
     with pytest.raises(SenderError):
@@ -72,7 +72,7 @@ def test_an_admin_names_any_registered_number() -> None:
         ALL.named("stranger", "99", any_owner=True)
 
 
-def test_the_configured_number_may_be_another_tenants_or_not_there_yet() -> None:
+def test_the_configured_number_may_belong_to_another_tenant_or_be_unregistered() -> None:
     fresh = Senders([], [], Sender("1", "default", 80))
     assert fresh.default("default").phone_number_id == "1"
     moved = Senders([Sender("1", "acme", 5)], [], Sender("1", "default", 80))

@@ -40,7 +40,7 @@ async def server() -> AsyncIterator[tuple[int, list[bytes]]]:
     listening.close()
 
 
-async def test_deliveries_and_tokens_of_oauth_carry_no_cookie(
+async def test_deliveries_and_oauth_token_requests_carry_no_cookie(
     server: tuple[int, list[bytes]],
 ) -> None:
     port, heads = server
@@ -64,7 +64,7 @@ async def test_deliveries_and_tokens_of_oauth_carry_no_cookie(
     assert b"cookie: own=1" in heads[-1], "a tenant's own header is sent"
 
 
-async def test_calls_of_meta_carry_no_cookie(server: tuple[int, list[bytes]]) -> None:
+async def test_calls_to_meta_carry_no_cookie(server: tuple[int, list[bytes]]) -> None:
     port, heads = server
     async with CloudApi(f"http://127.0.0.1:{port}", "v25.0", "token", timeout=5) as api:
         for _ in range(2):
@@ -73,7 +73,7 @@ async def test_calls_of_meta_carry_no_cookie(server: tuple[int, list[bytes]]) ->
     assert not any(b"\r\ncookie:" in head for head in heads)
 
 
-def test_every_client_of_the_code_is_made_without_a_jar() -> None:
+def test_every_http_client_has_no_cookie_jar() -> None:
     made: list[tuple[str, Any]] = []
     for folder in ("pytake", "activities", "api", "workflows"):
         for path in (ROOT / folder).rglob("*.py"):

@@ -50,7 +50,7 @@ def test_an_existing_looser_directory_is_tightened(tmp_path: Path) -> None:
     assert mode(tmp_path / "elsewhere") == 0o644, "links are not followed"
 
 
-def test_what_is_made_is_private_wherever_the_database_is(tmp_path: Path) -> None:
+def test_created_files_are_private_wherever_the_database_is(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir(mode=0o755)
     (other / "pytake.db").write_text("")
@@ -70,7 +70,7 @@ def test_what_is_made_is_private_wherever_the_database_is(tmp_path: Path) -> Non
     assert mode(settings.storage.data_dir / "pytake.db") == 0o600
 
 
-def test_a_directory_that_others_share_keeps_its_mode_and_that_is_said(tmp_path: Path) -> None:
+def test_a_shared_directory_keeps_its_mode_with_a_warning(tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
     (tmp_path / "pytake.db").write_text("")
     (warning,) = tighten(tmp_path)
@@ -79,7 +79,7 @@ def test_a_directory_that_others_share_keeps_its_mode_and_that_is_said(tmp_path:
     tmp_path.chmod(0o700)
 
 
-def test_a_directory_of_somebody_else_is_said_or_refused(
+def test_another_users_directory_is_warned_about_or_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = os.geteuid()
@@ -94,7 +94,7 @@ def test_a_directory_of_somebody_else_is_said_or_refused(
     tmp_path.chmod(0o700)
 
 
-def test_backups_are_private_before_anything_is_in_them(
+def test_backup_files_are_private_from_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tmp_path / "data"
@@ -114,7 +114,7 @@ def test_backups_are_private_before_anything_is_in_them(
     assert mode(tmp_path / "copy") == 0o700
 
 
-async def test_a_second_up_is_told_of_the_first_until_its_server_is_gone(tmp_path: Path) -> None:
+async def test_a_second_up_is_refused_until_the_firsts_server_has_stopped(tmp_path: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

@@ -33,7 +33,7 @@ class Numbers(Outbox[int]):
         return self.waiting[skip : skip + 2]
 
 
-async def test_what_cannot_be_begun_is_left_and_everything_else_is_noted_as_begun() -> None:
+async def test_items_that_fail_to_begin_are_left_and_all_others_recorded() -> None:
     outbox = Numbers({0: POISON, 1: ValueError(), 5: POISON})
     await outbox.start([4, 5])
     assert outbox.waiting == [0, 1, 2, 3, 5, 6, 7, 8, 9]
@@ -42,7 +42,7 @@ async def test_what_cannot_be_begun_is_left_and_everything_else_is_noted_as_begu
     assert outbox.tried.count(9) == 1
 
 
-async def test_a_sweep_gives_up_while_temporal_is_away() -> None:
+async def test_a_sweep_gives_up_while_temporal_is_down() -> None:
     outbox = Numbers(dict.fromkeys(range(10), AWAY))
     await outbox.sweep()
     assert outbox.tried == [0, 1]

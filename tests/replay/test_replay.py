@@ -15,7 +15,7 @@ import worker
 from tests.replay.record import HISTORIES, SCENARIOS
 
 
-def test_there_is_a_history_of_every_scenario() -> None:
+def test_every_scenario_has_a_history() -> None:
     assert {path.stem for path in HISTORIES.glob("*.json")} == {s.__name__ for s in SCENARIOS}
 
 

@@ -73,7 +73,7 @@ async def port() -> AsyncIterator[int]:
     server.close()
 
 
-async def test_100_names_without_an_answer_hold_up_nobody_else(dns: Dns, port: int) -> None:
+async def test_100_unanswered_names_hold_up_nobody_else(dns: Dns, port: int) -> None:
     limits = ResolverLimits(patience=0.3)
     client = GuardedClient(parse_networks("127.0.0.0/8"), limits=limits)
 
@@ -103,7 +103,7 @@ async def test_100_names_without_an_answer_hold_up_nobody_else(dns: Dns, port: i
     await client.aclose()
 
 
-async def test_an_owner_has_few_look_ups_at_once_and_others_their_own(dns: Dns) -> None:
+async def test_concurrent_look_ups_are_limited_per_owner(dns: Dns) -> None:
     resolver = Resolver(_FULL)
     bad = [resolver.addresses(f"n{index}.silent", "bad") for index in range(12)]
     results = await asyncio.gather(*bad, return_exceptions=True)
@@ -115,7 +115,7 @@ async def test_an_owner_has_few_look_ups_at_once_and_others_their_own(dns: Dns) 
     resolver.close()
 
 
-async def test_names_that_were_found_before_keep_a_quarter_of_the_threads(dns: Dns) -> None:
+async def test_names_resolved_before_keep_a_quarter_of_the_threads(dns: Dns) -> None:
     resolver = Resolver(_FULL)
     assert await resolver.addresses("known.fine", "good") == ["127.0.0.1"]
     bad = [resolver.addresses(f"n{index}.silent", f"bad{index}") for index in range(100)]
@@ -128,7 +128,7 @@ async def test_names_that_were_found_before_keep_a_quarter_of_the_threads(dns: D
     resolver.close()
 
 
-async def test_a_name_that_was_found_keeps_its_addresses_while_nobody_answers(dns: Dns) -> None:
+async def test_a_resolved_name_keeps_its_addresses_while_dns_is_silent(dns: Dns) -> None:
     resolver = Resolver(_FULL)
     assert await resolver.addresses("a.fine", "good") == ["127.0.0.1"]
     dns.silent.add("a.fine")
@@ -139,7 +139,7 @@ async def test_a_name_that_was_found_keeps_its_addresses_while_nobody_answers(dn
 
 
 @pytest.mark.parametrize("name", ["x.silent", "x.missing"])
-async def test_a_failure_is_remembered(dns: Dns, name: str) -> None:
+async def test_failures_are_cached(dns: Dns, name: str) -> None:
     resolver = Resolver(_FULL)
     for _ in range(5):
         with pytest.raises(ResolutionError, match=f"^{name} cannot be resolved"):
@@ -148,7 +148,7 @@ async def test_a_failure_is_remembered(dns: Dns, name: str) -> None:
     resolver.close()
 
 
-async def test_a_name_is_looked_up_once_for_all_who_ask(dns: Dns) -> None:
+async def test_concurrent_look_ups_of_a_name_are_shared(dns: Dns) -> None:
     resolver = Resolver(_FULL)
     asking = [resolver.addresses("x.silent", f"tenant{index}") for index in range(50)]
     results = await asyncio.gather(*asking, return_exceptions=True)

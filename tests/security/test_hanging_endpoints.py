@@ -54,7 +54,7 @@ async def small_stack(
         yield stack
 
 
-async def test_24_hanging_endpoints_of_one_tenant_stop_nobody_elses_webhooks(
+async def test_24_hanging_endpoints_of_one_tenant_do_not_stop_others_webhooks(
     small_stack: Stack,
 ) -> None:
     silent = Silent()
@@ -87,7 +87,7 @@ async def test_24_hanging_endpoints_of_one_tenant_stop_nobody_elses_webhooks(
     answering.close()
 
 
-async def test_no_plan_makes_attempts_follow_each_other_without_a_pause(
+async def test_no_retry_plan_allows_attempts_without_a_pause(
     small_stack: Stack, receiver: Receiver
 ) -> None:
     url = receiver.script("/eager", 500, 500, 200)

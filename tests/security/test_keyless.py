@@ -46,7 +46,7 @@ def migrated(directory: Path, **changes: Any) -> Any:
         ({"PYTAKE_KEYLESS": True}, None),
     ],
 )
-def test_only_loopback_in_words_is_ever_without_keys(
+def test_only_an_explicit_loopback_host_serves_without_keys(
     tmp_path: Path, changes: dict[str, Any], refusal: str | None
 ) -> None:
     settings, database = migrated(tmp_path, **changes)
@@ -58,7 +58,7 @@ def test_only_loopback_in_words_is_ever_without_keys(
     database.close()
 
 
-def test_a_revoked_key_counts_and_an_empty_database_opens_nothing(tmp_path: Path) -> None:
+def test_revoked_keys_count_and_an_empty_database_does_not_open_the_api(tmp_path: Path) -> None:
     settings, database = migrated(tmp_path, PYTAKE_KEYLESS=True)
     key, _ = database.write_now(keys.create, tenant_id="t", admin=True, name="", now=now())
     assert not check_keys(settings.api, settings.storage)
@@ -82,7 +82,7 @@ def test_an_unmigrated_database_is_named(tmp_path: Path) -> None:
         check_keys(settings.api, settings.storage)
 
 
-async def test_with_the_first_key_the_api_closes_for_good(
+async def test_the_first_key_closes_the_api_permanently(
     alone: Alone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(access, "FRESH_SECONDS", 0.2)
@@ -103,7 +103,7 @@ async def test_with_the_first_key_the_api_closes_for_good(
     assert await closed()
 
 
-async def test_the_marker_alone_closes_it(tmp_path: Path) -> None:
+async def test_the_marker_file_alone_closes_the_api(tmp_path: Path) -> None:
     keyless.write_marker(tmp_path)
     async with api_alone(tmp_path, PYTAKE_KEYLESS=True) as alone:
         assert (await alone.client.get(NUMBERS)).status_code == 401
@@ -187,7 +187,7 @@ async def test_the_sandbox_is_for_this_machine_only(tmp_path: Path) -> None:
             assert answer.headers["X-Content-Type-Options"] == "nosniff", path
 
 
-async def test_no_answer_may_be_sniffed(alone: Alone) -> None:
+async def test_responses_forbid_content_sniffing(alone: Alone) -> None:
     for path in (NUMBERS, "/docs", "/openapi.json", "/health/live", "/nowhere"):
         answer = await alone.client.get(path)
         assert answer.headers.get_list("X-Content-Type-Options") == ["nosniff"], path

@@ -178,7 +178,7 @@ def test_the_sandbox_reads_what_it_is_sent_in_linear_time() -> None:
         assert time.thread_time() - started < 1
 
 
-def test_every_module_that_uses_backtracking_or_normalises_is_tried_here() -> None:
+def test_every_module_with_backtracking_or_normalisation_has_a_case() -> None:
     """A new one needs a case above."""
     found = set()
     for folder in ("pytake", "api", "activities", "workflows", "worker.py"):

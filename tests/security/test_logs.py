@@ -58,7 +58,7 @@ async def broken_off(stack: Stack, headers: str = "") -> None:
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-async def test_a_500_and_a_broken_off_callback_log_no_key_and_no_message(
+async def test_a_500_and_an_incomplete_callback_log_no_key_and_no_message(
     stack: Stack, log_format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, token = await stack.database.write(
@@ -152,7 +152,7 @@ def grouped_error() -> Exception:
         (grouped_error, "UnicodeDecodeError"),
     ],
 )
-def test_errors_that_quote_what_was_sent_are_logged_without_it(
+def test_error_texts_that_quote_user_data_are_not_logged(
     make: Any, kept: str, log_format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with logged(log_format, monkeypatch) as output:
@@ -166,7 +166,7 @@ def test_errors_that_quote_what_was_sent_are_logged_without_it(
     assert SECRET not in str(error) or make is not database_error, "not even elsewhere"
 
 
-async def test_a_task_nobody_waited_for_is_logged_without_its_repr(
+async def test_an_unawaited_tasks_error_is_logged_without_its_repr(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def fails() -> None:

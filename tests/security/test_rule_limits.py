@@ -68,7 +68,7 @@ def heavy() -> list[Rule]:
     ]
 
 
-def test_20_rules_of_200_words_of_200_characters_are_no_attack() -> None:
+def test_20_rules_of_200_words_of_200_characters_stay_cheap() -> None:
     """They took 1,377 MB, 9.0 s to compile and 6.8 s for each message."""
     ran = subprocess.run(  # a process of its own, for its memory
         [sys.executable, "-c", _ATTACK], capture_output=True, text=True, check=True
@@ -80,7 +80,7 @@ def test_20_rules_of_200_words_of_200_characters_are_no_attack() -> None:
     assert 0 < took["left_out"] < 20
 
 
-def test_rules_that_are_too_much_are_left_out_and_say_so() -> None:
+def test_rules_beyond_the_limits_are_left_out_with_a_problem() -> None:
     """They exist where they were saved before there were bounds."""
     made = heavy()
     book = RuleBook(made)
@@ -108,7 +108,7 @@ def test_rules_that_are_too_much_are_left_out_and_say_so() -> None:
         ({"type": "Pattern", "pattern": r"[\pL]{4}"}, "trigger.pattern", "instructions"),
     ],
 )
-def test_the_sum_is_bounded_not_each_rule(trigger: dict[str, Any], field: str, what: str) -> None:
+def test_the_total_of_all_rules_is_limited(trigger: dict[str, Any], field: str, what: str) -> None:
     total, one = Weight(), weigh(rule("r", **trigger))
     for _ in range(1000):
         problem = total.excess(one)
@@ -123,7 +123,7 @@ def test_the_sum_is_bounded_not_each_rule(trigger: dict[str, Any], field: str, w
     assert (total + total).excess(one, one) is None
 
 
-def test_a_pattern_weighs_what_its_program_takes() -> None:
+def test_a_patterns_weight_is_its_compiled_size() -> None:
     light, heavier = (
         weigh(rule("r", type="Pattern", pattern=pattern)).pattern_size
         for pattern in (r"pedido\s+(n[ºo])?\s*\d{3,8}", r"[\pL]{8}")
@@ -132,7 +132,7 @@ def test_a_pattern_weighs_what_its_program_takes() -> None:
     assert heavier > 100 * light
 
 
-def test_a_book_that_has_read_matches_nothing_in_a_transaction() -> None:
+def test_a_prepared_book_does_no_matching_in_the_transaction() -> None:
     book = RuleBook([rule("r", type="Keyword", words=["oi"])])
     read = book.having_read(["oi, tudo bem?"])
     assert read.match(Said("oi, tudo bem?")) == book.match(Said("oi, tudo bem?")) != {}
@@ -141,6 +141,6 @@ def test_a_book_that_has_read_matches_nothing_in_a_transaction() -> None:
         read.match(Said("oi"))
 
 
-def test_every_bound_has_a_field_that_rules_have() -> None:
+def test_every_limit_names_a_field_of_rules() -> None:
     names = set(Weight.__dataclass_fields__)
     assert set(budget._BOUNDS) == names

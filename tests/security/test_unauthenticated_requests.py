@@ -58,7 +58,7 @@ async def ask(alone: Alone, *parts: bytes) -> int:
         ("POST", "/api/v1/whatsapp/webhook", "X-Hub-Signature-256: sha256=00", 403),
     ],
 )
-async def test_the_answer_comes_before_any_body(
+async def test_the_response_comes_before_any_body_is_read(
     alone: Alone, method: str, path: str, line: str, status: int
 ) -> None:
     assert await ask(alone, head(alone, method, path, line, "Content-Length: 14000000")) == status
@@ -106,9 +106,7 @@ async def test_a_client_that_writes_before_it_reads_sees_the_refusal(
     assert (found, problem["status"]) == (status, status)
 
 
-async def test_what_is_thrown_away_has_a_bound(
-    alone: Alone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_discarded_input_is_limited(alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "DISCARDED_BYTES", 2 * MB)
     _, writer = await asyncio.open_connection("127.0.0.1", alone.settings.api.port)
     writer.write(head(alone, "POST", "/api/v1/queue/send", "Transfer-Encoding: chunked"))
@@ -126,12 +124,12 @@ async def test_what_is_thrown_away_has_a_bound(
     [b"X: " + b"a" * 65536 + b"\r\n", b"a" * 65536, b"Y: z\r\n" * 10000],
     ids=["lines", "one", "many"],
 )
-async def test_headers_have_a_bound(alone: Alone, piece: bytes) -> None:
+async def test_headers_are_limited(alone: Alone, piece: bytes) -> None:
     start = head(alone, "GET", NUMBERS)[:-2] + b"Z: "
     assert await ask(alone, start, *[piece] * 20) == 431
 
 
-async def test_few_but_too_many_headers_are_refused(alone: Alone) -> None:
+async def test_too_many_small_headers_are_refused(alone: Alone) -> None:
     lines = [f"X-{index}: y" for index in range(protocol.HEADERS + 1)]
     assert await ask(alone, head(alone, "GET", "/health/live", *lines)) == 431
     assert await ask(alone, head(alone, "GET", "/health/live", *lines[:100])) == 200
@@ -171,7 +169,7 @@ async def test_slow_headers_and_slow_bodies_are_ended(
     writer.close()
 
 
-async def test_ordinary_clients_are_served_as_ever(alone: Alone) -> None:
+async def test_ordinary_clients_are_served_as_usual(alone: Alone) -> None:
     headers = {**alone.admin, "Content-Type": "application/json"}  # type: ignore[attr-defined]
     body = b'{"messages": [' + b" " * (MB - 100) + b"{}]}"
     for _ in range(3):
@@ -184,7 +182,7 @@ async def test_ordinary_clients_are_served_as_ever(alone: Alone) -> None:
     writer.close()
 
 
-async def test_wrong_keys_are_slowed_down_kept_nowhere_and_lock_nobody_out(alone: Alone) -> None:
+async def test_wrong_keys_are_throttled_not_stored_and_lock_nobody_out(alone: Alone) -> None:
     headers: dict[str, str] = alone.admin  # type: ignore[attr-defined]
     statuses = []
     for number in range(150):
@@ -209,7 +207,7 @@ def held(alone: Alone) -> str:
     return repr([(vars(item), vars(item._wrong), vars(item._requests)) for item in found])
 
 
-async def test_a_key_has_one_rate_however_it_is_spelt_and_a_batch_costs_more(
+async def test_a_key_has_one_rate_in_any_spelling_and_batches_cost_more(
     tmp_path: Path,
 ) -> None:
     async with api_alone(tmp_path, PYTAKE_REQUESTS_PER_SECOND=2.0) as alone:
@@ -232,7 +230,7 @@ async def test_a_key_has_one_rate_however_it_is_spelt_and_a_batch_costs_more(
         assert 20 <= int(refused.headers["Retry-After"]) <= 24, "500 messages count as 50 requests"
 
 
-async def test_there_is_a_most_of_connections_and_those_that_are_there_go_on(
+async def test_connections_are_limited_and_existing_ones_keep_working(
     alone: Alone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 8)
@@ -254,9 +252,7 @@ async def test_there_is_a_most_of_connections_and_those_that_are_there_go_on(
     assert await ask(alone, head(alone, "GET", "/health/live")) == 200
 
 
-async def test_an_answer_that_nobody_reads_is_given_up(
-    alone: Alone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unread_response_is_dropped(alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "WRITE_SECONDS", 0.5)
     wanted, client = 100, socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -18,9 +18,7 @@ from tests.stack import Stack
 PATH = "/api/v1/webhooks"
 
 
-async def test_an_id_that_two_tenants_choose_is_an_endpoint_of_each(
-    stack: Stack, receiver: Receiver
-) -> None:
+async def test_two_tenants_may_use_the_same_endpoint_id(stack: Stack, receiver: Receiver) -> None:
     one, two = tenant(), tenant()
     ids = [f"whe_{one.replace('-', '')[6:]}{index}" for index in range(8)]
 
@@ -66,7 +64,7 @@ async def test_an_id_that_two_tenants_choose_is_an_endpoint_of_each(
     assert (await stack.api.get(path)).json()["tenant_id"] == two
 
 
-async def test_of_one_tenant_one_insert_wins_and_no_change_is_lost(stack: Stack) -> None:
+async def test_concurrent_changes_create_one_endpoint_and_lose_nothing(stack: Stack) -> None:
     name = tenant()
     wanted = {**CONFIGURE, "tenant_id": name, "id": f"whe_{name.replace('-', '')[6:]}"}
 
@@ -95,7 +93,7 @@ async def test_of_one_tenant_one_insert_wins_and_no_change_is_lost(stack: Stack)
     assert (await stack.api.get(path)).status_code == 404
 
 
-async def test_quotas_hold_against_many_at_once_and_say_what_to_do(
+async def test_quotas_hold_under_concurrency_and_say_what_to_do(
     stack: Stack, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = tenant()
@@ -133,7 +131,7 @@ async def test_quotas_hold_against_many_at_once_and_say_what_to_do(
     assert len(stored.json()["deliveries"]) == 3 + 3
 
 
-async def test_one_new_target_at_the_same_moment_is_one_endpoint(
+async def test_concurrent_events_to_a_new_target_create_one_endpoint(
     stack: Stack, receiver: Receiver
 ) -> None:
     name = tenant()
@@ -147,7 +145,7 @@ async def test_one_new_target_at_the_same_moment_is_one_endpoint(
     assert (len(deliveries), len({item["endpoint_id"] for item in deliveries})) == (12, 1)
 
 
-async def test_what_would_surprise_the_owner_is_said_at_once(stack: Stack) -> None:
+async def test_surprising_configurations_give_hints_at_once(stack: Stack) -> None:
     name = tenant()
     wanted = {**CONFIGURE, "tenant_id": name}
     made = (await stack.api.post(f"{PATH}/configure", json=wanted)).json()

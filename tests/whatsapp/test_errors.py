@@ -73,7 +73,7 @@ CLASSES = {
 }
 
 
-def test_the_table_is_the_facts_pages() -> None:
+def test_the_table_matches_the_documented_codes() -> None:
     found = {
         kind: {c for c, rule in ERRORS.items() if rule.error_class is kind} for kind in CLASSES
     }
@@ -116,13 +116,13 @@ def test_unknown_codes_follow_the_rule(code: int, status: int, expected: ErrorCl
         (299, 403, True, ErrorClass.HALT),
     ],
 )
-def test_is_transient_decides_only_what_the_table_does_not_know(
+def test_is_transient_only_decides_codes_missing_from_the_table(
     code: int, status: int, is_transient: bool, expected: ErrorClass
 ) -> None:
     assert rule_for(code, status, is_transient=is_transient).error_class is expected
 
 
-def test_a_subcode_tells_a_number_that_is_gone_from_a_wrong_field() -> None:
+def test_a_subcode_distinguishes_a_deleted_number_from_a_wrong_field() -> None:
     gone = rule_for(100, subcode=33)
     assert gone.error_class is ErrorClass.HALT
     assert "token" in gone.advice
@@ -133,7 +133,7 @@ def test_a_subcode_tells_a_number_that_is_gone_from_a_wrong_field() -> None:
 
 
 @pytest.mark.parametrize("rule", [*ERRORS.values(), *BY_SUBCODE.values(), rule_for(205)], ids=str)
-def test_every_advice_is_there_in_portuguese(rule: ErrorRule) -> None:
+def test_every_advice_has_a_portuguese_translation(rule: ErrorRule) -> None:
     unknown = advice_in(rule_for(999999), "pt-BR")
     assert advice_in(rule, "pt-BR") not in (unknown, rule.advice)
     assert advice_in(rule, "en") == rule.advice
@@ -152,12 +152,12 @@ def test_every_advice_is_there_in_portuguese(rule: ErrorRule) -> None:
         (131049, ("24 hours more", "mais 24 horas")),
     ],
 )
-def test_the_advice_names_what_helps(code: int, words: tuple[str, str]) -> None:
+def test_the_advice_names_the_remedy(code: int, words: tuple[str, str]) -> None:
     for language, word in zip(("en", "pt-BR"), words, strict=True):
         assert word in advice_in(ERRORS[code], language)
 
 
-def test_late_failures_go_by_the_same_table() -> None:
+def test_late_failures_use_the_same_table() -> None:
     def late(**error: object) -> ErrorRule | None:
         status = {"id": "wamid.x", "status": "failed", "timestamp": "1700000000", "errors": [error]}
         value = {"metadata": {"phone_number_id": "1"}, "statuses": [status]}
