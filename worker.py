@@ -108,11 +108,10 @@ _PASSED_THROUGH = (
 
 
 def workflow_runner(*, sandboxed: bool = True) -> WorkflowRunner:
-    """The workflow sandbox, with our own pure and heavy modules passed through; or none.
+    """The workflow sandbox, with our own pure and heavy modules passed through; or no sandbox.
 
-    The sandbox finds what is not deterministic, at the price of a fresh import of the workflow's
-    modules for every workflow: a third of a worker's CPU here. Tests and replays run in it, so that a
-    production worker need not.
+    The sandbox detects non-determinism, but imports the workflow's modules afresh for every workflow: a
+    third of a worker's CPU here. Tests and replays run in it, so that production workers need not.
     """
     if not sandboxed:
         return UnsandboxedWorkflowRunner()
@@ -174,7 +173,7 @@ def build_workers(
             task_queue=queue,
             activities=[one for noun in nouns for one in noun.activities().get(queue, ())],
             interceptors=[LogContext()],
-            # Longer than any call: one cut off by a shutdown would have to wait for its receipt.
+            # Longer than any call: a call cut off by a shutdown would have to wait for its receipt.
             graceful_shutdown_timeout=timedelta(seconds=settings.whatsapp.timeout_seconds + 15),
             deployment_config=deployment_of(settings.worker),
             **options,
@@ -186,7 +185,7 @@ def build_workers(
             workflows=WORKFLOWS,
             workflow_runner=workflow_runner(sandboxed=settings.worker.workflow_sandbox),
             max_cached_workflows=2000,
-            # Beside the direct sends, which may wait for Meta, as many as Temporal's own default.
+            # Temporal's default, plus the direct sends, which may have to wait for Meta.
             max_concurrent_workflow_tasks=100 + settings.messages.direct_sends,
             max_concurrent_local_activities=100 + settings.messages.direct_sends,
         ),
@@ -200,10 +199,10 @@ def build_workers(
 
 
 def deployment_of(settings: WorkerSettings) -> WorkerDeploymentConfig | None:
-    """The version of this worker: of tasks it gets what Temporal is told to route to that version.
+    """The deployment version of this worker: Temporal routes to it the tasks of that version.
 
-    A message goes on with the version that is current at its next task: no worker has to be kept for a
-    message that is scheduled in a year. The replay tests are what makes that safe.
+    Workflows move to the version that is current at their next task, so no old worker has to be kept for
+    a message that is scheduled in a year. The replay tests make that safe.
     """
     if not settings.build_id:
         return None
@@ -216,7 +215,9 @@ def deployment_of(settings: WorkerSettings) -> WorkerDeploymentConfig | None:
 
 @asynccontextmanager
 async def running(settings: Settings, client: Client, database: Database) -> AsyncIterator[None]:
-    """Workers that run while the context is open, and finish their calls when it closes."""
+    """Set up Temporal and the configured number, then run the workers while the context is open. Calls
+    under way finish when it closes.
+    """
     await temporal.patiently(lambda: temporal.ensure_rate_limits(client))
     number = await database.write(
         numbers.register_configured,
@@ -240,7 +241,7 @@ async def running(settings: Settings, client: Client, database: Database) -> Asy
 
 @asynccontextmanager
 async def serving(settings: Settings, client: Client, database: Database) -> AsyncIterator[None]:
-    """The workers themselves, and the sweeps beside them."""
+    """Run the workers and the sweeps while the context is open."""
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(
             CloudApi(
@@ -303,7 +304,7 @@ def _delivery_slots(settings: WebhookSettings) -> SlotLimits:
 
 
 def _vault(settings: StorageSettings) -> Vault | None:
-    """``None`` without keys: messages go out, webhooks say what is missing."""
+    """``None`` without keys: messages are still sent, and webhook attempts log what is missing."""
     try:
         return open_vault(settings)
     except ConfigurationError as error:

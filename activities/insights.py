@@ -1,4 +1,4 @@
-"""Asking Meta how numbers are, and keeping what it says."""
+"""Fetching the health and statistics of numbers from Meta."""
 
 from datetime import timedelta
 from typing import Any, Final
@@ -25,15 +25,15 @@ _log = structlog.get_logger()
 _TOKEN_CODES: Final = (0, 102, 190)
 _BUDGET_CODES: Final = (4, 17, 32, 613, 80007, 80008)
 _HEALTH_SHARE: Final = 95.0
-"""Percent of Meta's budget of management calls up to which numbers' fields are asked for."""
+"""Percent of Meta's management call budget up to which numbers' fields are fetched."""
 _DAYS_SHARE: Final = 80.0
-"""The same of the daily counts, which can wait."""
+"""The same for daily counts, which can wait."""
 _PAUSE: Final = timedelta(minutes=15)
-"""How long to ask nothing when the budget is nearly spent and Meta names no time."""
+"""How long to pause when the budget is nearly spent and Meta names no time."""
 
 
 class SnapshotActivities:
-    """The activities with their clients."""
+    """The activities, with their dependencies."""
 
     def __init__(self, api: CloudApi, database: Database, dispatcher: Dispatcher) -> None:
         self._api = api
@@ -46,39 +46,41 @@ class SnapshotActivities:
 
     @activity.defn
     async def list_numbers(self) -> list[str]:
-        """The numbers to ask about."""
+        """The ids of the numbers to take snapshots of."""
         rows: list[PhoneNumber] = await self._database.read(numbers.visible, None)
         return [row.id for row in rows]
 
     @activity.defn
     async def take_snapshot(self, request: SnapshotInput) -> str:
-        """Ask for a number's fields; returns what kept it, ``""`` if nothing did."""
+        """Fetch a number's fields; returns why that was not possible, ``""`` if it was."""
         (number,) = request.phone_number_ids
-        if kept := await self._blocked(number):
-            return kept
+        if blocked := await self._blocked(number):
+            return blocked
         try:
             health, usage = await metrics.fetch_number(self._api, number)
         except SendError as error:
             return await self._failed(number, error)
         raised, _ = await self._database.write(snapshots.save, number, health, now())
         self._dispatcher.soon(raised)
-        await self._spare(number, usage, _HEALTH_SHARE)
+        await self._pause_if_spent(number, usage, _HEALTH_SHARE)
         return ""
 
     @activity.defn
     async def take_days(self, request: SnapshotInput) -> str:
-        """Ask for the daily counts of a number and its account's templates."""
+        """Fetch the daily counts of a number and of its account's templates; returns why that was not
+        possible, ``""`` if it was.
+        """
         (number,) = request.phone_number_ids
-        if kept := await self._blocked(number):
-            return kept
+        if blocked := await self._blocked(number):
+            return blocked
         row: PhoneNumber | None = await self._database.read(numbers.get, number)
         if row is None:
             return f"{number}: unknown"
         known = await self._database.read(snapshots.get, number)
         if known is None or known.body is None:
             # Without the displayed number the counts would be those of the whole account.
-            if kept := await self.take_snapshot(request):
-                return kept
+            if failed := await self.take_snapshot(request):
+                return failed
             known = await self._database.read(snapshots.get, number)
         shown = known.health if known else None
         last = now().date()
@@ -94,7 +96,7 @@ class SnapshotActivities:
                 await self._templates(account, row.tenant_id, first)
         except SendError as error:
             return await self._failed(number, error)
-        await self._spare(number, usage, _DAYS_SHARE)
+        await self._pause_if_spent(number, usage, _DAYS_SHARE)
         return ""
 
     async def _templates(self, account: str, tenant_id: str, first: Any) -> None:
@@ -110,8 +112,8 @@ class SnapshotActivities:
             return ""
         return f"{number}: {say('problem.budget', 'en')}"
 
-    async def _spare(self, number: str, usage: Usage, share: float) -> None:
-        """Stop asking for a while when Meta's budget is nearly spent."""
+    async def _pause_if_spent(self, number: str, usage: Usage, share: float) -> None:
+        """Pause management calls for a number when Meta's budget is nearly spent."""
         if usage.percent < share and usage.regain_minutes == 0:
             return
         pause = timedelta(minutes=usage.regain_minutes) if usage.regain_minutes else _PAUSE
@@ -122,7 +124,7 @@ class SnapshotActivities:
         await self._database.write(snapshots.fail, number, problem, now(), now() + pause)
 
     async def _failed(self, number: str, error: SendError) -> str:
-        """Note why; a token that Meta refuses is no reason to try again at once."""
+        """Store why a call failed, and return it."""
         code = error.code if isinstance(error, RefusedError) else None
         transient = code is not None and rule_for(code).error_class is ErrorClass.TRANSIENT
         if not isinstance(error, RefusedError) or transient:

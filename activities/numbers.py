@@ -1,4 +1,4 @@
-"""Activity ``steer_number``: Temporal's weight overrides follow the rows of the numbers."""
+"""Activity ``steer_number``: keeps Temporal's weight overrides in line with the numbers' rows."""
 
 from temporalio import activity
 from temporalio.client import Client
@@ -13,7 +13,7 @@ from pytake.temporal.queues import SEND_QUEUE, WORKFLOW_QUEUE, ByQueue
 
 
 class NumberActivities:
-    """``steer_number`` with its clients."""
+    """``steer_number``, with its dependencies."""
 
     def __init__(self, database: Database, client: Client) -> None:
         self._database = database
@@ -25,7 +25,7 @@ class NumberActivities:
 
     @activity.defn
     async def steer_number(self, request: NumberInput) -> NumberStep:
-        """Apply the number's weight; take a step back up if one is due; say when to look again."""
+        """Raise a throttled number's rate if due, and apply its weight; returns when to run again."""
         number = await self._database.write(numbers.recover, request.phone_number_id, now())
         if number is None:
             return NumberStep(note="unknown number")

@@ -1,9 +1,9 @@
-"""Activity ``reconcile``: what ended in Temporal without a record of ours is put right.
+"""Activity ``reconcile``: settles workflows that ended in Temporal without recording their outcome.
 
-"Terminate" in the Web UI stops a workflow at once, and so does a limit of the server's: none of its
-code runs any more, and when the namespace's retention is over nothing is left of it. So everything
-that ended is looked at soon after. When all is well that is one query of visibility and one of each
-table of rows that workflows see through (``pytake.reconciliation.unattended``).
+"Terminate" in the Web UI stops a workflow at once, as does exceeding a server limit: none of its code runs
+any more, and after the namespace's retention nothing is left of it. So all workflows that ended are checked
+soon after. When all is well, that is one visibility query, and one query for each table whose rows need a
+workflow (``pytake.reconciliation.unattended``).
 """
 
 from collections import Counter, OrderedDict
@@ -42,23 +42,23 @@ _log = structlog.get_logger()
 _MARK: Final = "reconcile"
 _PAGE: Final = 1000
 _OVERLAP: Final = timedelta(minutes=5)
-"""Visibility is written after the fact, by queues that may lag: so far back every run looks again."""
+"""How far back each run looks again, as visibility is updated asynchronously and may lag."""
 _CONVERSATION_WAIT: Final = timedelta(seconds=60)
-"""A decision or an answer that was under way is over by then (DECIDE_TIMEOUT, REPLY_TIMEOUT)."""
+"""By then a decision or answer that was under way is over (DECIDE_TIMEOUT, REPLY_TIMEOUT)."""
 _REMEMBERED: Final = 10_000
-"""Ended runs that a worker knows it has settled, so that the overlap costs nothing."""
+"""Settled runs that a worker remembers, so that the overlap costs nothing."""
 
 _TYPES: Final = (*MESSAGE_WORKFLOWS, DELIVERY_WORKFLOW, CONVERSATION_WORKFLOW)
 _QUERY: Final = (
     f"WorkflowType IN {_TYPES} AND (ExecutionStatus IN ('Terminated', 'TimedOut', 'Canceled') "
     f"OR (ExecutionStatus = 'Failed' AND WorkflowType != '{DELIVERY_WORKFLOW}'))"
 )
-"""A delivery fails only as a dead letter, after its record; of messages that fail, one look into the
-database tells for a whole page which have no record."""
+"""A failed delivery workflow is excluded: it fails only after recording a dead letter. For failed messages,
+one database query per page finds those without a record."""
 
 
 class ReconcileActivities:
-    """The activity with its clients; ``bury`` ends a delivery, ``send_reply`` goes on with an answer."""
+    """The activity, with its dependencies; ``bury`` ends a delivery, ``send_reply`` continues an answer."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class ReconcileActivities:
 
     @activity.defn
     async def reconcile(self, request: ReconcileInput) -> dict[str, int]:
-        """Settle what ended since the last time; how many of what. A repeat changes nothing."""
+        """Settle workflows that ended since the last run; returns counts by kind. Idempotent."""
         at = now()
         since = await self._database.read(ended.watermark, _MARK)
         await self._check_retention(since, at, timedelta(seconds=request.every_seconds))
@@ -96,8 +96,10 @@ class ReconcileActivities:
         return found
 
     async def look(self, since: datetime, at: datetime) -> tuple[dict[str, int], list[datetime]]:
-        """Settle what ended ``since`` then: how many of what, and when those ended that have to be
-        looked at again.
+        """Settle workflows that ended after ``since``.
+
+        Returns:
+            Counts by kind, and the close times of workflows that could not be settled yet.
         """
         found: Counter[str] = Counter()
         unsettled: list[datetime] = []
@@ -128,7 +130,7 @@ class ReconcileActivities:
                 else:
                     done = await self._conversation(item, at, found)
             except Exception as error:
-                # One that cannot be settled keeps no other one waiting; it is tried again.
+                # One that cannot be settled must not hold up the others; it is retried.
                 done = False
                 _log.warning(
                     "an ended workflow is not settled yet",
@@ -153,14 +155,14 @@ class ReconcileActivities:
         return closed.later is None
 
     async def _delivery(self, item: WorkflowExecution, found: Counter[str]) -> bool:
-        """A delivery without an end is a dead letter; what waited for it goes on."""
+        """Make an unfinished delivery a dead letter, and wake the one that waits for it."""
         handle = self._client.get_workflow_handle(item.id, run_id=item.run_id)
         delivery: DeliveryInput | None = await input_of(self._client, handle, DeliveryInput)
         if delivery is None or not await self._database.read(ended.pending_delivery, delivery):
             return True
         latest = await describe_latest(self._client, item.id)
         if latest is not None and latest.run_id != item.run_id:
-            return True  # another run goes on with it, or ends by itself
+            return True  # another run is responsible for it
         await self._bury(delivery, f"the workflow was {_how(item)} in Temporal")
         RECONCILED.labels("delivery", "dead").inc()
         found["deliveries"] += 1
@@ -169,8 +171,8 @@ class ReconcileActivities:
     async def _conversation(
         self, item: WorkflowExecution, at: datetime, found: Counter[str]
     ) -> bool:
-        """Messages that were not decided about are told again; an answer that was decided on, and not
-        sent, is sent if it is not too late for it.
+        """Signal unhandled messages again, and send an answer that was decided but not sent, unless it is
+        too late.
         """
         ended_at = item.close_time or at
         if at < ended_at + _CONVERSATION_WAIT:
@@ -192,7 +194,7 @@ class ReconcileActivities:
                 for index in range(len(reply.messages)):
                     await self._send_reply(ReplyRequest(key=reply.key, index=index))
             except ApplicationError:
-                return False  # the message before it is in the queue
+                return False  # the preceding message is still in the queue
         told = await self._database.write(ended.signal_again, party, ended_at)
         if told:
             RECONCILED.labels("conversation", "told again").inc(told)
@@ -202,7 +204,7 @@ class ReconcileActivities:
     async def _check_retention(
         self, since: datetime | None, at: datetime, every: timedelta
     ) -> None:
-        """Say so where workflows may be deleted before they are looked at."""
+        """Log an error if workflows may be deleted before they are checked."""
         behind = at - since if since is not None else every
         if behind <= _OVERLAP + 2 * every and since is not None:
             return
@@ -217,7 +219,7 @@ class ReconcileActivities:
 
 
 async def retention_of(client: Client) -> timedelta:
-    """How long the namespace keeps workflows that ended."""
+    """The retention of the namespace: how long it keeps ended workflows."""
     answer = await client.workflow_service.describe_namespace(
         DescribeNamespaceRequest(namespace=client.namespace)
     )

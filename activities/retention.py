@@ -1,4 +1,4 @@
-"""Activity ``prune``: deletes what is older than the retention."""
+"""Activity ``prune``: deletes rows older than the retention period."""
 
 from collections import Counter
 from datetime import timedelta
@@ -27,7 +27,7 @@ class PruneActivities:
 
     @activity.defn
     async def prune(self, request: PruneInput) -> dict[str, int]:
-        """Delete in small steps; how many rows of each table went. A repeat goes on where it was."""
+        """Delete in small steps; returns the number of rows deleted by table. A retry continues."""
         before = now() - timedelta(days=request.days)
         deleted: Counter[str] = Counter()
         for name in prune.names():

@@ -1,4 +1,4 @@
-"""What Meta says of accounts and templates: the event it is for tenants, and the alert for people.
+"""Account and template updates from Meta, as events for tenants and alerts for people.
 
 Source of the fields and their values: Meta's webhook reference (account_update, account_alerts,
 message_template_status_update, message_template_quality_update, template_category_update; read 2026).
@@ -12,7 +12,7 @@ from pytake.texts import say
 from pytake.webhooks.event_types import AccountEvent, EventType, TemplateEvent
 
 _TEXT: Final = 300
-"""Characters of one of Meta's texts that an alert shows."""
+"""Most characters that an alert shows of one of Meta's texts."""
 _ACCOUNT: Final[dict[str, tuple[EventType, str | None]]] = {
     "ACCOUNT_RESTRICTION": (EventType.ACCOUNT_RESTRICTED, "account_restricted"),
     "ACCOUNT_VIOLATION": (EventType.ACCOUNT_VIOLATION_REPORTED, "account_violation"),
@@ -39,12 +39,12 @@ _STOPPED: Final[dict[str, tuple[str, str]]] = {
 }
 _STATES: Final = tuple(kind for kind, _ in _STOPPED.values())
 _USABLE: Final = ("APPROVED", "REINSTATED", "UNARCHIVED", "DELETED", "PENDING_DELETION")
-"""Events after which nothing is the matter with a template, or there is none."""
+"""Events after which a template is usable, or gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One update: an event of ``data``, and (with ``alert``) an alert of that kind about ``detail``."""
+    """One update: an event with ``data``, and (if ``alert`` is set) an alert of that kind."""
 
     event: EventType
     data: AccountEvent | TemplateEvent
@@ -52,16 +52,16 @@ class Notice:
     severity: str = "critical"
     detail: str = ""
     subject: str = ""
-    """What alerts' details begin with: those of ``ends`` that do are over."""
+    """Prefix of alert details: alerts of the kinds in ``ends`` whose detail starts with it are over."""
     ends: tuple[str, ...] = ()
     phone_number_id: str | None = None
-    """Whose number it is about, where it is about one."""
+    """The number concerned, if any."""
 
 
 def notice(field: str, value: Any, account: str | None, at: datetime) -> Notice | None:
-    """What an update is to tenants and people; ``None`` for fields of something else.
+    """The notice for an update; ``None`` for fields other than those of accounts and templates.
 
-    ``at`` is when it happened. Never fails: what is not as Meta documents it is left out.
+    ``at`` is when it happened. Never fails: values that are not as Meta documents are left out.
     """
     if not isinstance(value, dict):
         return None

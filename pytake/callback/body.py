@@ -1,8 +1,8 @@
-"""The body of Meta's callback as values that every store takes.
+"""Parsing the body of Meta's callback into values that every database can store.
 
-JSON says more than databases hold: null characters and halves of surrogate pairs (PostgreSQL refuses
-both), numbers without bounds, any depth. Python's reader also takes NaN and Infinity, which JSON does
-not have. One of these anywhere would fail the whole batch, and Meta would send it again for days.
+JSON can hold more than databases can: null characters and lone surrogates (PostgreSQL refuses both),
+unbounded numbers, any depth. Python's parser also accepts NaN and Infinity, which are not JSON. Any one of
+these would fail the whole batch, and Meta would send it again for days.
 """
 
 import json
@@ -10,9 +10,9 @@ import math
 from typing import Any, Final
 
 MAX_DEPTH: Final = 64
-"""Lists and objects within one another. Meta's deepest documented update has about a dozen."""
+"""Most nested lists and objects. Meta's deepest documented update has about a dozen."""
 _DIGITS: Final = 18
-"""Digits of an integer that is kept as one: 64 bits hold it. Meta's longest ids have 17."""
+"""Most digits of an integer kept as such: it fits 64 bits. Meta's longest ids have 17."""
 _KEPT_DIGITS: Final = 64
 
 
@@ -21,10 +21,10 @@ class UnreadableError(ValueError):
 
 
 def read_body(body: bytes) -> Any:
-    """The body, cleaned once: everything in it can be stored and written as JSON again.
+    """Parse and clean the body, so that everything in it can be stored and serialised as JSON again.
 
-    Null characters and halves of surrogate pairs become U+FFFD, NaN and infinite numbers ``None``;
-    an integer beyond 64 bits becomes a text of its digits.
+    Null characters and lone surrogates become U+FFFD, NaN and infinite numbers ``None``; an integer
+    beyond 64 bits becomes a string of its digits.
 
     Raises:
         UnreadableError: it is not JSON, or nested deeper than :data:`MAX_DEPTH`.
@@ -36,7 +36,7 @@ def read_body(body: bytes) -> Any:
     except ValueError:
         raise UnreadableError("the body is not valid JSON") from None
     _check_depth(value)
-    # Within ASCII and without an escape there is nothing that could be wrong in a text.
+    # Strings in ASCII without \u escapes need no cleaning.
     return value if body.isascii() and b"\\u" not in body else _clean(value)
 
 
@@ -59,7 +59,7 @@ _DECODER: Final = json.JSONDecoder(
 
 
 def _check_depth(value: Any) -> None:
-    """Level by level: a batch of a thousand statuses has thousands of values in six levels."""
+    """Check level by level: a batch of a thousand statuses has thousands of values, but six levels."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(MAX_DEPTH):
         if not level:
@@ -75,7 +75,7 @@ def _check_depth(value: Any) -> None:
 
 
 def _clean(value: Any) -> Any:
-    """The value itself where nothing is wrong with it, which is nearly always."""
+    """Clean a value in place where possible; returns the same object if nothing changed."""
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, dict):

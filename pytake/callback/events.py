@@ -1,4 +1,4 @@
-"""Events for tenants that a request of Meta's callback stands for."""
+"""The events for tenants that a callback request gives rise to."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -21,9 +21,9 @@ def callback_events(
     owners: Owners,
     at: datetime,
 ) -> Iterator[NewEvent]:
-    """Inbound messages, and changes of a number's quality and limit.
+    """Events for inbound messages, and for changes of a number's quality and limit.
 
-    What came for a number that is nobody's here is no tenant's event.
+    Messages to an unregistered number raise no event.
     """
     for item in messages:
         tenant_id = owners.of_number(item.phone_number_id)

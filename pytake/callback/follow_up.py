@@ -1,4 +1,4 @@
-"""What a stored request of Meta's calls for, once it is committed."""
+"""Acting on a callback request once it is stored and committed."""
 
 from datetime import timedelta
 from typing import Final
@@ -19,9 +19,9 @@ _WAIT_CODES: Final = [code for code, rule in ERRORS.items() if rule.error_class 
 
 
 class FollowUp:
-    """Starts what a stored request calls for; sweeps make up for a crash before this.
+    """Starts the work that a stored request calls for; after a crash, the sweeps start it.
 
-    ``redrives``: whether messages that failed with a code that says wait are queued again.
+    ``redrives``: whether messages that failed with a ``WAIT`` code are queued again.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class FollowUp:
         self._redrives = redrives
 
     async def of(self, stored: Stored) -> None:
-        """Deliver its events, answer its messages, wake what waited, redrive what Meta gave back."""
+        """Dispatch its events, signal conversations, wake waiting messages, redrive failed ones."""
         self._dispatcher.soon(stored.raised)
         self._conversations.soon(stored.waiting)
         if stored.limits:
@@ -51,7 +51,7 @@ class FollowUp:
             await self._redrive(stored.failed)
 
     async def _redrive(self, wamids: list[str]) -> None:
-        """Queue again, for after their wait, messages that failed with a code that says wait."""
+        """Schedule messages that failed with a ``WAIT`` code again, after the wait."""
         rows: list[Message] = await self._database.read(
             receipts.failed_to_redrive, wamids, _WAIT_CODES
         )
@@ -60,4 +60,4 @@ class FollowUp:
             try:
                 await self._acceptor.redrive(row, wait)
             except ConflictError:
-                continue  # a repeat of this request has done it
+                continue  # already done by an earlier delivery of this request

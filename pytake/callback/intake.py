@@ -1,7 +1,7 @@
-"""Making a request of Meta's callback durable: everything of it, in one transaction.
+"""Storing a callback request, in one transaction.
 
-If that fails for what one part says (and not because the database is away), what can be stored is
-stored, and the rest set aside: Meta would send all of it again for days, and it would fail again.
+If that fails because of one part (not because the database is unavailable), the other parts are stored and
+that one is set aside; otherwise Meta would send the request again for days, and it would fail every time.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from pytake.callback import set_aside
 from pytake.callback import store as callbacks
 from pytake.callback.events import callback_events
 from pytake.callback.limits import LimitChange
-from pytake.callback.notices import tell_of_accounts
+from pytake.callback.notices import raise_notices
 from pytake.callback.owners import Owners, owners_of
 from pytake.callback.parse import Callback, Update
 from pytake.callback.parts import Part, envelope, join, kind_of, number_of, split
@@ -40,20 +40,20 @@ _log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Stored:
-    """What is to be done after the commit."""
+    """The work left to do after the commit."""
 
     failed: list[str] = field(default_factory=list)
-    """Wamids that it says failed, in a repeat too: what the first one called for may be undone."""
+    """Wamids reported as failed, even in a repeated request: their redrive may not have happened."""
     raised: list[DeliveryInput] = field(default_factory=list)
     limits: list[LimitChange] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
-    """Messages that conversations are to be told of."""
+    """Messages to signal to their conversations."""
     set_aside: int = 0
     refused: bool = False
-    """Whether something could neither be stored nor set aside: Meta is to keep it."""
+    """Whether a part could neither be stored nor set aside: Meta must send it again."""
 
     def add(self, other: "Stored") -> None:
-        """Take what another transaction's part left to do as well."""
+        """Add the work left by another part."""
         self.failed += other.failed
         self.raised += other.raised
         self.limits += other.limits
@@ -61,10 +61,10 @@ class Stored:
 
 
 async def make_durable(database: Database, callback: Callback, settings: Settings) -> Stored:
-    """Store a request: as a whole, or else as far as it goes.
+    """Store a request: as a whole if possible, else part by part.
 
     Raises:
-        ProblemError: the database is away.
+        ProblemError: the database is unavailable.
     """
     try:
         try:
@@ -85,7 +85,7 @@ async def make_durable(database: Database, callback: Callback, settings: Setting
 
 
 def store(session: Session, callback: Callback, settings: Settings) -> Stored:
-    """Everything of a request; a repeat of it changes nothing."""
+    """Store a whole request. Idempotent."""
     at = now()
     owners = owners_of(session, callback, settings.whatsapp)
     inbound = callback.inbound
@@ -103,28 +103,27 @@ def store(session: Session, callback: Callback, settings: Settings) -> Stored:
             detail=number,
         )
     known = callbacks.store_updates(session, callback.others, owners, at)
-    # Without Meta's time, what was repeated and what happened again look the same: it happened.
+    # Without Meta's time a repeat cannot be told from a new occurrence: take it as new.
     fresh = [item for item in callback.others if item.id in known or item.origin.time is None]
     limits = _limits(session, fresh, owners)
     raised = raise_for(session, changed, at) if changed else []
     if not answered:
-        # Who leaves has left, also where no conversation is told of it.
+        # Opt-outs count even while the auto-responder is off.
         said = {item.wamid: read_said(item.type, item.payload) for item in inbound}
         raised += wishes.record_unanswered(session, [(w.party, said[w.wamid]) for w in waiting], at)
         waiting = []
     raised += events.emit(session, list(callback_events(inbound, fresh, limits, owners, at)), at)
-    raised += tell_of_accounts(session, fresh, owners, at)
+    raised += raise_notices(session, fresh, owners, at)
     raised += apply_updates(session, fresh, owners, settings.conversations, at)
     failed = [r.wamid for r in callback.receipts if r.observation is Observation.FAILED]
     return Stored(failed, raised, limits, waiting)
 
 
 def store_apart(session: Session, callback: Callback, settings: Settings) -> Stored:
-    """The same of a request that failed as a whole: half by half, down to the parts that fail alone,
-    which are set aside.
+    """Store a request that failed as a whole: bisect it down to the failing parts, and set those aside.
 
     Raises:
-        DBAPIError: the database is away; nothing is stored.
+        DBAPIError: the database is unavailable; nothing is stored.
     """
     stored, failed = Stored(), list[tuple[Part, str]]()
     _store_half(session, split(callback), settings, stored, failed)
@@ -165,7 +164,7 @@ def _store_half(
 
 
 def reason_of(error: Exception) -> str:
-    """An error's type: its text may hold what a person wrote."""
+    """The type of an error; not its text, which may quote a message."""
     return type(getattr(error, "orig", None) or error).__name__
 
 
@@ -182,7 +181,7 @@ def _aside(part: Part, reason: str, owners: Owners) -> set_aside.Aside:
 
 
 def replay(session: Session, key: str, callback: Callback, settings: Settings) -> Stored:
-    """Store a part that was set aside, and forget it there."""
+    """Store a part that was set aside, and remove it there."""
     stored = store(session, callback, settings)
     left = set_aside.remove(session, key)
     ended = ["callback_set_aside_full"] if left < set_aside.MAX_ROWS else []

@@ -33,7 +33,7 @@ _BY_COUNT: Final = {
 
 
 def reported(updates: Iterable[Update]) -> Iterator[tuple[Update, str]]:
-    """Updates that report a messaging limit, each with the tier."""
+    """The updates that report a messaging limit, each with its tier."""
     for update in updates:
         value: Any = update.payload
         for name in _FIELDS.get(update.field, ()) if isinstance(value, dict) else ():
@@ -53,7 +53,7 @@ def _tier(value: Any) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class LimitChange:
-    """A messaging limit that a report changed."""
+    """A change of a number's messaging limit (tier names)."""
 
     phone_number_id: str | None
     before: str

@@ -1,4 +1,4 @@
-"""Trouble of accounts and templates that Meta's callback tells: alerts and events, at once."""
+"""Raising alerts and events for account and template updates."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -18,10 +18,10 @@ from pytake.webhooks.event_types import TemplateEvent
 from pytake.webhooks.events import NewEvent, emit
 
 
-def tell_of_accounts(
+def raise_notices(
     session: Session, updates: Iterable[Update], owners: Owners, at: datetime
 ) -> list[DeliveryInput]:
-    """Raise what updates say of accounts and templates, for every tenant that sends with the account."""
+    """Raise alerts and events for account and template updates, for every tenant they concern."""
     events: list[NewEvent] = []
     for update in updates:
         if update.problem is not None:
@@ -43,9 +43,9 @@ def tell_of_accounts(
 
 
 def _tenants(session: Session, told: Notice, update: Update, owners: Owners) -> set[str]:
-    """Whom it concerns: who sends from the number; else who sends from any of the account.
+    """The tenants concerned: those that send from the number, or else from any number of the account.
 
-    Every number sends with the configured account's token, so that what happens to it concerns all.
+    All numbers send with the configured account's token, so updates about that account concern everyone.
     """
     if told.phone_number_id is not None:
         return number_owners.tenants_of(session, PhoneNumber.id, told.phone_number_id)

@@ -1,4 +1,4 @@
-"""Whose the parts of a request of Meta's callback are."""
+"""Which tenants the parts of a callback request belong to."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,32 +14,34 @@ from pytake.tenants import DEFAULT_TENANT, UNASSIGNED
 
 @dataclass(frozen=True, slots=True)
 class Owners:
-    """The tenants of the numbers of one request, and whose the installation's account is."""
+    """The tenants of the numbers in one request, and the installation's account."""
 
     tenants: dict[str, str]
-    """Tenant by phone number id, of those that are registered."""
+    """Tenants by phone number id, for registered numbers only."""
     account: str
     """The configured WhatsApp Business account."""
 
     def of_number(self, phone_number_id: str | None) -> str | None:
-        """The tenant of a number; ``None`` while it is registered for nobody."""
+        """The tenant of a number; ``None`` if it is not registered."""
         return self.tenants.get(phone_number_id or "")
 
     def of(self, update: Update) -> str:
-        """The tenant that an update is kept for: its number's, else its account's, else nobody's."""
+        """The tenant to store an update for: its number's, else its account's, else ``UNASSIGNED``."""
         if update.phone_number_id is not None:
             return self.of_number(update.phone_number_id) or UNASSIGNED
         return DEFAULT_TENANT if update.origin.account == self.account else UNASSIGNED
 
     def portfolio(self, update: Update) -> str | None:
-        """Whose messaging limit an update speaks of; ``None`` if of no number or account of ours."""
+        """The portfolio whose messaging limit an update is about; ``None`` if its number is not ours."""
         if update.phone_number_id is not None and not self.of_number(update.phone_number_id):
             return None
         return update.origin.account or self.account
 
 
 def owners_of(session: Session, callback: Callback, settings: WhatsAppSettings) -> Owners:
-    """Look the numbers of a request up. The configured one is the installation's from the start."""
+    """Look up the numbers of a request. The configured number belongs to the default tenant unless it is
+    registered for another.
+    """
     rows = session.execute(
         select(col(PhoneNumber.id), col(PhoneNumber.tenant_id)).where(
             col(PhoneNumber.id).in_(_numbers(callback))

@@ -1,7 +1,7 @@
 """Meta's callback: signature and parsing.
 
-The parser never fails on a batch: what it cannot read is set aside with the reason, the rest is
-used. Unknown fields are kept, never an error.
+The parser never fails on a batch: parts it cannot read are kept with the reason, the rest is used.
+Unknown fields are kept, never an error.
 """
 
 import hashlib
@@ -27,31 +27,31 @@ MAX_BYTES: Final = 3 * 1024 * 1024
 _REPLACED: Final = "\ufffd"
 """What stands for characters that cannot be stored (``pytake.callback.body``): two ids with it may be equal."""
 _CONTACT: Final = 128
-"""Characters of a contact's id: what the schema keeps. A business-scoped user id has up to 131."""
+"""Most characters of a contact's id that the schema holds. A business-scoped user id has up to 131."""
 _MESSAGE_ID: Final = 80
-"""Characters of a message's id: what the API takes."""
+"""Most characters of a message id that the API accepts."""
 _EARLIEST: Final = datetime(2009, 1, 1, tzinfo=UTC)
-"""Nothing of WhatsApp's is older: it was founded in 2009."""
+"""No timestamp is earlier: WhatsApp was founded in 2009."""
 _NOTES: Final = ("deleted", "warning")
-"""Statuses that tell something of a message and nothing of its delivery."""
+"""Statuses of a message that are not about its delivery."""
 _PAYMENTS: Final = ("captured", "pending")
-"""Statuses of a payment that was asked for in a message; those of ``type`` ``payment`` are it, too."""
+"""Statuses of a payment requested in a message, as are all those with ``type`` ``payment``."""
 
 
 class MalformedError(ValueError):
-    """A part of the callback is not what Meta documents."""
+    """A part of the callback is not as Meta documents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Which change of which entry a part came in: what tells two equal values apart."""
+    """The entry and change that a part came in; tells equal values apart."""
 
     account: str | None = None
     """The WhatsApp Business account (``entry.id``)."""
     time: str | None = None
-    """``entry.time`` as Meta wrote it: a repeat of the request has the same."""
+    """``entry.time`` as Meta wrote it; the same in a repeated request."""
     sent_at: datetime | None = None
-    """The same as a time, if it is one."""
+    """``time`` parsed, if valid."""
     field: str = ""
 
 
@@ -74,9 +74,7 @@ class MessagePart:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Any other field, a status that is not one of delivery, or (with ``problem``) something that
-    could not be read.
-    """
+    """Any other field, a status not about delivery, or (with ``problem``) a part that could not be read."""
 
     origin: Origin
     phone_number_id: str | None
@@ -86,19 +84,19 @@ class Update:
 
     @property
     def id(self) -> str:
-        """A hash of what makes it one update: a repeat of Meta's request has the same."""
+        """Hash that identifies the update; the same in a repeated request."""
         origin = self.origin
         whole = [origin.account, origin.time, self.phone_number_id, self.field, self.payload]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
     def key(self, at: datetime) -> str:
-        """What makes an event of it one event: without Meta's time, equal updates of an hour are one."""
+        """Key of the update's events. Without Meta's time, equal updates within an hour count as one."""
         return self.id if self.origin.time is not None else f"{self.id}:{at:%Y-%m-%dT%H}"
 
 
 @dataclass(slots=True)
 class Callback:
-    """Everything one request brought."""
+    """The parts of one request."""
 
     statuses: list[StatusPart] = field(default_factory=list)
     messages: list[MessagePart] = field(default_factory=list)
@@ -106,12 +104,12 @@ class Callback:
 
     @property
     def receipts(self) -> list[Receipt]:
-        """What the statuses report."""
+        """The receipts of all statuses."""
         return [part.receipt for part in self.statuses]
 
     @property
     def inbound(self) -> list[Inbound]:
-        """What contacts wrote."""
+        """The inbound messages."""
         return [part.inbound for part in self.messages]
 
 
@@ -122,9 +120,9 @@ def signature_matches(app_secret: str, body: bytes, header: str | None) -> bool:
 
 
 def parse(body: Any, now: datetime) -> Callback:
-    """Read one request, cleaned; parts that are malformed become ``others`` with a problem.
+    """Parse the cleaned body of one request; malformed parts become ``others`` with a problem.
 
-    ``now`` bounds what Meta's timestamps may say.
+    Timestamps later than ``now`` are replaced by it.
     """
     callback = Callback()
     if not isinstance(body, dict) or not isinstance(body.get("entry"), list):
@@ -163,7 +161,7 @@ def _scalar(value: Any) -> str | None:
 
 
 def entry_time(text: str | None) -> datetime | None:
-    """``entry.time`` as a time: Meta gives seconds, and milliseconds in some products."""
+    """Parse ``entry.time``: seconds or, for some products, milliseconds."""
     try:
         seconds = int(text or "")
         at = datetime.fromtimestamp(seconds / 1000 if seconds > 10**11 else seconds, UTC)
@@ -201,7 +199,7 @@ def _read_change(callback: Callback, origin: Origin, value: dict[str, Any], now:
 
 
 def _note(item: Any) -> Literal["message_status", "payment_status"] | None:
-    """What a status is that says nothing of a message's delivery, whatever its name."""
+    """The kind of a status that is not about a message's delivery; ``None`` if it may be."""
     if not isinstance(item, dict):
         return None
     if item.get("type") == "payment" or item.get("status") in _PAYMENTS:
@@ -231,7 +229,7 @@ def _status(origin: Origin, number: str | None, item: Any, now: datetime) -> Sta
     receipt = Receipt(
         wamid=_text(item, "id", 512),
         observation=observation,
-        at=at if _EARLIEST <= at <= now else now,  # the earliest time of a status is what stays
+        at=at if _EARLIEST <= at <= now else now,  # the earliest time of a status is the one kept
         phone_number_id=number,
         message_id=_message_id(_optional(item, "biz_opaque_callback_data")),
         recipient=_optional(item, "recipient_id") or _optional(item, "recipient_user_id"),
@@ -245,7 +243,7 @@ def _status(origin: Origin, number: str | None, item: Any, now: datetime) -> Sta
 
 
 def _message_id(opaque: str | None) -> str | None:
-    """What a send of ours carried: others may send from the number, too."""
+    """Our message id; ``None`` if the message was sent by another system that shares the number."""
     ours = opaque is not None and opaque.startswith("msg_") and len(opaque) <= _MESSAGE_ID
     return opaque if ours else None
 

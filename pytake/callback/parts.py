@@ -1,4 +1,4 @@
-"""The parts of a request of Meta's callback, one by one."""
+"""Splitting a callback request into its parts, and joining them again."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ _IN_MESSAGES = {
     "payment_status": "statuses",
     "messages": "messages",
 }
-"""Names of other updates that came in a list of the field ``messages``, and in which."""
+"""Kinds of parts that come in a list within the field ``messages``, with the name of the list."""
 
 
 def split(callback: Callback) -> list[Part]:
-    """Its parts, in the order in which they are stored."""
+    """The parts of a request, in the order in which they are stored."""
     return [*callback.statuses, *callback.messages, *callback.others]
 
 
 def join(parts: list[Part]) -> Callback:
-    """Parts as one request again."""
+    """A request made of these parts."""
     return Callback(
         [part for part in parts if isinstance(part, StatusPart)],
         [part for part in parts if isinstance(part, MessagePart)],
@@ -37,14 +37,14 @@ def kind_of(part: Part) -> str:
 
 
 def number_of(part: Part) -> str | None:
-    """The number that it came for, where it says one."""
+    """The phone number id of a part, if it has one."""
     if isinstance(part, StatusPart):
         return part.receipt.phone_number_id
     return part.inbound.phone_number_id if isinstance(part, MessagePart) else part.phone_number_id
 
 
 def envelope(part: Part) -> dict[str, Any]:
-    """A request that brings this part alone: read again, it is the same part."""
+    """A request body with only this part; parsing it yields the same part."""
     kind = kind_of(part)
     name = _IN_MESSAGES.get(kind)
     payload = part.inbound.payload if isinstance(part, MessagePart) else part.payload
@@ -62,5 +62,5 @@ def envelope(part: Part) -> dict[str, Any]:
 
 
 def _whole(part: Part) -> bool:
-    """Whether an update is the value of its change, not an item of a list in it."""
+    """Whether an update is the whole value of its change, rather than an item of a list in it."""
     return isinstance(part, Update) and part.field == "messages" and part.problem is None

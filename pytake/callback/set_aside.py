@@ -1,4 +1,4 @@
-"""Parts of the callback that could not be stored: kept as they came, to be looked at and tried again."""
+"""Parts of the callback that could not be stored: kept as received, to be inspected and retried."""
 
 import hashlib
 import json
@@ -13,9 +13,10 @@ from pytake.callback.tables import SetAside
 from pytake.database.upsert import insert_into
 
 MAX_BYTES: Final = 64 * 1024
-"""Of one part; a text message has some 5 KB at most. What is longer is kept cut, and cannot be tried again."""
+"""Most bytes kept of a part; a text message has at most about 5 KB. Longer ones are truncated and cannot be
+retried."""
 MAX_ROWS: Final = 5_000
-"""Then nothing more is set aside, nor acknowledged: Meta keeps it and sends it again for 7 days."""
+"""Most parts set aside; beyond that, requests are not acknowledged and Meta repeats them for 7 days."""
 
 
 class FullError(Exception):
@@ -24,7 +25,7 @@ class FullError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """One status, message or other update, in an envelope of its own as Meta would have sent it."""
+    """One status, message or other update, in its own envelope as Meta would have sent it."""
 
     tenant_id: str
     kind: str
@@ -36,10 +37,10 @@ class Aside:
 
 
 def add(session: Session, parts: list[Aside], now: datetime) -> None:
-    """Set parts aside, each once.
+    """Set parts aside, each only once.
 
     Raises:
-        FullError: there is no room for them; none is kept.
+        FullError: there is no room for all of them; none is added.
     """
     rows = {}
     for part in parts:
@@ -71,7 +72,7 @@ def count(session: Session) -> int:
 
 
 def page(session: Session, limit: int, before: tuple[datetime, str] | None) -> list[SetAside]:
-    """What is set aside, newest first, ``before`` a (received_at, id) exclusive."""
+    """Parts set aside, newest first; ``before`` is a (received_at, id) to continue after."""
     statement = select(SetAside)
     if before:
         at, key = before
@@ -89,7 +90,7 @@ def get(session: Session, key: str) -> SetAside | None:
 
 
 def still_fails(session: Session, key: str, reason: str, now: datetime) -> None:
-    """Note that a part was tried again, in vain."""
+    """Note a failed retry of a part."""
     row = session.get(SetAside, key, with_for_update=True)
     if row is not None:
         row.tries, row.tried_at, row.reason = row.tries + 1, now, reason[:200]
@@ -97,6 +98,6 @@ def still_fails(session: Session, key: str, reason: str, now: datetime) -> None:
 
 
 def remove(session: Session, key: str) -> int:
-    """Forget a part; how many are left."""
+    """Remove a part; returns how many are left."""
     session.execute(delete(SetAside).where(col(SetAside.id) == key))
     return count(session)

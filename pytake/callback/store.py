@@ -1,4 +1,4 @@
-"""Updates of Meta's callback in the database."""
+"""Callback updates in the database."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from pytake.database.upsert import insert_into
 def store_updates(
     session: Session, updates: list[Update], owners: Owners, now: datetime
 ) -> set[str]:
-    """Keep other updates, each once; the ids of those that were not known yet."""
+    """Store updates, each only once; returns the ids of the new ones."""
     rows = {
         item.id: {
             "id": item.id,
@@ -44,7 +44,7 @@ def list_updates(
     limit: int,
     before: tuple[datetime, str] | None,
 ) -> list[CallbackUpdate]:
-    """Stored updates, newest first, ``before`` a (received_at, id) exclusive."""
+    """Stored updates, newest first; ``before`` is a (received_at, id) to continue after."""
     statement = select(CallbackUpdate)
     if tenant_id is not None:
         statement = statement.where(col(CallbackUpdate.tenant_id) == tenant_id)

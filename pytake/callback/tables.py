@@ -1,4 +1,4 @@
-"""Updates of Meta's callback that are no message and no status, and what could not be stored."""
+"""Tables of callback updates other than messages and statuses, and of parts that were set aside."""
 
 from datetime import datetime
 from typing import Any
@@ -13,22 +13,22 @@ from pytake.database.types import json_type, time_column
 
 
 class CallbackUpdate(SQLModel, table=True):
-    """An update from Meta that is no status of delivery and no message, or could not be read."""
+    """An update from Meta that is neither a message nor a delivery status, or could not be read."""
 
     __tablename__ = "callback_update"
 
     id: str = Field(primary_key=True, max_length=64)
-    """A hash of account, ``entry.time``, number, field and value: a repeat is the same row."""
+    """Hash of account, ``entry.time``, number, field and value, so that a repeat is the same row."""
     tenant_id: str = Field(index=True)
-    """``*`` where neither a number nor the account is anybody's here."""
+    """``*`` if neither the number nor the account is known."""
     field: str
     problem: str | None = None
-    """Why it was set aside; ``None`` for fields PyTake does not act on."""
+    """Why it could not be read; ``None`` if it could."""
     payload: Any = Field(sa_column=Column(json_type(), nullable=False))
     account_id: str | None = None
-    """The WhatsApp Business account that it is about (``entry.id``)."""
+    """The WhatsApp Business account concerned (``entry.id``)."""
     sent_at: datetime | None = time_column()
-    """When Meta says that it happened (``entry.time``)."""
+    """When it happened, according to Meta (``entry.time``)."""
     received_at: datetime = time_column(nullable=False, index=True)
 
 
@@ -38,16 +38,16 @@ class SetAside(SQLModel, table=True):
     __tablename__ = "callback_set_aside"
 
     id: str = Field(primary_key=True, max_length=64)
-    """A hash of the body: a repeat is the same row."""
+    """Hash of the body, so that a repeat is the same row."""
     tenant_id: str
-    """The number's; ``*`` for nobody's. Only admins see any of them."""
+    """The number's tenant; ``*`` if unknown. Only admins see these rows."""
     kind: str
     reason: str
-    """The error's type: its text may hold what a person wrote."""
+    """The type of the error; its text may quote a message."""
     account_id: str | None = None
     phone_number_id: str | None = None
     body: str = Field(sa_column=Column(Text, nullable=False))
-    """A request of Meta's with this part alone, as JSON in ASCII; cut if ``size`` (bytes) is more."""
+    """A request body with only this part, as ASCII JSON; truncated if shorter than ``size`` (bytes)."""
     size: int
     tries: int = 0
     tried_at: datetime | None = time_column()

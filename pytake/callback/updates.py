@@ -1,4 +1,4 @@
-"""What other updates of Meta's callback change: marketing preferences, and people who answered."""
+"""Effects of other callback updates: marketing preferences, and hand-overs to people who answered."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ def apply_updates(
 def _preferences(
     session: Session, update: Update, number: str, tenant_id: str, at: datetime
 ) -> Iterator[DeliveryInput]:
-    """Contacts who told WhatsApp what they want of marketing messages."""
+    """Opt-outs and opt-ins from marketing messages, made in WhatsApp."""
     for item in _items(update, "user_preferences"):
         contact, value = item.get("wa_id") or item.get("user_id"), item.get("value")
         if (
@@ -78,7 +78,7 @@ def _echoes(
     silence: timedelta,
     at: datetime,
 ) -> Iterator[DeliveryInput]:
-    """A person answered from the WhatsApp Business app: the bot steps back."""
+    """A person answered from the WhatsApp Business app: hand the conversation over."""
     for item in _items(update, "message_echoes"):
         contact = item.get("to") or item.get("to_user_id")
         if not isinstance(contact, str) or in_group(item) or at - _time(item, at) > silence:
