@@ -1,7 +1,6 @@
 """The sandbox's phone numbers as the Graph API and its webhooks give them."""
 
 import hashlib
-import re
 from typing import Any
 
 from pytake.sandbox.state import SandboxState
@@ -10,7 +9,7 @@ from pytake.sandbox.state import SandboxState
 def display_phone_number(state: SandboxState, number: str) -> str:
     """A number as people read it: what the control API has set, or one that stands for the id."""
     given = state.numbers.get(number, {}).get("display_phone_number")
-    if isinstance(given, str) and re.search(r"\d", given):
+    if isinstance(given, str) and any(map(str.isdecimal, given)):
         return given
     if number == state.default_number:
         return "+55 61 3333-0000"
@@ -20,7 +19,7 @@ def display_phone_number(state: SandboxState, number: str) -> str:
 
 def display_digits(state: SandboxState, number: str) -> str:
     """The same as webhooks carry it."""
-    return re.sub(r"\D", "", display_phone_number(state, number))
+    return "".join(filter(str.isdecimal, display_phone_number(state, number)))
 
 
 def known_numbers(state: SandboxState) -> list[str]:
