@@ -218,7 +218,7 @@ async def running(settings: Settings, client: Client, database: Database) -> Asy
     """Set up Temporal and the configured number, then run the workers while the context is open. Calls
     under way finish when it closes.
     """
-    await temporal.patiently(lambda: temporal.ensure_rate_limits(client))
+    await temporal.retry_until_up(lambda: temporal.ensure_rate_limits(client))
     number = await database.write(
         numbers.register_configured,
         settings.whatsapp.phone_number_id,
@@ -226,8 +226,8 @@ async def running(settings: Settings, client: Client, database: Database) -> Asy
         rate=settings.whatsapp.messages_per_second,
         tier=settings.whatsapp.tier.name,
     )
-    await temporal.patiently(lambda: follow_number(client, number))
-    await temporal.patiently(
+    await temporal.retry_until_up(lambda: follow_number(client, number))
+    await temporal.retry_until_up(
         lambda: ensure_schedules(
             client,
             settings.worker.snapshot_seconds,
@@ -321,7 +321,7 @@ async def run(settings: Settings) -> None:
     measured = telemetry.start(settings.telemetry, "worker")
     telemetry.serve(settings.telemetry)
     codec = codec_of(settings.storage)
-    client = await temporal.patiently(
+    client = await temporal.retry_until_up(
         lambda: temporal.connect(
             codec=codec, interceptors=measured.interceptors, runtime=measured.runtime
         )

@@ -121,7 +121,7 @@ class SnapshotActivities:
             "management calls paused", used_percent=usage.percent, minutes=pause.seconds / 60
         )
         problem = {"kind": "budget", "code": None, "detail": f"{usage.percent:g} %"}
-        await self._database.write(snapshots.fail, number, problem, now(), now() + pause)
+        await self._database.write(snapshots.save_failure, number, problem, now(), now() + pause)
 
     async def _failed(self, number: str, error: SendError) -> str:
         """Store why a call failed, and return it."""
@@ -135,6 +135,6 @@ class SnapshotActivities:
             kind = "budget" if code in _BUDGET_CODES else "refused"
         until = now() + _PAUSE if kind == "budget" else None
         problem = {"kind": kind, "code": code, "detail": str(error)[:300]}
-        await self._database.write(snapshots.fail, number, problem, now(), until)
+        await self._database.write(snapshots.save_failure, number, problem, now(), until)
         _log.warning("snapshot failed", phone_number_id=number, kind=kind, code=code)
         return f"{number}: {kind} {error}"[:300]

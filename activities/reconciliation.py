@@ -152,7 +152,7 @@ class ReconcileActivities:
         closed = await self._messages.settle(item.id, at)
         if closed.record is not None:
             found["messages"] += 1
-        return closed.later is None
+        return closed.retry_at is None
 
     async def _delivery(self, item: WorkflowExecution, found: Counter[str]) -> bool:
         """Make an unfinished delivery a dead letter, and wake the one that waits for it."""

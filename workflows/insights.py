@@ -12,10 +12,10 @@ with workflow.unsafe.imports_passed_through():
         LIST_NUMBERS_TIMEOUT,
         SNAPSHOT_RETRY,
         SNAPSHOT_TIMEOUT,
-        STEER_RETRY,
+        UNLIMITED_RETRY,
     )
 
-_AT_ONCE = 5
+_CONCURRENCY = 5
 """Numbers asked about concurrently: they share Meta's budget of calls."""
 
 
@@ -29,12 +29,12 @@ class SnapshotWorkflow:
         numbers = request.phone_number_ids or await workflow.execute_activity_method(
             SnapshotActivities.list_numbers,
             start_to_close_timeout=LIST_NUMBERS_TIMEOUT,
-            retry_policy=STEER_RETRY,
+            retry_policy=UNLIMITED_RETRY,
         )
         result = SnapshotResult()
-        for start in range(0, len(numbers), _AT_ONCE):
-            some = numbers[start : start + _AT_ONCE]
-            for problem in await asyncio.gather(*(self._take(request, n) for n in some)):
+        for start in range(0, len(numbers), _CONCURRENCY):
+            batch = numbers[start : start + _CONCURRENCY]
+            for problem in await asyncio.gather(*(self._take(request, n) for n in batch)):
                 result.taken += problem == ""
                 if problem:
                     result.problems.append(problem)

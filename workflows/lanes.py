@@ -26,9 +26,9 @@ with workflow.unsafe.imports_passed_through():
         send_retry,
         send_timeout,
     )
-    from workflows.receipts import find_receipt, until
+    from workflows.receipts import find_receipt, time_until
 
-LOOK = "look-before-cancel"
+LOOK_BEFORE_CANCEL = "look-before-cancel"
 """Patch id: workflows look for receipts before they report a message as cancelled."""
 
 
@@ -89,8 +89,8 @@ class DirectLane:
             local_retry_threshold=RECORD_LOCAL_THRESHOLD,
         )
         if result.outcome is SendOutcome.DEFERRED and result.until is not None:
-            await workflow.sleep(until(result.until))
-            if workflow.patched(LOOK):
+            await workflow.sleep(time_until(result.until))
+            if workflow.patched(LOOK_BEFORE_CANCEL):
                 self._message.attempts_spent = max(self._message.attempts_spent, 1)
             return await find_receipt(self._message)
         return result if result.outcome is SendOutcome.ACCEPTED else None
@@ -115,7 +115,7 @@ class QueueLane:
             message.request(),
             task_queue=SEND_QUEUE,
             start_to_close_timeout=send_timeout(message),
-            schedule_to_close_timeout=until(message.expires_at) + send_timeout(message),
+            schedule_to_close_timeout=time_until(message.expires_at) + send_timeout(message),
             retry_policy=send_retry(message, message.attempts_spent),
             priority=Priority(
                 priority_key=PRIORITY_KEY[message.priority],

@@ -29,9 +29,9 @@ with workflow.unsafe.imports_passed_through():
     from pytake.messages.waits import WaitReason
     from pytake.temporal.attributes import ATTEMPTS, HOLD, HOLD_UNTIL
     from pytake.whatsapp.errors import ErrorClass
-    from workflows.lanes import LOOK, DirectLane, QueueLane
+    from workflows.lanes import LOOK_BEFORE_CANCEL, DirectLane, QueueLane
     from workflows.policies import RECORD_LOCAL_THRESHOLD, RECORD_RETRY, RECORD_TIMEOUT
-    from workflows.receipts import find_receipt, look_back, until
+    from workflows.receipts import find_receipt, look_back, time_until
 
 _OUTCOME_UNKNOWN = Problem(
     error_class=ErrorClass.AMBIGUOUS,
@@ -42,7 +42,7 @@ _OUTCOME_UNKNOWN = Problem(
 _CANCELLED_TOO_LATE = _OUTCOME_UNKNOWN.model_copy(
     update={"detail": "it was cancelled after an attempt of which no receipt arrived"}
 )
-_KEPT_WAITS = 20
+_MAX_WAITS = 20
 """Waits kept in a message's history: on a number on hold it may be deferred hundreds of times."""
 
 
@@ -104,9 +104,13 @@ class MessageWorkflow:
                 result = await lane.send()
             except FailureError as error:
                 if is_cancelled_exception(error):
-                    return await self._stopped(error)
-                message.attempts_spent = _attempts(error, message)
-                if _not_accepted(error) and self._is_given_up() and workflow.patched(LOOK):
+                    return await self._cancelled_before_post(error)
+                message.attempts_spent = _attempts_spent(error, message)
+                if (
+                    _not_accepted(error)
+                    and self._is_given_up()
+                    and workflow.patched(LOOK_BEFORE_CANCEL)
+                ):
                     self._direct.open = False
                     break  # it failed while it was cancelled: there is no further attempt
                 settled = await self._settle(error)
@@ -116,7 +120,7 @@ class MessageWorkflow:
             message.attempts_spent += result.attempts_spent
             if result.outcome is SendOutcome.ACCEPTED:
                 return await self._record(Observation.ACCEPTED, result)
-            if _cancelled_from_outside() and workflow.patched(LOOK):
+            if _cancelled_from_outside() and workflow.patched(LOOK_BEFORE_CANCEL):
                 raise asyncio.CancelledError  # the attempt was finished first
             if lane is self._direct and result.outcome is SendOutcome.REQUEUE:
                 continue
@@ -145,7 +149,7 @@ class MessageWorkflow:
         direct = self._direct.open
         if sent := await self._direct.withdraw():
             return await self._record(Observation.ACCEPTED, sent)
-        if (self._message.attempts_spent or not direct) and workflow.patched(LOOK):
+        if (self._message.attempts_spent or not direct) and workflow.patched(LOOK_BEFORE_CANCEL):
             found = await look_back(self._message)
             self._message.attempts_spent = max(self._message.attempts_spent, found.attempts_spent)
             if found.outcome is SendOutcome.ACCEPTED:
@@ -162,7 +166,7 @@ class MessageWorkflow:
             return await find_receipt(self._message)
         return None
 
-    async def _stopped(self, error: FailureError) -> MessageResult:
+    async def _cancelled_before_post(self, error: FailureError) -> MessageResult:
         """The send was cancelled before it reached Meta: by our signal, or by cancellation of the whole
         workflow, which is raised again.
         """
@@ -189,12 +193,12 @@ class MessageWorkflow:
             with suppress(TimeoutError):
                 await workflow.wait_condition(
                     lambda: self._cancelled or self._resumed,
-                    timeout=until(result.until),
+                    timeout=time_until(result.until),
                     timeout_summary=f"next attempt, after: {result.reason}",
                 )
             return
         message.waits.append(Wait(at=workflow.now(), reason=result.reason, until=result.until))
-        del message.waits[:-_KEPT_WAITS]
+        del message.waits[:-_MAX_WAITS]
         if result.outcome is not SendOutcome.DEFERRED or result.until is None:
             return
         message.pair_deferrals += result.reason == WaitReason.PAIR_LIMIT
@@ -209,7 +213,7 @@ class MessageWorkflow:
         with suppress(TimeoutError):
             await workflow.wait_condition(
                 lambda: self._cancelled or self._resumed,
-                timeout=min(until(result.until), until(message.expires_at)),
+                timeout=min(time_until(result.until), time_until(message.expires_at)),
             )
         workflow.upsert_search_attributes([HOLD.value_unset(), HOLD_UNTIL.value_unset()])
 
@@ -288,7 +292,7 @@ async def write_outcome(record: OutcomeRecord) -> Problem | None:
     )
 
 
-def _attempts(error: FailureError, message: MessageInput) -> int:
+def _attempts_spent(error: FailureError, message: MessageInput) -> int:
     """Attempts spent when the activity gave up: the failure says so, unless the worker was lost."""
     cause = _cause(error)
     failure = SendFailure.read(cause)

@@ -5,7 +5,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.numbers import NumberActivities
     from pytake.numbers.contracts import CHANGED_SIGNAL, NumberInput
-    from workflows.policies import STEER_RETRY, STEER_TIMEOUT
+    from workflows.policies import STEER_TIMEOUT, UNLIMITED_RETRY
 
 
 @workflow.defn
@@ -30,7 +30,7 @@ class NumberWorkflow:
                 NumberActivities.steer_number,
                 request,
                 start_to_close_timeout=STEER_TIMEOUT,
-                retry_policy=STEER_RETRY,
+                retry_policy=UNLIMITED_RETRY,
             )
             if step.wait_seconds <= 0 and not self._changed:
                 return step.note

@@ -48,10 +48,10 @@ FIND_RECEIPT_RETRY: Final = RetryPolicy(
 
 STEER_TIMEOUT: Final = timedelta(seconds=30)
 """One row and one call to Temporal."""
-STEER_RETRY: Final = RetryPolicy(
+UNLIMITED_RETRY: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)
 )
-"""No limit: the rate of a number must follow its row."""
+"""No limit: a number's rate must follow its row. Also for other work that is only ever delayed."""
 
 
 def delivery_timeout(delivery: DeliveryInput) -> timedelta:

@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     )
 
 
-def until(moment: datetime) -> timedelta:
+def time_until(moment: datetime) -> timedelta:
     """The time left until ``moment``, at least one second."""
     return max(moment - workflow.now(), timedelta(seconds=1))
 
@@ -32,7 +32,7 @@ async def find_receipt(message: MessageInput) -> SendResult | None:
         )
         if found.outcome is not SendOutcome.DEFERRED or found.until is None:
             break
-        await workflow.sleep(until(found.until))
+        await workflow.sleep(time_until(found.until))
     return found if found.outcome is SendOutcome.ACCEPTED else None
 
 
@@ -48,4 +48,4 @@ async def look_back(message: MessageInput) -> SendResult:
         )
         if found.outcome is not SendOutcome.DEFERRED or found.until is None:
             return found
-        await workflow.sleep(until(found.until))
+        await workflow.sleep(time_until(found.until))

@@ -5,7 +5,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.reconciliation import ReconcileActivities
     from pytake.reconciliation.contracts import ReconcileInput
-    from workflows.policies import RECONCILE_HEARTBEAT, RECONCILE_TIMEOUT, STEER_RETRY
+    from workflows.policies import RECONCILE_HEARTBEAT, RECONCILE_TIMEOUT, UNLIMITED_RETRY
 
 
 @workflow.defn
@@ -20,7 +20,7 @@ class ReconcileWorkflow:
             request,
             start_to_close_timeout=RECONCILE_TIMEOUT,
             heartbeat_timeout=RECONCILE_HEARTBEAT,
-            retry_policy=STEER_RETRY,
+            retry_policy=UNLIMITED_RETRY,
         )
 
 

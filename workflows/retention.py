@@ -5,7 +5,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.retention import PruneActivities
     from pytake.retention.contracts import PruneInput
-    from workflows.policies import PRUNE_HEARTBEAT, PRUNE_TIMEOUT, STEER_RETRY
+    from workflows.policies import PRUNE_HEARTBEAT, PRUNE_TIMEOUT, UNLIMITED_RETRY
 
 
 @workflow.defn
@@ -20,7 +20,7 @@ class PruneWorkflow:
             request,
             start_to_close_timeout=PRUNE_TIMEOUT,
             heartbeat_timeout=PRUNE_HEARTBEAT,
-            retry_policy=STEER_RETRY,
+            retry_policy=UNLIMITED_RETRY,
         )
 
 

@@ -25,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
         RECORD_RETRY,
         RECORD_TIMEOUT,
         REPLAY_TIMEOUT,
-        STEER_RETRY,
+        UNLIMITED_RETRY,
         delivery_timeout,
     )
 
@@ -129,7 +129,7 @@ class WebhookReplayWorkflow:
                 ReplayActivities.replay_some,
                 replay,
                 start_to_close_timeout=REPLAY_TIMEOUT,
-                retry_policy=STEER_RETRY,
+                retry_policy=UNLIMITED_RETRY,
             )
             replay.done += step.replayed
             if not step.left:
@@ -144,7 +144,7 @@ class WebhookReplayWorkflow:
             ReplayActivities.cancel_replay,
             replay,
             start_to_close_timeout=REPLAY_TIMEOUT,
-            retry_policy=STEER_RETRY,
+            retry_policy=UNLIMITED_RETRY,
         )
         return replay.done
 

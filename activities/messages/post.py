@@ -67,7 +67,7 @@ class Poster:
         result = "cancelled"
         try:
             accepted = await self._api.send(
-                request.phone_number_id, payload, passage.leaves, passage.left
+                request.phone_number_id, payload, passage.may_write, passage.mark_written
             )
         except WithheldError as error:
             result = "withheld"

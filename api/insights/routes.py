@@ -361,7 +361,7 @@ def _limits(
         next_frees_at=use.frees_at,
         messages_per_second_allowed=number.base_rate,
         messages_per_second_current=0.0 if stopped else number.current_rate,
-        messages_per_second_used=figures.last_minute(session, scope, at),
+        messages_per_second_used=figures.rate_over_last_minute(session, scope, at),
         throttling=_throttling(number, language),
         next_tier=_next_tier(session, tier, scope, fields, at, language),
     )
@@ -396,7 +396,7 @@ def _next_tier(
     if higher is None or tier.daily_limit is None:
         return None
     needed = tier.daily_limit // 2
-    reached = figures.reached_people(session, scope, at - metrics.WEEK)
+    reached = figures.reached_contacts(session, scope, at - metrics.WEEK)
     eligible = fields is None or (
         fields.quality_rating != "RED" and fields.status in ("CONNECTED", "UNKNOWN")
     )

@@ -284,8 +284,8 @@ async def retry(
 async def _settled(ended: EndedMessages, database: Database, message_id: str) -> Message | None:
     """The row of a message; if its workflow was ended from outside, that is recorded first."""
     closed = await ended.settle(message_id, at := now())
-    if closed.later is not None:
-        wait = math.ceil((closed.later - at).total_seconds())
+    if closed.retry_at is not None:
+        wait = math.ceil((closed.retry_at - at).total_seconds())
         raise ConflictError(
             "its workflow was ended from outside during an attempt, which may still reach Meta: "
             f"whether it was sent is known in {wait} seconds",

@@ -31,7 +31,7 @@ def raise_notices(
         if told is None:
             continue
         if isinstance(told.data, TemplateEvent):
-            opt_outs.follow_template(session, update.origin.account, told.data, told.event)
+            opt_outs.apply_template_change(session, update.origin.account, told.data, told.event)
         tenants = _tenants(session, told, update, owners)
         _alert(session, told, tenants or {UNASSIGNED}, happened, at)
         data = told.data.model_dump(mode="json")

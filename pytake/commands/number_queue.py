@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from pytake.commands.terminal import leave
+from pytake.commands.terminal import exit_now
 from pytake.conversations.contracts import CONVERSATION_WORKFLOW
 from pytake.messages.contracts import MESSAGE_WORKFLOW, SCHEDULED_WORKFLOW
 
@@ -22,12 +22,12 @@ _WAITING: Final = {
 }
 
 
-def ask(call: Callable[..., Any], *args: Any) -> tuple[Any, bool]:
+def with_client(call: Callable[..., Any], *args: Any) -> tuple[Any, bool]:
     """Run ``call(client, *args)`` with a Temporal client.
 
     Returns:
         The result, ``None`` if Temporal cannot be reached; and whether a client was created, in which
-        case the command has to finish with :func:`end`.
+        case the command has to finish with :func:`finish`.
     """
     from temporalio.service import RPCError
 
@@ -58,7 +58,7 @@ async def count(client: "Client", phone_number_id: str) -> dict[str, int]:
     return counts
 
 
-async def steer(client: "Client", row: "PhoneNumber") -> bool:
+async def apply_rate(client: "Client", row: "PhoneNumber") -> bool:
     """Apply the number's rate to its queue."""
     from pytake.numbers.follow import follow_number
 
@@ -66,7 +66,7 @@ async def steer(client: "Client", row: "PhoneNumber") -> bool:
     return True
 
 
-async def lift(client: "Client", phone_number_id: str) -> bool:
+async def remove_rate(client: "Client", phone_number_id: str) -> bool:
     """Remove the rate of a number's queue."""
     from pytake.temporal.client import override_weights
     from pytake.temporal.queues import SEND_QUEUE
@@ -75,9 +75,9 @@ async def lift(client: "Client", phone_number_id: str) -> bool:
     return True
 
 
-def end(connected: bool, code: int = 0) -> None:
+def finish(connected: bool, code: int = 0) -> None:
     """Finish a command that may have created a Temporal client."""
     if connected:
-        leave(code)
+        exit_now(code)
     if code:
         raise typer.Exit(code)

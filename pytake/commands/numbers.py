@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 app = typer.Typer(help="Phone numbers of tenants.", no_args_is_help=True)
 
-_SOON: Final = "API processes follow within 30 seconds."
+_DELAY: Final = "API processes follow within 30 seconds."
 
 Number = Annotated[str, typer.Argument(metavar="PHONE_NUMBER_ID", help="Meta's phone number id")]
 Tenant = Annotated[str, typer.Option(help="The tenant")]
@@ -48,13 +48,13 @@ def add(
 
     given = _options(phone_number_id, messages_per_second, portfolio, tier)
     known = read_settings()
-    otherwise = Options(
+    defaults = Options(
         known.whatsapp.messages_per_second,
         known.whatsapp.business_account_id,
         known.whatsapp.tier.name,
     )
-    _changed(
-        _write(number_owners.add, phone_number_id, tenant_name(tenant), given, otherwise),
+    _report(
+        _write(number_owners.add, phone_number_id, tenant_name(tenant), given, defaults),
         steer=given.rate is not None,
     )
 
@@ -73,7 +73,7 @@ def set_options(
     given = _options(phone_number_id, messages_per_second, portfolio, tier)
     if given == Options():
         fail("say what to change: --messages-per-second, --portfolio or --tier")
-    _changed(
+    _report(
         _write(number_owners.change, phone_number_id, given), steer=messages_per_second is not None
     )
 
@@ -101,11 +101,11 @@ def show(phone_number_id: Number) -> None:
     """Show a number, who may send from it, and what waits for it."""
     from pytake.numbers import owners as number_owners
 
-    row = _known(phone_number_id)
+    row = _registered(phone_number_id)
     tenants: list[str] = in_database(
         lambda database: database.read_now(number_owners.shared_with, _shares_of(phone_number_id))
     )
-    waiting, connected = number_queue.ask(number_queue.count, phone_number_id)
+    waiting, connected = number_queue.with_client(number_queue.count, phone_number_id)
     for name, value in {
         "number": row.id,
         "tenant": row.tenant_id,
@@ -116,10 +116,10 @@ def show(phone_number_id: Number) -> None:
         "state": f"{row.state}{f': {row.reason}' if row.reason else ''}",
         "waiting": "Temporal cannot be reached"
         if waiting is None
-        else _listed(waiting) or "nothing",
+        else _summary(waiting) or "nothing",
     }.items():
         typer.echo(f"{name + ':':<13}{value}")
-    number_queue.end(connected)
+    number_queue.finish(connected)
 
 
 @app.command("move")
@@ -134,13 +134,13 @@ def move(
     tenant_name(tenant)
     connected = _refuse_waiting(phone_number_id, force=force)
     row = _write(number_transfer.move, phone_number_id, tenant, now())
-    typer.echo(f"{row.id}: tenant {row.tenant_id}. {_SOON}")
+    typer.echo(f"{row.id}: tenant {row.tenant_id}. {_DELAY}")
     typer.echo(
         "Messages accepted before still go out from it. Earlier messages, contacts, conversations, "
         "opt-outs, rules and counts stay with the previous tenant; inbound messages and events go to the "
         "new one from now on."
     )
-    number_queue.end(connected)
+    number_queue.finish(connected)
 
 
 @app.command("remove")
@@ -155,15 +155,15 @@ def remove(phone_number_id: Number, force: Force = False) -> None:
         )
     connected = _refuse_waiting(phone_number_id, force=force)
     row = _write(number_transfer.remove, phone_number_id, now())
-    lifted, reached = number_queue.ask(number_queue.lift, phone_number_id)
-    typer.echo(f"{row.id}: removed. {_SOON}")
+    removed, reached = number_queue.with_client(number_queue.remove_rate, phone_number_id)
+    typer.echo(f"{row.id}: removed. {_DELAY}")
     typer.echo(
         "What still waits for it, or is taken within those seconds, becomes a dead letter. Messages, contacts, "
         "conversations and counts stay, and so do rules and business hours that name it."
     )
-    if lifted is None:
+    if removed is None:
         typer.echo("Temporal cannot be reached: the rate of its queue stays there, without effect.")
-    number_queue.end(connected or reached)
+    number_queue.finish(connected or reached)
 
 
 @app.command("share")
@@ -179,7 +179,7 @@ def share(phone_number_id: Number, tenant: Tenant) -> None:
     what = f"{tenant} may send from {phone_number_id}"
     if configured:
         what += ", and from any number that is configured later"
-    typer.echo(f"{what}. {_SOON}" if made else f"{what} already")
+    typer.echo(f"{what}. {_DELAY}" if made else f"{what} already")
 
 
 @app.command("unshare")
@@ -190,7 +190,7 @@ def unshare(phone_number_id: Number, tenant: Tenant) -> None:
     _check_id(phone_number_id)
     if not _write(number_owners.unshare, _shares_of(phone_number_id), tenant_name(tenant)):
         fail(f"{phone_number_id} is not shared with tenant {tenant!r}")
-    typer.echo(f"{tenant} may no longer send from {phone_number_id}. {_SOON}")
+    typer.echo(f"{tenant} may no longer send from {phone_number_id}. {_DELAY}")
 
 
 def _options(
@@ -222,7 +222,7 @@ def _check_id(phone_number_id: str) -> None:
         fail("PHONE_NUMBER_ID: digits only, at most 32")
 
 
-def _known(phone_number_id: str) -> "PhoneNumber":
+def _registered(phone_number_id: str) -> "PhoneNumber":
     from pytake.numbers import store as numbers
 
     _check_id(phone_number_id)
@@ -257,17 +257,17 @@ def _tier(row: "PhoneNumber") -> str:
     return f"{row.reported_tier} (reported by Meta)"
 
 
-def _changed(row: "PhoneNumber", *, steer: bool) -> None:
+def _report(row: "PhoneNumber", *, steer: bool) -> None:
     """Print a changed number; with ``steer``, apply its rate to its queue."""
     typer.echo(
-        f"{row.id}: tenant {row.tenant_id}, {row.base_rate:g} messages/s, {_tier(row)}. {_SOON}"
+        f"{row.id}: tenant {row.tenant_id}, {row.base_rate:g} messages/s, {_tier(row)}. {_DELAY}"
     )
     if not steer:
         return
-    done, connected = number_queue.ask(number_queue.steer, row)
+    done, connected = number_queue.with_client(number_queue.apply_rate, row)
     if done is None:
         typer.echo("Temporal cannot be reached: run this again to apply the rate to the queue")
-    number_queue.end(connected)
+    number_queue.finish(connected)
 
 
 def _refuse_waiting(phone_number_id: str, *, force: bool) -> bool:
@@ -278,10 +278,10 @@ def _refuse_waiting(phone_number_id: str, *, force: bool) -> bool:
     """
     from pytake import number_transfer
 
-    _known(phone_number_id)
+    _registered(phone_number_id)
     if force:
         return False
-    waiting, connected = number_queue.ask(number_queue.count, phone_number_id)
+    waiting, connected = number_queue.with_client(number_queue.count, phone_number_id)
     if waiting is None:
         fail(
             "Temporal cannot be reached to see what waits for the number: start it, or use --force"
@@ -292,13 +292,13 @@ def _refuse_waiting(phone_number_id: str, *, force: bool) -> bool:
     waiting["inbound messages not handled yet"] = unsignalled
     if any(waiting.values()):
         typer.echo(
-            f"something waits for the number: {_listed(waiting)}. Wait for it, cancel it, or use "
+            f"something waits for the number: {_summary(waiting)}. Wait for it, cancel it, or use "
             "--force",
             err=True,
         )
-        number_queue.end(connected, 1)
+        number_queue.finish(connected, 1)
     return connected
 
 
-def _listed(waiting: dict[str, int]) -> str:
+def _summary(waiting: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in waiting.items() if count)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pytake.commands.terminal import fail, leave, read_settings
+from pytake.commands.terminal import exit_now, fail, read_settings
 
 
 def up(
@@ -54,7 +54,7 @@ def up(
     except UpError as error:
         typer.echo(f"pytake up: {error}", err=True)
         code = 1
-    leave(code)
+    exit_now(code)
 
 
 def api() -> None:

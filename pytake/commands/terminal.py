@@ -68,7 +68,7 @@ def in_database(call: "Callable[[Database], T]") -> T:
         fail(f"DATABASE_URL: the database cannot be used: {reason}")
 
 
-def leave(code: int) -> NoReturn:
+def exit_now(code: int) -> NoReturn:
     """Exit at once: the Temporal client's native threads can abort an ordinary exit
     (temporalio/sdk-python#300).
     """

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pytake.commands.terminal import console, fail, leave, open_database, read_settings
+from pytake.commands.terminal import console, exit_now, fail, open_database, read_settings
 from pytake.settings import ConfigurationError
 
 
@@ -22,7 +22,7 @@ def migrate() -> None:
         fail(f"DATABASE_URL: the database cannot be migrated: {str(error.args[0])[:300]}")
     typer.echo("database: up to date")
     code = asyncio.run(_migrate_temporal())
-    leave(code)
+    exit_now(code)
 
 
 async def _migrate_temporal() -> int:
@@ -98,7 +98,7 @@ def doctor() -> None:
         mark = "[green]ok[/]     " if finding.ok else "[red]problem[/]"
         console.print(f"{mark} {finding.name}: ", end="")
         console.print(finding.detail, markup=False)
-    leave(0 if all(finding.ok for finding in findings) else 1)
+    exit_now(0 if all(finding.ok for finding in findings) else 1)
 
 
 def encryption_key() -> None:

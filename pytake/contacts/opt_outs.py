@@ -15,7 +15,11 @@ from pytake.webhooks.event_types import ContactEvent, EventType, TemplateEvent
 from pytake.webhooks.events import NewEvent, emit
 from pytake.webhooks.ordering import conversation_of
 
-_STATUSES: Final = {"REINSTATED": "APPROVED", "FLAGGED": "APPROVED", "UNARCHIVED": "APPROVED"}
+_STATUS_OF_EVENT: Final = {
+    "REINSTATED": "APPROVED",
+    "FLAGGED": "APPROVED",
+    "UNARCHIVED": "APPROVED",
+}
 """Callback events whose name differs from the template status that they result in."""
 
 
@@ -30,13 +34,13 @@ def opt_out(
     detail: str = "",
 ) -> list[DeliveryInput] | None:
     """Record an opt-out and emit its event; ``None`` if the contact had already opted out."""
-    made = session.execute(
+    created = session.execute(
         insert_into(session, OptOut)
         .values(tenant_id=tenant_id, contact_key=contact_key, at=now, source=source, detail=detail)
         .on_conflict_do_nothing()
         .returning(OptOut.contact_key)
     ).first()
-    if made is None:
+    if created is None:
         return None
     return _emit(
         session, EventType.CONTACT_OPTED_OUT, tenant_id, contact_key, now, phone_number_id, detail
@@ -70,13 +74,13 @@ def get(session: Session, tenant_id: str, contact_key: str) -> OptOut | None:
     return session.get(OptOut, (tenant_id, contact_key))
 
 
-def any_of(session: Session, tenant_id: str) -> bool:
+def has_any(session: Session, tenant_id: str) -> bool:
     """Whether any contact of the tenant opted out."""
     statement = select(col(OptOut.contact_key)).where(col(OptOut.tenant_id) == tenant_id)
     return session.scalars(statement.limit(1)).first() is not None
 
 
-def among(session: Session, contact_keys: set[str]) -> set[tuple[str, str]]:
+def opted_out_among(session: Session, contact_keys: set[str]) -> set[tuple[str, str]]:
     """The opt-outs among these contacts, as (tenant, contact) pairs."""
     if not contact_keys:
         return set()
@@ -92,13 +96,13 @@ def refuses(session: Session, tenant_id: str, contact_key: str, template: str) -
     """Whether the contact opted out and the template is known to be marketing."""
     if session.get(OptOut, (tenant_id, contact_key)) is None:
         return False
-    kinds = session.scalars(
+    categories = session.scalars(
         select(col(MetaTemplate.category)).where(col(MetaTemplate.name) == template)
     ).all()
-    return bool(kinds) and all(kind == MARKETING for kind in kinds)
+    return bool(categories) and all(category == MARKETING for category in categories)
 
 
-def follow_template(
+def apply_template_change(
     session: Session, portfolio_id: str | None, change: TemplateEvent, kind: EventType
 ) -> None:
     """Apply a template change from Meta's callback, unless the stored state is newer."""
@@ -110,7 +114,7 @@ def follow_template(
     elif kind is EventType.TEMPLATE_QUALITY_CHANGED:
         values = {"quality": change.after}
     elif kind is EventType.TEMPLATE_STATUS_CHANGED:
-        values = {"status": _STATUSES.get(change.after, change.after)}
+        values = {"status": _STATUS_OF_EVENT.get(change.after, change.after)}
     conditions = [
         col(MetaTemplate.portfolio_id) == portfolio_id,
         col(MetaTemplate.name) == change.name,

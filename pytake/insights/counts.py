@@ -59,7 +59,7 @@ def counts(session: Session, scope: Scope, edges: list[datetime]) -> list[Counts
     bucket = _bucket(at, edges)
     statement = (
         select(bucket, *_stages())
-        .where(*_of(scope, Message), _within(edges[0], edges[-1]))
+        .where(*_in_scope(scope, Message), _within(edges[0], edges[-1]))
         .group_by(bucket)
     )
     for index, *stages in session.execute(statement):
@@ -69,7 +69,7 @@ def counts(session: Session, scope: Scope, edges: list[datetime]) -> list[Counts
     statement = (
         select(received, func.count())
         .where(
-            *_of(scope, InboundMessage),
+            *_in_scope(scope, InboundMessage),
             col(InboundMessage.received_at) >= edges[0],
             col(InboundMessage.received_at) < edges[-1],
         )
@@ -94,7 +94,9 @@ def by_template(
     stages = _stages()
     statement = (
         select(name, *stages)
-        .where(*_of(scope, Message), _within(start, end), col(Message.message_type) == "template")
+        .where(
+            *_in_scope(scope, Message), _within(start, end), col(Message.message_type) == "template"
+        )
         .group_by(name)
         .order_by(stages[0].desc(), name)
         .limit(limit)
@@ -108,7 +110,7 @@ def by_category(session: Session, scope: Scope, start: datetime, end: datetime) 
     statement = (
         select(category, func.count())
         .where(
-            *_of(scope, Message),
+            *_in_scope(scope, Message),
             _within(start, end),
             col(Message.pricing_category).is_not(None),
             or_(col(Message.delivered_at).is_not(None), col(Message.read_at).is_not(None)),
@@ -124,7 +126,7 @@ def failures(
     """Code, title and count of the failures, most frequent first."""
     statement = (
         select(col(Message.error_code), func.min(Message.error_title), func.count())
-        .where(*_of(scope, Message), _within(start, end), col(Message.status).in_(_FAILED))
+        .where(*_in_scope(scope, Message), _within(start, end), col(Message.status).in_(_FAILED))
         .group_by(col(Message.error_code))
         .order_by(func.count().desc(), col(Message.error_code))
     )
@@ -138,7 +140,7 @@ def durations(
     reached = getattr(Message, until)
     seconds = _seconds_between(session, Message.accepted_at, reached)
     where = and_(
-        *_of(scope, Message),
+        *_in_scope(scope, Message),
         _within(start, end),
         reached.is_not(None),
         col(Message.accepted_at).is_not(None),
@@ -165,10 +167,10 @@ def opt_outs(session: Session, tenant_id: str | None, start: datetime) -> int:
     return session.scalars(statement).one()
 
 
-def reached_people(session: Session, scope: Scope, start: datetime) -> int:
+def reached_contacts(session: Session, scope: Scope, start: datetime) -> int:
     """Distinct contacts who were sent templates since ``start``: what raises the messaging limit."""
     statement = select(func.count(func.distinct(Message.contact_key))).where(
-        *_of(scope, Message),
+        *_in_scope(scope, Message),
         col(Message.message_type) == "template",
         or_(col(Message.delivered_at).is_not(None), col(Message.read_at).is_not(None)),
         col(Message.accepted_at) >= start,
@@ -226,10 +228,10 @@ def window_use(
     return WindowUse(daily_limit(number), used, frees_at)
 
 
-def last_minute(session: Session, scope: Scope, now: datetime) -> float:
+def rate_over_last_minute(session: Session, scope: Scope, now: datetime) -> float:
     """Messages per second that Meta accepted, averaged over the last minute."""
     statement = select(func.count()).where(
-        *_of(scope, Message), col(Message.accepted_at) > now - timedelta(minutes=1)
+        *_in_scope(scope, Message), col(Message.accepted_at) > now - timedelta(minutes=1)
     )
     return round(session.scalars(statement).one() / 60, 2)
 
@@ -258,7 +260,7 @@ def _within(start: datetime, end: datetime) -> ColumnElement[bool]:
     )
 
 
-def _of(scope: Scope, table: Any) -> list[ColumnElement[bool]]:
+def _in_scope(scope: Scope, table: Any) -> list[ColumnElement[bool]]:
     where: list[ColumnElement[bool]] = []
     if scope.tenant_id is not None:
         where.append(col(table.tenant_id) == scope.tenant_id)

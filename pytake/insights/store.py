@@ -8,10 +8,10 @@ from sqlmodel import Session, col
 
 from pytake.database.upsert import insert_into
 from pytake.insights.tables import MetaDay, MetaTemplateDay, NumberChange, NumberSnapshot
+from pytake.numbers import alerts
 from pytake.numbers import store as numbers
 from pytake.numbers.tables import Alert, PhoneNumber
 from pytake.templates.tables import MetaTemplate
-from pytake.texts import say
 from pytake.webhooks.contracts import DeliveryInput
 from pytake.webhooks.event_types import EventType, NumberEvent
 from pytake.webhooks.events import NewEvent, emit
@@ -68,7 +68,7 @@ def save(
         if before is not None and name != "messaging_limit":
             raised += _emit(session, number, EventType.NUMBER_QUALITY_CHANGED, name, old, new, now)
     _alerts(session, number, health, now)
-    limit_before = _take_limit(session, number, health)
+    limit_before = _save_limit(session, number, health)
     if limit_before is not None:
         after = number.effective_tier
         raised += _emit(
@@ -83,7 +83,7 @@ def save(
     return raised, limit_before is not None
 
 
-def fail(
+def save_failure(
     session: Session,
     phone_number_id: str,
     problem: dict[str, Any],
@@ -242,7 +242,7 @@ def _row(session: Session, number: PhoneNumber, now: datetime) -> NumberSnapshot
     )
 
 
-def _take_limit(session: Session, number: PhoneNumber, health: NumberHealth) -> str | None:
+def _save_limit(session: Session, number: PhoneNumber, health: NumberHealth) -> str | None:
     """Store the limit that Meta reports; return the previous one if it differs."""
     if health.messaging_limit is None:
         return None
@@ -278,17 +278,14 @@ def _alerts(session: Session, number: PhoneNumber, health: NumberHealth, now: da
             alert.ended_at = now
             session.add(alert)
     for kind, (severity, value) in wanted.items():
-        session.add(
-            Alert(
-                tenant_id=number.tenant_id,
-                phone_number_id=number.id,
-                kind=kind,
-                severity=severity,
-                title=say(kind, "en", value=value),
-                advice=say(f"{kind}.advice", "en", value=value),
-                detail=value,
-                since=now,
-            )
+        alerts.raise_once(
+            session,
+            number.tenant_id,
+            kind,
+            now,
+            severity=severity,
+            phone_number_id=number.id,
+            detail=value,
         )
 
 

@@ -332,7 +332,7 @@ class Acceptor:
         return await self._database.read(has_endpoints, {tenant_id})
 
     async def _has_opt_outs(self, tenant_id: str) -> bool:
-        return await self._database.read(opt_outs.any_of, tenant_id)
+        return await self._database.read(opt_outs.has_any, tenant_id)
 
 
 def _ahead(at: datetime) -> float:

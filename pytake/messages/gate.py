@@ -106,7 +106,7 @@ def admit(
     """Decide for each candidate, in order."""
     decisions: list[Admission | None] = [None] * len(batch)
     by_number: dict[str, list[int]] = defaultdict(list)
-    opted_out = opt_outs.among(
+    opted_out = opt_outs.opted_out_among(
         session, {c.contact_key for c in batch if c.counts and not c.cleared}
     )
     for index, candidate in enumerate(batch):

@@ -64,26 +64,26 @@ class Passage:
 
     def __init__(self, window: "SlidingWindow", key: str, renew: Renew) -> None:
         self._window, self._key, self._renew = window, key, renew
-        self.left_at: float | None = None
+        self.written_at: float | None = None
 
-    async def leaves(self) -> bool:
+    async def may_write(self) -> bool:
         """Wait until the request may be written right now; false if it may not be written at all. The
         part may have shrunk or lapsed since the call was admitted, e.g. while connecting.
         """
         if not await self._window.room(self._key, self._renew, leaving=True):
             return False
-        self.left()
+        self.mark_written()
         return True
 
-    def left(self) -> None:
+    def mark_written(self) -> None:
         """Note that the request is being written now."""
-        self.left_at = time.monotonic()
+        self.written_at = time.monotonic()
 
     def close(self, *, sent: bool) -> None:
         """End the call; if it was never ``sent``, it no longer counts."""
-        if self.left_at is None:
+        if self.written_at is None:
             if sent:
-                self.left()
+                self.mark_written()
             else:
                 self._window.forget(self._key, self)
 
@@ -136,8 +136,10 @@ class SlidingWindow:
                 await asyncio.sleep(min(part.since - now, _LOOK_AGAIN))
                 continue
             calls = self._calls[key]
-            calls[:] = [c for c in calls if c.left_at is None or c.left_at > now - part.window]
-            left = sorted(c.left_at for c in calls if c.left_at is not None)
+            calls[:] = [
+                c for c in calls if c.written_at is None or c.written_at > now - part.window
+            ]
+            left = sorted(c.written_at for c in calls if c.written_at is not None)
             surplus = len(left if leaving else calls) - part.calls
             if surplus < 0:
                 return True

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pytake.whatsapp.limits import left_window, pace_window
+from pytake.whatsapp.limits import pace_window, process_window
 
 GRACE: Final = 1.0
 """Seconds after its last slot during which a process may still send; after that it asks again."""
@@ -69,7 +69,7 @@ class Sender:
 
     def part(self, rate: float) -> RatePart:
         """Its part of ``rate``, for the process to keep to."""
-        return RatePart(self.calls, left_window(rate), self.since, self.until)
+        return RatePart(self.calls, process_window(rate), self.since, self.until)
 
 
 def whole_calls(rate: float) -> int:

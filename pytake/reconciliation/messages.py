@@ -110,7 +110,7 @@ class EndedMessages:
         return Ending(
             how=ENDED_FROM_OUTSIDE[status],
             at=description.close_time or description.start_time,
-            attempting=pending is not None and _with_a_worker(pending),
+            attempting=pending is not None and _reached_a_worker(pending),
             unclear=(
                 queued
                 and pending is None
@@ -127,15 +127,15 @@ class EndedMessages:
             event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT
         )
         async for event in events:
-            told = event.workflow_execution_terminated_event_attributes
-            return f"by {told.identity or 'somebody'}: {told.reason or 'no reason given'}"[:300]
+            ending = event.workflow_execution_terminated_event_attributes
+            return f"by {ending.identity or 'somebody'}: {ending.reason or 'no reason given'}"[:300]
         return ""
 
 
 _BY_HAND: Final = (WorkflowExecutionStatus.TERMINATED,)
 
 
-def _with_a_worker(activity: PendingActivityInfo) -> bool:
+def _reached_a_worker(activity: PendingActivityInfo) -> bool:
     """Whether an attempt was in flight, or the previous one was lost with its worker."""
     if activity.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED:
         return True

@@ -54,11 +54,11 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """What :func:`close_message` did: a record, nothing, or nothing until ``later``."""
+    """What :func:`close_message` did: a record, nothing, or nothing until ``retry_at``."""
 
     record: OutcomeRecord | None = None
     raised: list[DeliveryInput] = field(default_factory=list)
-    later: datetime | None = None
+    retry_at: datetime | None = None
 
 
 def unrecorded(session: Session, message_ids: list[str]) -> set[str]:
@@ -103,7 +103,7 @@ def close_message(
         return _recorded(session, record, at)
     doubtful_since = _doubtful_since(session, message, ending, last, at)
     if doubtful_since is not None and doubtful_since + window > at:
-        return Closed(later=doubtful_since + window)
+        return Closed(retry_at=doubtful_since + window)
     sure = doubtful_since is None
     record = OutcomeRecord(
         message=message,

@@ -9,9 +9,9 @@ from pytake.clock import now
 from pytake.database.engine import Database
 from pytake.numbers.tables import PhoneNumber
 from pytake.templates import store as templates
-from pytake.whatsapp import insights as metrics
 from pytake.whatsapp.client import CloudApi
 from pytake.whatsapp.counts import Template
+from pytake.whatsapp.insights import fetch_templates
 
 _FRESH: Final = timedelta(hours=24)
 """How long a stored category is trusted: Meta may change it."""
@@ -38,7 +38,7 @@ class TemplateCategories:
         known = await self._database.read(templates.category, portfolio_id, name, language)
         if known is not None and now() - known.known_at <= _FRESH:
             return known.category == templates.MARKETING
-        listed = await metrics.fetch_templates(self._api, portfolio_id, name)
+        listed = await fetch_templates(self._api, portfolio_id, name)
         template = next((t for t in listed if t.language == language), None)
         template = template or next(iter(listed), None)
         if template is None:

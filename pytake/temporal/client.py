@@ -140,7 +140,7 @@ async def _configure(
     await client.workflow_service.update_task_queue_config(request, timeout=rpc_timeout)
 
 
-async def patiently(call: Callable[[], Awaitable[T]], seconds: float = 60.0) -> T:
+async def retry_until_up(call: Callable[[], Awaitable[T]], seconds: float = 60.0) -> T:
     """Await a call at start-up, retrying while the server is not up yet.
 
     Raises:

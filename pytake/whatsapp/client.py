@@ -73,7 +73,7 @@ class RefusedError(SendError):
         super().__init__(f"({code}) {message}" if code != _NO_CODE else f"HTTP {http_status}")
 
 
-async def _at_once() -> bool:
+async def _always() -> bool:
     return True
 
 
@@ -111,19 +111,19 @@ class CloudApi:
         self,
         phone_number_id: str,
         payload: dict[str, Any],
-        leaves: Callable[[], Awaitable[bool]] = _at_once,
-        left: Callable[[], None] = lambda: None,
+        may_write: Callable[[], Awaitable[bool]] = _always,
+        written: Callable[[], None] = lambda: None,
     ) -> Accepted:
         """``POST /{phone_number_id}/messages``.
 
         Args:
             phone_number_id: the sending number.
             payload: the message's JSON body.
-            leaves: awaited once connected, right before the request is written; whether to write it.
-            left: called once the request is written.
+            may_write: awaited once connected, right before the request is written; whether to write it.
+            written: called once the request is written.
 
         Raises:
-            WithheldError: ``leaves`` returned False, or did not return before the call's timeout.
+            WithheldError: ``may_write`` returned False, or did not return before the call's timeout.
             RefusedError, NotSentError, AmbiguousError.
         """
         connected = writing = False
@@ -132,11 +132,11 @@ class CloudApi:
             nonlocal connected, writing
             if event in _WRITING:
                 connected = True
-                if not await leaves():
+                if not await may_write():
                     raise WithheldError("not sent: it is no longer its turn")
                 writing = True
             if event in _WRITTEN:
-                left()
+                written()
 
         try:
             async with asyncio.timeout(self._timeout):

@@ -19,10 +19,10 @@ _FIELDS: Final = (
     "display_phone_number,verified_name,quality_rating,status,name_status,code_verification_status,"
     "throughput,platform_type,whatsapp_business_manager_messaging_limit,health_status"
 )
-_FEWER_FIELDS: Final = "display_phone_number,verified_name,quality_rating,code_verification_status"
+_BASIC_FIELDS: Final = "display_phone_number,verified_name,quality_rating,code_verification_status"
 """Fields that every API version knows: one unknown field fails the whole call."""
 _INVALID_PARAMETER: Final = 100
-_TEMPLATES_A_CALL: Final = 10
+_TEMPLATES_PER_CALL: Final = 10
 """Meta's limit on ``template_ids``."""
 
 
@@ -42,7 +42,7 @@ def read_usage(headers: Mapping[str, str]) -> Usage:
         entries = [entry for account in accounts.values() for entry in account]
         return Usage(
             max(
-                (float(entry.get(name) or 0) for entry in entries for name in _SHARES), default=0.0
+                (float(entry.get(name) or 0) for entry in entries for name in _USAGES), default=0.0
             ),
             max(
                 (float(entry.get("estimated_time_to_regain_access") or 0) for entry in entries),
@@ -53,7 +53,7 @@ def read_usage(headers: Mapping[str, str]) -> Usage:
         return Usage()
 
 
-_SHARES: Final = ("call_count", "total_cputime", "total_time")
+_USAGES: Final = ("call_count", "total_cputime", "total_time")
 
 
 async def fetch_number(api: CloudApi, phone_number_id: str) -> tuple[NumberHealth, Usage]:
@@ -67,7 +67,7 @@ async def fetch_number(api: CloudApi, phone_number_id: str) -> tuple[NumberHealt
     except RefusedError as error:
         if error.code != _INVALID_PARAMETER:
             raise
-        body, headers = await api.get_with_headers(phone_number_id, fields=_FEWER_FIELDS)
+        body, headers = await api.get_with_headers(phone_number_id, fields=_BASIC_FIELDS)
     return read_health(body), read_usage(headers)
 
 
@@ -140,14 +140,14 @@ async def fetch_template_days(
         RefusedError, NotSentError.
     """
     counts: dict[tuple[str, date], dict[str, int]] = {}
-    for start in range(0, len(template_ids), _TEMPLATES_A_CALL):
+    for start in range(0, len(template_ids), _TEMPLATES_PER_CALL):
         body = await api.get(
             f"{account_id}/template_analytics",
             start=str(_seconds(first)),
             end=str(_seconds(last + timedelta(days=1))),
             granularity="daily",
             metric_types="sent,delivered,read,clicked",
-            template_ids=json.dumps(template_ids[start : start + _TEMPLATES_A_CALL]),
+            template_ids=json.dumps(template_ids[start : start + _TEMPLATES_PER_CALL]),
         )
         for point in _points(body):
             clicked = sum(_count(item, "count") for item in _objects(point.get("clicked")))

@@ -19,9 +19,6 @@ PAIR_INTERVAL: Final = timedelta(seconds=6)
 PAIR_BURST: Final = 45
 """Messages to the same user that a burst may borrow from later capacity."""
 
-MAX_OPAQUE_LENGTH: Final = 512
-"""Characters of ``biz_opaque_callback_data``."""
-
 
 @dataclass(frozen=True, slots=True)
 class Tier:
@@ -90,7 +87,7 @@ def pace_window(rate: float) -> float:
     return 1 + max(0.04, min(0.1, 0.5 / rate))
 
 
-def left_window(rate: float) -> float:
+def process_window(rate: float) -> float:
     """Seconds in which at most ``rate`` calls of one process leave: :func:`pace_window` with half of
     its room for jitter, so that one late call does not delay all later ones.
     """

@@ -1,11 +1,8 @@
 """The health of a number as reported by Meta."""
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
-
-Availability = Literal["AVAILABLE", "LIMITED", "BLOCKED", "UNKNOWN"]
-
 
 _OLDER_RATINGS: Final = {"HIGH": "GREEN", "MEDIUM": "YELLOW", "LOW": "RED"}
 

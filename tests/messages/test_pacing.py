@@ -67,7 +67,7 @@ async def test_calls_are_counted_as_they_leave_however_long_the_way_to_the_socke
         assert passage is not None
         passages.append(passage)
         await asyncio.sleep(0.3)  # the way to the socket
-        passage.left()
+        passage.mark_written()
         left.append(time.monotonic())
 
     first = [asyncio.create_task(send()) for _ in range(5)]
@@ -101,7 +101,7 @@ async def test_a_smaller_part_goes_for_what_was_let_through_before_too() -> None
 
     async def write(passage: Passage | None) -> None:
         assert passage is not None
-        assert await passage.leaves()
+        assert await passage.may_write()
         left.append(time.monotonic())
 
     await asyncio.gather(*map(write, passages))
@@ -126,7 +126,7 @@ async def test_after_a_stall_a_lapsed_part_is_asked_for_anew_and_calls_go_on() -
     assert passage is not None
     assert not asked
     time.sleep(0.2)  # noqa: ASYNC251 - the stall
-    assert await passage.leaves()
+    assert await passage.may_write()
     assert asked == [True], "the part lapsed while the call was on its way"
 
 
@@ -135,5 +135,5 @@ async def test_a_call_whose_part_is_gone_does_not_leave() -> None:
     passage = await window.enter("number", no)
     assert passage is not None
     await asyncio.sleep(0.1)
-    assert not await passage.leaves()
+    assert not await passage.may_write()
     assert await window.enter("number", no) is None

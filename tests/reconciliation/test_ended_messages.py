@@ -68,7 +68,7 @@ def test_a_message_that_was_being_sent_is_looked_for_first(database: Database) -
     claimed = NOW - timedelta(seconds=5)
     for it in (lost, sent):
         database.write_now(send_claims.claim, [(it.message_id, "t")], claimed)
-        assert close(database, it).later == claimed + WINDOW
+        assert close(database, it).retry_at == claimed + WINDOW
     early = receipt(f"w-{sent.message_id}", Observation.SENT, sent.message_id)
     database.write_now(receipts.apply, [early], TENANTS, NOW)
     accepted = close(database, sent).record
@@ -107,9 +107,9 @@ def test_later_attempts_are_known_by_their_log(
         ending = Ending("terminated", NOW, unclear=True)
     closed = close(database, it, ending)
     if not sure:
-        assert closed.later is not None
+        assert closed.retry_at is not None
         assert (
-            close(database, it, ending, after=closed.later.timestamp() - NOW.timestamp() - 1)
+            close(database, it, ending, after=closed.retry_at.timestamp() - NOW.timestamp() - 1)
             == closed
         )
         closed = close(database, it, ending, after=WINDOW.total_seconds())
@@ -130,7 +130,7 @@ def test_a_redriven_message_is_left_to_its_newer_run(database: Database) -> None
     assert row is not None
     assert row.status is None, "it is in flight"
     newer = it.model_copy(update={"generation": 1})
-    assert close(database, newer, Ending("terminated", NOW, attempting=True)).later is not None
+    assert close(database, newer, Ending("terminated", NOW, attempting=True)).retry_at is not None
     found = problem(close(database, newer))
     assert found.error_class is ErrorClass.PERMANENT
     assert database.read_now(ended.unrecorded, [it.message_id]) == set()
