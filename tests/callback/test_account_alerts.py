@@ -1,4 +1,4 @@
-"""Trouble of accounts and templates, from Meta's request to alerts and events, in one transaction."""
+"""Account and template updates, from Meta's request to alerts and events, in one transaction."""
 
 import json
 from collections.abc import Iterator
@@ -98,7 +98,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
     made.database.close()
 
 
-def test_everybody_with_a_number_of_the_account_is_told_once(installation: Installation) -> None:
+def test_every_tenant_of_the_account_is_notified_once(installation: Installation) -> None:
     for _ in range(3):
         installation.receive("account_update", RESTRICTED)
     tenants = ["a", "b", "c", "default"]  # of the configured account, whose token sends for all
@@ -110,7 +110,7 @@ def test_everybody_with_a_number_of_the_account_is_told_once(installation: Insta
     assert installation.events("account.restricted") == sorted(tenants * 2)
 
 
-def test_another_accounts_trouble_is_its_own_and_a_strangers_the_admins(
+def test_alerts_go_to_the_tenants_of_the_account_or_else_to_admins(
     installation: Installation,
 ) -> None:
     installation.receive("account_update", RESTRICTED, THEIRS)
@@ -120,14 +120,16 @@ def test_another_accounts_trouble_is_its_own_and_a_strangers_the_admins(
     assert installation.events("account.restricted") == ["c"]
 
 
-def test_an_alert_of_a_number_is_its_owners(installation: Installation) -> None:
+def test_an_alert_about_a_number_goes_to_its_owner(installation: Installation) -> None:
     value = {"entity_type": "PHONE_NUMBER", "entity_id": "2", "alert_info": {"alert_type": "X"}}
     installation.receive("account_alerts", value)
     assert installation.alerts("account_alert") == [("b", f"{OURS}: X")]
     assert installation.events("account.alert_raised") == ["b"]
 
 
-def test_who_sends_from_a_shared_number_is_told_too(installation: Installation) -> None:
+def test_tenants_that_send_from_a_shared_number_are_notified_too(
+    installation: Installation,
+) -> None:
     for number, guest in (("3", "guest"), ("2", "other")):
         installation.database.write_now(number_owners.share, number, guest)
         installation.database.write_now(_endpoint, guest)
@@ -162,7 +164,7 @@ def test_a_pause_ends_when_the_template_is_approved_and_no_sooner(
     assert installation.events("template.status_changed") == ["c"] * 5
 
 
-def test_an_alert_is_ended_by_whom_it_is_for(installation: Installation) -> None:
+def test_an_alert_can_only_be_dismissed_by_its_tenant(installation: Installation) -> None:
     installation.receive("account_update", RESTRICTED, THEIRS)
     with Session(installation.database.engine) as session:
         (alert_id,) = session.scalars(select(Alert.id))
@@ -172,7 +174,7 @@ def test_an_alert_is_ended_by_whom_it_is_for(installation: Installation) -> None
     assert installation.alerts("account_restricted") == []
 
 
-def test_what_is_known_of_a_template_follows_the_callback(installation: Installation) -> None:
+def test_the_stored_state_of_a_template_follows_the_callback(installation: Installation) -> None:
     known = Template("7", "x", "en_US", "UTILITY", "APPROVED")
     database, since = installation.database, datetime.fromtimestamp(1_790_000_000, UTC)
     database.write_now(templates.save_template, THEIRS, "c", known, since)

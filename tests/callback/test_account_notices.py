@@ -1,4 +1,4 @@
-"""What Meta says of accounts and templates: which event and which alert it is."""
+"""Account and template updates: which event and which alert each one becomes."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -195,7 +195,7 @@ TEMPLATE_CASES: list[tuple[str, dict[str, Any], str, str | None, tuple[str | Non
 
 
 @pytest.mark.parametrize(("field", "value", "event", "alert", "detail"), ACCOUNT_CASES)
-def test_trouble_of_an_account_has_an_event_and_an_alert_with_advice(
+def test_account_updates_have_an_event_and_an_alert_with_advice(
     field: str, value: dict[str, Any], event: str, alert: str | None, detail: str
 ) -> None:
     told = notice(field, value, "101", NOW)
@@ -211,7 +211,7 @@ def test_trouble_of_an_account_has_an_event_and_an_alert_with_advice(
 
 
 @pytest.mark.parametrize(("field", "value", "event", "alert", "change"), TEMPLATE_CASES)
-def test_what_becomes_of_a_template_has_an_event_and_an_alert_with_advice(
+def test_template_updates_have_an_event_and_an_alert_with_advice(
     field: str, value: dict[str, Any], event: str, alert: str | None, change: tuple[str, str]
 ) -> None:
     told = notice(field, {**TEMPLATE, **value}, "101", NOW)
@@ -225,7 +225,7 @@ def test_what_becomes_of_a_template_has_an_event_and_an_alert_with_advice(
 
 
 @given(values)
-def test_nothing_makes_it_fail(value: object) -> None:
+def test_notice_never_fails(value: object) -> None:
     for field in (
         "account_update",
         "account_alerts",

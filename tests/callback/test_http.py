@@ -1,4 +1,4 @@
-"""Meta's callback: who may call it, what it takes, and what it does to messages."""
+"""Meta's callback over HTTP: authentication, limits, and effects on messages."""
 
 import hashlib
 import hmac
@@ -102,7 +102,7 @@ async def test_verification_echoes_the_challenge(stack: Stack) -> None:
     assert (await stack.api.get(PATH)).status_code == 403
 
 
-async def test_only_a_right_signature_over_the_raw_bytes_is_taken(stack: Stack) -> None:
+async def test_only_a_valid_signature_over_the_raw_bytes_is_accepted(stack: Stack) -> None:
     raw = b'{"entry": [], "note": "\\u00e7"}'
     assert (await stack.api.post(PATH, content=raw, headers=sign(raw))).status_code == 200
     wrong = [
@@ -223,7 +223,7 @@ async def test_unknown_fields_are_kept_and_acknowledged(stack: Stack) -> None:
     assert all(update["problem"] is None for update in kept)
 
 
-async def test_a_body_of_3_mb_is_taken_and_a_larger_one_is_not(stack: Stack) -> None:
+async def test_a_body_of_3_mb_is_accepted_and_a_larger_one_is_not(stack: Stack) -> None:
     frame = json.dumps(envelope({"pad": ""}, field="other"))
     fits = frame.replace('"pad": ""', f'"pad": "{"x" * (3 * 1024 * 1024 - len(frame))}"').encode()
     assert len(fits) == 3 * 1024 * 1024
@@ -232,7 +232,9 @@ async def test_a_body_of_3_mb_is_taken_and_a_larger_one_is_not(stack: Stack) -> 
     assert (await stack.api.post(PATH, content=large, headers=sign(large))).status_code == 413
 
 
-async def test_what_no_database_holds_costs_nobody_else_in_the_batch(stack: Stack) -> None:
+async def test_values_no_database_can_store_do_not_affect_the_rest_of_the_batch(
+    stack: Stack,
+) -> None:
     number, message_id = await stack.register(), f"msg_{time.time_ns()}"
     raw = json.dumps(
         envelope(
@@ -255,7 +257,7 @@ async def test_what_no_database_holds_costs_nobody_else_in_the_batch(stack: Stac
     assert (await stack.api.post(PATH, content=deep, headers=sign(deep))).status_code == 400
 
 
-async def test_the_same_update_of_two_accounts_and_at_two_times_is_four(stack: Stack) -> None:
+async def test_the_same_update_for_two_accounts_at_two_times_counts_as_four(stack: Stack) -> None:
     name = f"t{uuid4().hex}"
     paused, approved = (
         {"event": event, "message_template_name": name, "message_template_id": 1}
@@ -285,7 +287,7 @@ async def test_the_same_update_of_two_accounts_and_at_two_times_is_four(stack: S
     ]
 
 
-async def test_a_number_that_is_nobodys_is_heard_and_not_taken(stack: Stack) -> None:
+async def test_messages_to_an_unregistered_number_are_stored_but_not_acted_on(stack: Stack) -> None:
     number, sender = fresh_number(), fresh_recipient()
     message, receipt = text(sender), status(f"wamid.{uuid4().hex}", "delivered")
     tier = {"metadata": {"phone_number_id": number}, "current_limit": "TIER_250"}
@@ -316,7 +318,7 @@ async def test_a_number_that_is_nobodys_is_heard_and_not_taken(stack: Stack) -> 
     assert await alerts() == []
 
 
-async def test_a_restricted_account_is_an_event_and_an_alert_at_once(
+async def test_a_restricted_account_raises_an_event_and_an_alert_at_once(
     stack: Stack, receiver: Receiver
 ) -> None:
     owner = tenant()
@@ -352,7 +354,7 @@ async def test_a_restricted_account_is_an_event_and_an_alert_at_once(
     assert (await stack.api.post("/api/v1/whatsapp/alerts/999999999/end")).status_code == 404
 
 
-async def test_a_group_opens_no_window_and_opts_nobody_out(stack: Stack) -> None:
+async def test_group_messages_open_no_window_and_opt_nobody_out(stack: Stack) -> None:
     owner = f"t{uuid4().hex[:8]}"
     number, sender = await stack.register(tenant=owner), fresh_recipient()
     message = text(sender, group_id="g1", text={"body": "parar"})
@@ -374,7 +376,7 @@ async def test_a_message_of_the_year_1_mutes_nobody(stack: Stack) -> None:
     assert time.time() - last.timestamp() < 60
 
 
-async def test_a_status_of_a_payment_fails_no_message(stack: Stack) -> None:
+async def test_a_payment_status_does_not_fail_the_message(stack: Stack) -> None:
     number, message_id, name = await stack.register(), f"msg_{time.time_ns()}", uuid4().hex
     opaque = {"biz_opaque_callback_data": message_id}
     items = [
@@ -428,7 +430,7 @@ async def test_both_spellings_and_user_ids_are_contacts(stack: Stack) -> None:
     assert await stack.database.read(windows.last_inbound_at, number, "BR.abc1", None) is not None
 
 
-async def test_a_user_id_can_be_written_to(stack: Stack) -> None:
+async def test_a_message_can_be_sent_to_a_user_id(stack: Stack) -> None:
     sent = await stack.send(to="BR.abcd1234")
     await stack.until(sent["message_id"], "sent", "delivered", "read")
     accepted = await stack.accepted_once(sent["message_id"])
@@ -436,7 +438,7 @@ async def test_a_user_id_can_be_written_to(stack: Stack) -> None:
     assert "to" not in accepted["payload"]
 
 
-async def test_what_is_not_durable_is_500_and_meta_tries_again(
+async def test_a_request_that_cannot_be_stored_gets_500_so_that_meta_retries(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sqlalchemy.exc import OperationalError
@@ -455,7 +457,7 @@ async def set_aside(stack: Stack, number: str) -> list[dict[str, Any]]:
     return [part for part in listed["parts"] if part["phone_number_id"] == number]
 
 
-async def test_what_cannot_be_stored_is_set_aside_alone_and_can_be_tried_again(
+async def test_only_parts_that_cannot_be_stored_are_set_aside_and_they_can_be_retried(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two parts meet a fault of the store's: the other 38 of the request are stored all the same."""
@@ -515,7 +517,7 @@ async def test_what_cannot_be_stored_is_set_aside_alone_and_can_be_tried_again(
         assert "callback_set_aside" not in [a.kind for a in numbers.open_alerts(session, "*")]
 
 
-async def test_nothing_is_acknowledged_that_there_is_no_room_for(
+async def test_a_request_is_not_acknowledged_when_set_aside_is_full(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number, good, bad = await stack.register(), text("5511"), text("5511")

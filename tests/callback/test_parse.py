@@ -1,4 +1,4 @@
-"""The parser of Meta's callback: nothing it is given makes it fail."""
+"""The parser of Meta's callback: no input makes it fail."""
 
 import hashlib
 import hmac
@@ -56,12 +56,12 @@ values = st.recursive(
 
 
 @given(values)
-def test_any_json_is_read(body: object) -> None:
+def test_any_json_can_be_parsed(body: object) -> None:
     parse(body, NOW)
 
 
 @given(st.lists(values, max_size=5), st.lists(values, max_size=5))
-def test_nothing_of_a_batch_is_dropped(statuses: list[object], messages: list[object]) -> None:
+def test_no_part_of_a_batch_is_dropped(statuses: list[object], messages: list[object]) -> None:
     value = {"metadata": {"phone_number_id": "1"}, "statuses": statuses, "messages": messages}
     callback = parse({"entry": [{"changes": [{"field": "messages", "value": value}]}]}, NOW)
     count = len(callback.statuses) + len(callback.messages) + len(callback.others)
@@ -69,7 +69,7 @@ def test_nothing_of_a_batch_is_dropped(statuses: list[object], messages: list[ob
 
 
 @given(st.binary(max_size=50), st.text(max_size=80))
-def test_no_header_but_the_right_one_matches(body: bytes, header: str) -> None:
+def test_only_the_right_signature_matches(body: bytes, header: str) -> None:
     right = f"sha256={hmac.new(b'k', body, hashlib.sha256).hexdigest()}"
     assert signature_matches("k", body, right)
     assert not signature_matches("k", body, header) or header == right
@@ -111,12 +111,12 @@ def _said(**changes: Any) -> dict[str, Any]:
         (b"[1" + b"0" * 5000 + b", 12345678901234567]", ["1" + "0" * 63, 12345678901234567]),
     ],
 )
-def test_what_no_database_holds_is_replaced(raw: bytes, clean: object) -> None:
+def test_values_no_database_can_store_are_replaced(raw: bytes, clean: object) -> None:
     assert read_body(raw) == clean
 
 
 @given(st.binary(max_size=60) | values.map(lambda value: json.dumps(value).encode()))
-def test_a_cleaned_body_can_be_written_again(raw: bytes) -> None:
+def test_a_cleaned_body_can_be_serialised(raw: bytes) -> None:
     try:
         value = read_body(raw)
     except UnreadableError:
@@ -148,7 +148,7 @@ def test_a_messages_time_is_within_bounds(seconds: str, at: datetime) -> None:
 
 
 @pytest.mark.parametrize("seconds", ["-62135596800", "0", "253402300799", "1796000000"])
-def test_a_status_of_an_impossible_time_happened_now(seconds: str) -> None:
+def test_a_status_with_an_impossible_time_is_dated_now(seconds: str) -> None:
     item = {"id": "w", "status": "read", "timestamp": seconds}
     (receipt,) = _parse(statuses=[item]).receipts
     assert receipt.at == NOW
@@ -171,7 +171,7 @@ def test_times_compare_as_their_texts(one: datetime, other: datetime) -> None:
         ({"status": "failed", "type": "payment"}, "payment_status"),
     ],
 )
-def test_statuses_that_are_not_of_delivery_are_no_problem_and_no_failure(
+def test_statuses_not_about_delivery_are_neither_problems_nor_failures(
     item: dict[str, Any], field: str
 ) -> None:
     callback = _parse(statuses=[{"id": "w", "timestamp": "1760000000", **item}])
@@ -182,7 +182,7 @@ def test_statuses_that_are_not_of_delivery_are_no_problem_and_no_failure(
 @pytest.mark.parametrize(
     "number", [None, 42, "", "\u0664\u0662", "4 2", "42\n", "-42", "4" * 33, "x"]
 )
-def test_an_id_of_a_number_is_digits(number: Any) -> None:
+def test_a_phone_number_id_consists_of_digits(number: Any) -> None:
     callback = _parse(number, messages=[_said()])
     assert callback.messages == []
     assert "digits" in (callback.others[0].problem or "")
@@ -195,7 +195,7 @@ def test_a_group_is_marked() -> None:
 
 
 @given(values, values)
-def test_a_part_alone_is_read_as_the_same_part(status: object, other: object) -> None:
+def test_the_envelope_of_a_part_parses_as_the_same_part(status: object, other: object) -> None:
     good = {"id": "w", "status": "read", "timestamp": "1760000000"}
     value = {
         "metadata": {"phone_number_id": "1"},

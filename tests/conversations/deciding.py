@@ -1,4 +1,4 @@
-"""A decision in its three steps, in this thread."""
+"""Loading, deciding and applying, synchronously."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""Properties of matching, and what a rule may be."""
+"""Matching of rules, and validation of rules, variables and hours."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -68,7 +68,7 @@ def test_case_and_accents_make_no_difference(text: str, word: str) -> None:
 
 
 @given(texts)
-def test_folding_is_done_after_once(text: str) -> None:
+def test_folding_is_idempotent(text: str) -> None:
     for accents in (False, True):
         assert fold(fold(text, accents=accents), accents=accents) == fold(text, accents=accents)
 
@@ -108,7 +108,7 @@ def test_no_payload_breaks_reading_it(part: Any, kind: str) -> None:
     unanswerable(kind, payload)
 
 
-def test_what_does_not_fit_into_one_automaton_is_found_all_the_same(
+def test_patterns_that_do_not_fit_in_one_automaton_still_match(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     expressions = [f"{letter}{number}" for letter in "abç" for number in range(400)] + ["x{500}"]
@@ -154,11 +154,11 @@ def test_the_example_folds(text: str, found: bool) -> None:
         ("", None),
     ],
 )
-def test_leaving_is_a_message_of_its_own(text: str, wanted: Wish | None) -> None:
+def test_an_opt_out_word_counts_only_as_the_whole_message(text: str, wanted: Wish | None) -> None:
     assert wish(text) is wanted
 
 
-def test_the_starting_set_is_valid_and_answers() -> None:
+def test_the_default_rules_are_valid_and_answer() -> None:
     book = RuleBook(Rule.model_validate({**fields, "created_at": AT}) for fields in DEFAULT_RULES)
     situation = Situation(AT, "1", BusinessHours(), first=False)
     assert {f["id"] for f in DEFAULT_RULES} == {
@@ -282,7 +282,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("change", "message"), REFUSED)
-def test_what_cannot_be_sent_is_refused_when_it_is_saved(
+def test_a_response_that_cannot_be_sent_is_refused_on_save(
     change: dict[str, Any], message: str
 ) -> None:
     fields = {"name": "r", "trigger": {"type": "Default"}, "response": ANSWER, **change}
@@ -320,7 +320,9 @@ def test_variables(template: str, values: dict[str, str], rendered: str) -> None
 
 
 @given(texts, st.dictionaries(st.sampled_from(sorted(variables.LONGEST)), texts))
-def test_nothing_renders_longer_than_was_checked(prefix: str, values: dict[str, str]) -> None:
+def test_rendered_text_never_exceeds_the_checked_length(
+    prefix: str, values: dict[str, str]
+) -> None:
     template = prefix + "".join(f" {{{{{name}}}}}" for name in variables.LONGEST)
     assert len(variables.render(template, values)) <= len(variables.longest(template))
 
@@ -349,7 +351,7 @@ def test_hours_over_midnight_and_the_day_the_clock_jumps() -> None:
 
 
 @given(st.integers(0, 4 * 365 * 86400))
-def test_closed_periods_begin_when_it_was_open(seconds: int) -> None:
+def test_a_closed_period_starts_right_after_an_open_one(seconds: int) -> None:
     hours, at = BusinessHours(), AT + timedelta(seconds=seconds)
     since, opens = hours.closed_since(at), hours.next_opening(at)
     assert opens is not None
@@ -371,6 +373,6 @@ def test_closed_periods_begin_when_it_was_open(seconds: int) -> None:
         ({"dates": [{"date": "2026-12-24"}, {"date": "2026-12-24"}]}, "once"),
     ],
 )
-def test_hours_that_make_no_sense_are_refused(change: dict[str, Any], message: str) -> None:
+def test_inconsistent_hours_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         BusinessHours.model_validate(change)

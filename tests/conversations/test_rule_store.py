@@ -1,4 +1,4 @@
-"""Rules in the database: how much a tenant may have, and decisions while they change."""
+"""Rules in the database: limits per tenant, and decisions while rules change."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +58,7 @@ def make(database: Database, owner: str, rule_id: str, body: RuleFields, most: i
     return database.write_now(rules.create, owner, rule_id, body, NOW, most=most)
 
 
-def test_what_a_tenant_may_have_is_bounded_when_it_is_saved(database: Database) -> None:
+def test_limits_on_a_tenants_rules_are_checked_on_save(database: Database) -> None:
     owner = tenant()
     database.write_now(rules.install, owner, NOW, defaults=True)
     default = len(database.read_now(rules.list_all, owner))
@@ -79,7 +79,7 @@ def test_what_a_tenant_may_have_is_bounded_when_it_is_saved(database: Database) 
     assert many.value.field is None
 
 
-def test_many_at_once_do_not_exceed_it_together(database: Database) -> None:
+def test_concurrent_saves_do_not_exceed_the_limit(database: Database) -> None:
     owner = tenant()
     database.write_now(rules.install, owner, NOW, defaults=False)
 
@@ -95,7 +95,7 @@ def test_many_at_once_do_not_exceed_it_together(database: Database) -> None:
         assert sum(made is not None for made in make_same) == 1
 
 
-def test_rules_that_were_there_before_the_bounds_are_counted_and_shown(database: Database) -> None:
+def test_rules_saved_before_the_limits_are_weighed_and_reported(database: Database) -> None:
     owner = tenant()
     database.write_now(rules.install, owner, NOW, defaults=False)
     for index in range(9):
@@ -117,7 +117,7 @@ def test_rules_that_were_there_before_the_bounds_are_counted_and_shown(database:
     assert database.read_now(rules.problems, owner) == {}
 
 
-def test_a_decision_is_made_by_the_rules_as_they_are(database: Database) -> None:
+def test_a_decision_uses_the_current_rules(database: Database) -> None:
     owner, number, contact = tenant(), fresh_number(), "5561994013828"
     party, wamid = Party(owner, number, contact), f"wamid.{number}"
     item = Inbound(
@@ -169,7 +169,7 @@ def _leave(session: Session, party: Party) -> None:
         ("sair", _leave, "the contact opted out already, and was told so"),
     ],
 )
-def test_what_happens_between_loading_and_applying_counts(
+def test_a_change_between_load_and_apply_makes_the_decision_outdated(
     database: Database, text: str, between: Any, reason: str
 ) -> None:
     party = Party(tenant(), fresh_number(), "5561994013828")
@@ -185,7 +185,7 @@ def test_what_happens_between_loading_and_applying_counts(
     assert (again.reply.status, again.reply.reason) == ("silent", reason)
 
 
-def test_of_two_that_decide_at_once_one_decides_again(database: Database) -> None:
+def test_one_of_two_concurrent_decisions_is_outdated(database: Database) -> None:
     owner, contact = tenant(), "5561994013828"
     parties = [Party(owner, fresh_number(), contact) for _ in range(2)]
     database.write_now(rules.install, owner, NOW, defaults=False)
@@ -201,7 +201,7 @@ def test_of_two_that_decide_at_once_one_decides_again(database: Database) -> Non
     assert settle(database, anew, POLICY, parties[1].phone_number_id).reply.rule_id is None
 
 
-def test_however_many_rules_a_contact_used_up_a_decision_asks_little(database: Database) -> None:
+def test_a_decision_runs_few_queries_however_many_rules_are_used_up(database: Database) -> None:
     owner, number, contact = tenant(), fresh_number(), "5561994013828"
     party = Party(owner, number, contact)
     database.write_now(rules.install, owner, NOW, defaults=False)
@@ -237,7 +237,7 @@ def test_however_many_rules_a_contact_used_up_a_decision_asks_little(database: D
     assert sum("count(" in statement for statement in asked) < 8  # not one for each of the 20
 
 
-def test_compiled_rules_of_many_tenants_keep_to_a_bound(database: Database) -> None:
+def test_the_cache_of_compiled_rules_is_bounded(database: Database) -> None:
     owners = [tenant() for _ in range(6)]
     for owner in owners:
         database.write_now(rules.install, owner, NOW, defaults=False)

@@ -1,4 +1,4 @@
-"""Conversations, performed against the whole stack on a server whose time is skipped."""
+"""Conversation scripts, run against the whole stack on a time-skipping server."""
 
 from collections.abc import AsyncIterator
 
@@ -49,6 +49,6 @@ async def test_conversation(stage: Theatre, name: str) -> None:
     await stage.perform(SCRIPTS[name])
 
 
-def test_there_are_enough_of_them() -> None:
+def test_there_are_enough_scripts() -> None:
     assert len(SCRIPTS) >= 25
     assert set(SCRIPTS) >= REMEMBERED

@@ -237,7 +237,7 @@ async def test_process_decides_and_leaves_no_trace(stack: Stack) -> None:
     assert state["opt_out"]["opted_out"] is False
 
 
-async def test_marketing_is_refused_to_who_left_and_nothing_else(
+async def test_only_marketing_is_refused_to_contacts_who_opted_out(
     stack: Stack, receiver: Receiver
 ) -> None:
     owner, contact = tenant(), fresh_recipient()
@@ -288,7 +288,7 @@ def said(contact: str, text: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("soon_missed")
-async def test_what_is_said_in_a_group_or_to_nobodys_number_is_stored_and_not_answered(
+async def test_messages_in_groups_or_to_unregistered_numbers_are_stored_but_not_answered(
     stack: Stack,
 ) -> None:
     owner, alone, grouped, lost = tenant(), *(fresh_recipient() for _ in range(3))
@@ -325,7 +325,7 @@ async def test_preferences_set_in_whatsapp_count_too(stack: Stack) -> None:
         assert state["opt_out"]["opted_out"] is expected
 
 
-async def test_hand_over_tells_the_tenants_system(stack: Stack, receiver: Receiver) -> None:
+async def test_a_hand_over_sends_webhooks(stack: Stack, receiver: Receiver) -> None:
     owner, contact = tenant(), fresh_recipient()
     number = await stack.register(tenant=owner)
     await configure(stack, owner, receiver.script(f"/hand/{owner}", 200), events=["conversation.*"])
@@ -352,7 +352,7 @@ async def test_hand_over_tells_the_tenants_system(stack: Stack, receiver: Receiv
     }
 
 
-async def test_rules_live_and_die(stack: Stack) -> None:
+async def test_rules_are_created_changed_and_deleted(stack: Stack) -> None:
     owner = {"tenant_id": tenant()}
     listed = (await call(stack, "GET", "/rules", params=owner))["rules"]
     assert {"boas-vindas", "menu", "horario", "atendente", "fora-do-horario", "nao-entendi"} == {
@@ -435,7 +435,7 @@ async def test_hours_are_the_numbers_own_or_the_tenants(stack: Stack) -> None:
     }
 
 
-async def test_an_answer_that_went_out_stays_a_use_when_its_try_is_repeated_too_late(
+async def test_a_late_retry_of_a_sent_answer_still_counts_as_a_use(
     stack: Stack,
 ) -> None:
     owner, contact = tenant(), fresh_recipient()
@@ -471,7 +471,7 @@ async def test_an_answer_that_went_out_stays_a_use_when_its_try_is_repeated_too_
     assert [(u["rule_id"], u["count"]) for u in state["uses"]] == [("eco", 1)]
 
 
-async def test_contacts_are_their_tenants_alone(stack: Stack) -> None:
+async def test_contacts_are_separate_per_tenant(stack: Stack) -> None:
     owner, other, contact = tenant(), tenant(), fresh_recipient()
     number = await stack.register(tenant=owner)
     await stack.inbound(contact, "oi", number)
@@ -532,7 +532,7 @@ async def test_a_rule_is_for_a_number_of_its_tenant_only(stack: Stack) -> None:
         await stack.database.write(keys.revoke, key.id, now())
 
 
-async def test_what_a_tenants_rules_may_be_is_said_when_they_are_saved(stack: Stack) -> None:
+async def test_limits_on_rules_are_reported_on_save(stack: Stack) -> None:
     owner = tenant()
     await stack.register(tenant=owner)
     for index in range(6):

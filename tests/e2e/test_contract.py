@@ -1,4 +1,4 @@
-"""The OpenAPI document against the running parts: what strangers send, and what is promised them."""
+"""The running API against its OpenAPI document and its promises."""
 
 import asyncio
 import random
@@ -14,7 +14,7 @@ from tests.postgres import postgres
 from tests.stack import Stack, make_settings, running_stack
 
 
-async def test_no_request_fails_on_our_side_or_is_answered_as_nowhere_documented(
+async def test_every_response_is_documented_and_none_is_a_server_error(
     own_temporal_address: str, tmp_path: Path
 ) -> None:
     settings = make_settings(

@@ -1,4 +1,4 @@
-"""Messages that go out without passing the queue: fast when all is well, and safe when it is not."""
+"""Direct sends, which skip the queue: fast when all is well, and safe when it is not."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -50,7 +50,7 @@ async def test_a_free_number_sends_at_once_and_leaves_no_claim(stack: Stack) -> 
     assert list(again) == [sent["message_id"]], "what is recorded is never sent again"
 
 
-async def test_what_comes_faster_than_the_rate_is_queued(stack: Stack) -> None:
+async def test_messages_faster_than_the_rate_are_queued(stack: Stack) -> None:
     number = await stack.register(rate=0.5)
     sends = (stack.send(to=fresh_recipient(), phone_number_id=number) for _ in range(3))
     ids = [sent["message_id"] for sent in await asyncio.gather(*sends)]
@@ -71,7 +71,7 @@ async def test_a_number_that_is_paused_holds_its_messages_in_the_queue(stack: St
     await stack.accepted_once(sent["message_id"])
 
 
-async def test_the_second_attempt_waits_its_time_visibly_and_is_queued(stack: Stack) -> None:
+async def test_the_second_attempt_waits_visibly_and_is_queued(stack: Stack) -> None:
     to = fresh_recipient()
     await stack.fault("error", code=131000, to=to, count=2)
     sent = await stack.send(to=to)
@@ -83,7 +83,7 @@ async def test_the_second_attempt_waits_its_time_visibly_and_is_queued(stack: St
     assert [e["event"] for e in view["timeline"]].count("attempt_failed") == 2
 
 
-async def test_a_wait_of_meta_leaves_the_message_free_to_be_sent(stack: Stack) -> None:
+async def test_a_message_that_meta_defers_releases_its_claim(stack: Stack) -> None:
     to = fresh_recipient()
     await stack.fault("error", code=131056, to=to, count=1)
     sent = await stack.send(to=to)
@@ -109,7 +109,7 @@ def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("short_window")
-async def test_a_message_that_a_lost_task_had_begun_waits_for_its_receipt(stack: Stack) -> None:
+async def test_a_message_claimed_by_a_lost_task_waits_for_its_receipt(stack: Stack) -> None:
     """As after a kill -9 in the middle: the claim is there, what became of the POST is not known."""
     message_id, to = await _begun_elsewhere(stack)
     await asyncio.sleep(2)
@@ -120,7 +120,7 @@ async def test_a_message_that_a_lost_task_had_begun_waits_for_its_receipt(stack:
 
 
 @pytest.mark.usefixtures("short_window")
-async def test_a_cancel_finds_out_what_a_lost_task_had_done(stack: Stack) -> None:
+async def test_a_cancel_waits_for_the_outcome_of_a_lost_task(stack: Stack) -> None:
     message_id, _ = await _begun_elsewhere(stack, cancel=True)
     view = await stack.until(message_id, "failed", "cancelled", seconds=20)
     assert view["status"] == "failed", "the other worker may have sent it"
@@ -128,7 +128,7 @@ async def test_a_cancel_finds_out_what_a_lost_task_had_done(stack: Stack) -> Non
     assert await stack.accepted(biz_opaque_callback_data=message_id) == []
 
 
-async def test_a_cancel_of_what_a_lost_task_has_buried_is_no_cancel(stack: Stack) -> None:
+async def test_a_message_that_a_lost_task_made_a_dead_letter_is_not_cancelled(stack: Stack) -> None:
     at = datetime.now(UTC)
     message = MessageInput(
         message_id=new_message_id(),
@@ -183,7 +183,7 @@ async def two_slots(
         yield stack
 
 
-async def test_calls_that_hang_leave_room_for_the_others(two_slots: Stack) -> None:
+async def test_hanging_calls_leave_room_for_others(two_slots: Stack) -> None:
     stack = two_slots
     stuck = [fresh_recipient() for _ in range(4)]
     for to in stuck:

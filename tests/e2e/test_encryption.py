@@ -1,4 +1,4 @@
-"""Encrypted payloads: Temporal sees none of them, PyTake works as ever, and admins can read them."""
+"""Encrypted payloads: unreadable in Temporal, transparent to PyTake, readable by admins."""
 
 import base64
 import json
@@ -65,7 +65,7 @@ def as_json(history: str) -> list[dict[str, object]]:
     return [p for p in found if p["metadata"] == {"encoding": mark}]
 
 
-async def test_nothing_of_a_message_can_be_read_in_its_history(encrypted: Stack) -> None:
+async def test_no_message_data_is_readable_in_the_history(encrypted: Stack) -> None:
     to = fresh_recipient()
     sent = await encrypted.send(to=to, metadata={"pedido": "segredo-42"}, max_attempts=2)
     await encrypted.until(sent["message_id"], "read")
@@ -86,7 +86,9 @@ async def test_nothing_of_a_message_can_be_read_in_its_history(encrypted: Stack)
     assert again.json()["payloads"][0]["data"] != answer.json()["payloads"][0]["data"]
 
 
-async def test_what_is_in_flight_and_what_failed_is_shown_as_ever(encrypted: Stack) -> None:
+async def test_messages_in_flight_and_failed_are_shown_as_without_encryption(
+    encrypted: Stack,
+) -> None:
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     waiting = await encrypted.send(
         to=fresh_recipient(), scheduled_for=later, metadata={"pedido": "7"}
@@ -119,7 +121,7 @@ async def test_bad_payloads_are_named(encrypted: Stack) -> None:
     assert answer.json()["errors"][0]["field"] == "payloads[0].data"
 
 
-async def test_messages_from_before_encryption_go_on(encrypted: Stack) -> None:
+async def test_messages_from_before_encryption_continue(encrypted: Stack) -> None:
     """They were started by an API without keys; the workers have keys by now."""
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     codec = encrypted.client.data_converter.payload_codec
@@ -135,7 +137,7 @@ async def test_messages_from_before_encryption_go_on(encrypted: Stack) -> None:
     await encrypted.until(before["message_id"], "read")
 
 
-async def test_the_codec_is_for_admins_and_for_the_pages_of_the_web_ui(encrypted: Stack) -> None:
+async def test_the_codec_is_for_admins_and_the_web_ui_only(encrypted: Stack) -> None:
     def create(*, admin: bool) -> str:
         return encrypted.database.write_now(
             keys.create, tenant_id="t", admin=admin, name="", now=now()

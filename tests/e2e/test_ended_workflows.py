@@ -1,4 +1,4 @@
-"""Workflows that are ended in the Web UI: nothing of what was accepted vanishes, nothing is sent twice."""
+"""Workflows ended in the Web UI: no accepted message is lost, and none is sent twice."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -153,7 +153,7 @@ async def test_a_message_terminated_in_the_middle_of_its_send_is_sent_once(stack
     await stack.accepted_once(message_id)
 
 
-async def test_a_terminated_delivery_is_a_dead_letter_and_lets_others_pass(
+async def test_a_terminated_delivery_is_a_dead_letter_and_does_not_block_others(
     stack: Stack, receiver: Receiver
 ) -> None:
     owner = tenant()
@@ -181,7 +181,7 @@ async def test_a_terminated_delivery_is_a_dead_letter_and_lets_others_pass(
     await _delivered_anew(stack, stuck)
 
 
-async def test_a_terminated_delivery_is_retried_before_it_was_reconciled(
+async def test_a_terminated_delivery_can_be_retried_before_it_is_reconciled(
     stack: Stack, receiver: Receiver
 ) -> None:
     owner = tenant()
@@ -317,7 +317,7 @@ async def _answered(stack: Stack, contact: str) -> bool:
     return bool(await stack.accepted(to=contact))
 
 
-async def test_a_look_at_nothing_is_one_query_and_moves_the_mark(stack: Stack) -> None:
+async def test_with_nothing_to_settle_one_query_advances_the_watermark(stack: Stack) -> None:
     before = await stack.database.read(ended.watermark, "reconcile")
     at = now()
     assert await look(stack) == {}
@@ -327,7 +327,7 @@ async def test_a_look_at_nothing_is_one_query_and_moves_the_mark(stack: Stack) -
     assert before is None or mark >= before
 
 
-async def test_a_look_that_comes_too_late_says_so(stack: Stack) -> None:
+async def test_a_reconciliation_that_is_too_late_logs_an_error(stack: Stack) -> None:
     """The embedded server keeps what ended for a day."""
     await stack.database.write(ended.advance, "reconcile", now() - timedelta(days=2))
     with capture_logs() as logs:

@@ -8,7 +8,7 @@ import pytest
 from tests.stack import Stack, eventually, fresh_recipient
 
 
-async def test_drop_before_is_tried_again_after_1_2_and_4_seconds(stack: Stack) -> None:
+async def test_drop_before_is_retried_after_1_2_and_4_seconds(stack: Stack) -> None:
     await stack.fault("drop_before", count=3)
     sent = await stack.send(to=fresh_recipient())
     retrying = await stack.until(sent["message_id"], "retrying")
@@ -45,7 +45,7 @@ async def test_a_permanent_error_is_a_dead_letter_at_once(stack: Stack) -> None:
     assert await stack.accepted(biz_opaque_callback_data=sent["message_id"]) == []
 
 
-async def test_attempts_run_out_and_retry_sends_it_after_all(stack: Stack) -> None:
+async def test_a_message_out_of_attempts_can_be_retried(stack: Stack) -> None:
     await stack.fault("error", code=131000)
     sent = await stack.send(to=fresh_recipient(), max_attempts=3)
     view = await stack.until(sent["message_id"], "failed", seconds=15)
@@ -64,7 +64,7 @@ async def test_attempts_run_out_and_retry_sends_it_after_all(stack: Stack) -> No
 
 
 @pytest.mark.parametrize("kind", ["drop_after", "hang_after"])
-async def test_an_accepted_message_without_an_answer_is_not_sent_again(
+async def test_an_accepted_message_whose_response_was_lost_is_not_sent_again(
     stack: Stack, kind: str
 ) -> None:
     to = fresh_recipient()
@@ -79,7 +79,7 @@ async def test_an_accepted_message_without_an_answer_is_not_sent_again(
     assert view["status"] == "read"
 
 
-async def test_the_last_attempt_without_an_answer_is_settled_by_its_receipt(stack: Stack) -> None:
+async def test_a_receipt_settles_a_last_attempt_without_response(stack: Stack) -> None:
     to = fresh_recipient()
     await stack.fault("drop_after", to=to)
     sent = await stack.send(to=to, max_attempts=1)
@@ -88,7 +88,7 @@ async def test_the_last_attempt_without_an_answer_is_settled_by_its_receipt(stac
     await stack.accepted_once(sent["message_id"])
 
 
-async def test_no_answer_and_no_receipt_is_a_dead_letter_until_a_receipt_comes(
+async def test_a_message_without_response_or_receipt_is_a_dead_letter_until_a_receipt_arrives(
     stack: Stack,
 ) -> None:
     to = fresh_recipient()
@@ -162,7 +162,7 @@ async def test_a_slow_answer_is_waited_for(stack: Stack) -> None:
     await stack.accepted_once(sent["message_id"])
 
 
-async def test_a_latency_beyond_the_time_out_is_not_sent_twice(stack: Stack) -> None:
+async def test_a_response_slower_than_the_timeout_does_not_send_twice(stack: Stack) -> None:
     to = fresh_recipient()
     await stack.fault("latency", seconds=4.0, to=to, count=1)
     sent = await stack.send(to=to)

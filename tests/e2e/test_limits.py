@@ -1,4 +1,4 @@
-"""Limits and holds: throttling, accounts that are halted, tier window, service window."""
+"""Limits and holds: throttling, halted accounts, messaging limit, customer service window."""
 
 import asyncio
 import time
@@ -116,7 +116,7 @@ async def test_a_number_that_is_gone_is_held_and_no_message_fails(stack: Stack) 
 
 
 @pytest.mark.usefixtures("soon_probed")
-async def test_a_probe_with_a_fault_of_its_own_fails_alone_and_another_releases_the_number(
+async def test_a_probe_can_fail_alone_and_another_releases_the_number(
     stack: Stack,
 ) -> None:
     number, bad = await stack.register(), fresh_recipient()

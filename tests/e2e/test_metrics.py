@@ -1,4 +1,4 @@
-"""The metrics against a known mix of messages, a number that turns bad, and a Meta that is away."""
+"""Insights for a known mix of messages, a number of falling quality, and while Meta is unavailable."""
 
 import asyncio
 import json
@@ -83,7 +83,7 @@ def _end_alerts(session: Session) -> None:
     session.execute(update(Alert).where(col(Alert.ended_at).is_(None)).values(ended_at=now()))
 
 
-async def test_every_figure_of_a_known_mix(stack: Stack) -> None:
+async def test_every_figure_for_a_known_mix_of_messages(stack: Stack) -> None:
     owner = tenant()
     number = await stack.register(tenant=owner, tier="TIER_10K")
     await set_number(stack, number, messaging_limit="TIER_10K", status="CONNECTED")
@@ -197,7 +197,9 @@ async def test_every_figure_of_a_known_mix(stack: Stack) -> None:
     assert (mine["quality_rating"], mine["health_score"]) == ("GREEN", 100)
 
 
-async def test_a_number_that_turns_red_alerts_and_tells(stack: Stack, receiver: Receiver) -> None:
+async def test_a_number_that_turns_red_raises_an_alert_and_an_event(
+    stack: Stack, receiver: Receiver
+) -> None:
     owner = tenant()
     number = await stack.register(tenant=owner, tier="TIER_1K")
     await set_number(stack, number, messaging_limit="TIER_1K")
@@ -281,7 +283,9 @@ async def test_a_number_that_turns_red_alerts_and_tells(stack: Stack, receiver: 
     assert (await get(stack, "dashboard", number))["alerts"] == []
 
 
-async def test_meta_away_leaves_the_last_known_data_and_its_age(stack: Stack, meta: Any) -> None:
+async def test_with_meta_unavailable_the_last_data_is_shown_with_its_age(
+    stack: Stack, meta: Any
+) -> None:
     number = await stack.register()
     unknown = await stack.register()
     before = await get(stack, "health", number)
@@ -323,7 +327,7 @@ async def test_metas_budget_of_calls_is_respected(stack: Stack, meta: Any) -> No
     assert second["data"]["problem"]["title"] == "Meta's budget of management calls is spent"
 
 
-async def test_wrong_questions_are_named(stack: Stack) -> None:
+async def test_invalid_queries_are_refused_by_field(stack: Stack) -> None:
     number = await stack.register()
     for params, field in (
         ({"days": 0}, "days"),
@@ -354,7 +358,7 @@ async def test_the_schedules_are_there(stack: Stack) -> None:
         await eventually(ran, 20)
 
 
-async def test_of_a_shared_number_a_tenant_sees_its_own_counts_only(stack: Stack) -> None:
+async def test_a_tenant_sees_only_its_own_counts_of_a_shared_number(stack: Stack) -> None:
     shared = stack.settings.whatsapp.phone_number_id
     await stack.until((await stack.send(to=fresh_recipient()))["message_id"], "read")
     everybody = await get(stack, "analytics", shared, refresh=True)

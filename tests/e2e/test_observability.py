@@ -1,4 +1,4 @@
-"""Metrics, the dashboard that shows them, traces and logs, on the running parts."""
+"""Prometheus metrics, the Grafana dashboard, traces and logs of a running installation."""
 
 import gzip
 import json
@@ -163,7 +163,7 @@ async def test_one_trace_from_the_request_to_the_activity(
     assert "/health" not in {s.name for s in spans}
 
 
-async def test_log_lines_of_activities_say_whose_they_are(
+async def test_log_lines_of_activities_name_their_message(
     stack: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     handlers, level = logging.root.handlers[:], logging.root.level

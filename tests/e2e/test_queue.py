@@ -1,4 +1,4 @@
-"""The queue as an operator uses it: priority, rate, cancel, reschedule, schedules, figures."""
+"""The queue: priorities, rate, cancelling, scheduling, rescheduling, statistics."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -145,7 +145,7 @@ async def test_a_retrying_message_is_cancelled(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("by", ["api", "web ui"])
-async def test_a_cancel_during_an_attempt_that_fails_is_a_cancel(stack: Stack, by: str) -> None:
+async def test_a_cancel_during_a_failing_attempt_takes_effect(stack: Stack, by: str) -> None:
     """The attempt has begun and waits for its turn; Temporal makes no further one after a cancel."""
     message_id = await _failing_later(stack, 131016)
     if by == "api":
@@ -232,7 +232,7 @@ async def test_a_terminated_workflow_is_shown_as_failed_with_the_reason(stack: S
     assert "outside" in view["error"]["title"]
 
 
-async def test_a_page_of_the_list_tells_each_status_without_asking_for_each_message(
+async def test_a_page_of_the_list_does_not_query_each_message(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began = datetime.now(UTC).isoformat()
@@ -357,7 +357,7 @@ async def test_the_figures_count_each_message_once(stack: Stack) -> None:
     }
 
 
-async def test_health_names_what_fails(stack: Stack) -> None:
+async def test_health_names_the_failing_part(stack: Stack) -> None:
     assert (await stack.api.get("/health/live")).json() == {"status": "live"}
     assert (await stack.api.get("/health/ready")).json() == {"status": "ready", "failing": {}}
 
@@ -376,7 +376,7 @@ async def test_a_redriven_message_has_the_rate_of_its_number(stack: Stack) -> No
     assert (message.generation, message.messages_per_second) == (1, 7)
 
 
-async def test_two_who_redrive_a_message_at_once_send_it_once(stack: Stack) -> None:
+async def test_two_concurrent_redrives_send_a_message_once(stack: Stack) -> None:
     """The second, in another process, comes to start its run when the first one's is over."""
     await stack.fault("error", code=131026, count=1)
     message_id = (await stack.send(to=fresh_recipient()))["message_id"]
@@ -420,7 +420,9 @@ async def delayed(stack: Stack) -> str:
     return message.message_id
 
 
-async def test_a_message_of_a_rush_is_cancelled_and_moved_at_once(stack: Stack) -> None:
+async def test_a_message_with_a_delayed_start_can_be_rescheduled_and_cancelled_at_once(
+    stack: Stack,
+) -> None:
     cancelled, moved = await delayed(stack), await delayed(stack)
     assert (await stack.message(cancelled))["status"] == "scheduled"
     response = await stack.api.post(f"/api/v1/queue/message/{cancelled}/cancel")
@@ -433,7 +435,7 @@ async def test_a_message_of_a_rush_is_cancelled_and_moved_at_once(stack: Stack) 
     await stack.until(moved, "sent", "delivered", "read")
 
 
-async def test_a_message_of_a_rush_is_not_said_to_be_brought_forward_without_a_worker(
+async def test_a_message_with_a_delayed_start_is_not_reported_as_rescheduled_without_a_worker(
     stack: Stack,
 ) -> None:
     message = await in_an_hour(stack)
@@ -454,7 +456,9 @@ async def test_a_message_of_a_rush_is_not_said_to_be_brought_forward_without_a_w
     assert "old time" in response.json()["detail"]
 
 
-async def test_the_web_uis_cancel_button_ends_a_message_of_a_rush_at_once(stack: Stack) -> None:
+async def test_the_web_uis_cancel_button_ends_a_message_with_a_delayed_start_at_once(
+    stack: Stack,
+) -> None:
     message_id = await delayed(stack)
     await stack.client.get_workflow_handle(message_id).cancel()
     assert (await stack.until(message_id, "cancelled"))["status"] == "cancelled"

@@ -1,4 +1,4 @@
-"""PYTAKE_WAIT_CODES=redrive: what Meta says to wait for is sent again after the wait."""
+"""PYTAKE_WAIT_CODES=redrive: messages that failed with a wait code are sent again after the wait."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ async def test_a_failure_reported_later_is_scheduled_again_after_the_wait(redriv
     assert len(await redriving.accepted(biz_opaque_callback_data=sent["message_id"])) == 2
 
 
-async def test_a_failure_that_could_not_be_scheduled_again_is_when_meta_repeats_it(
+async def test_a_failed_redrive_is_made_up_for_when_meta_repeats_the_request(
     redriving: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     redrive, away = Acceptor.redrive, [RPCError("away", RPCStatusCode.UNAVAILABLE, b"")]
@@ -53,7 +53,7 @@ async def test_a_failure_that_could_not_be_scheduled_again_is_when_meta_repeats_
     await redriving.client.get_workflow_handle(message_id).terminate()
 
 
-async def test_what_waits_for_its_redrive_in_a_rush_is_scheduled_and_can_be_cancelled(
+async def test_a_redrive_with_a_delayed_start_shows_as_scheduled_and_can_be_cancelled(
     redriving: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its first task comes when it is due, a day later."""

@@ -1,4 +1,4 @@
-"""A message from the request to its being read."""
+"""A message from the request until it is read."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -133,7 +133,7 @@ async def test_the_same_idempotency_key_is_the_same_message(stack: Stack) -> Non
     assert other["errors"][0]["field"] == "Idempotency-Key"
 
 
-async def test_a_bad_item_does_not_sink_a_batch(stack: Stack) -> None:
+async def test_an_invalid_item_does_not_fail_the_batch(stack: Stack) -> None:
     good = {**EXAMPLE, "to": fresh_recipient()}
     items = [
         good,
@@ -154,7 +154,7 @@ async def test_a_bad_item_does_not_sink_a_batch(stack: Stack) -> None:
 
 
 @pytest.mark.one_database  # nothing of a message is in it before it is sent
-async def test_a_batch_of_500_is_taken_and_of_501_is_not(stack: Stack) -> None:
+async def test_a_batch_of_500_is_accepted_and_one_of_501_is_not(stack: Stack) -> None:
     later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     items = [{**EXAMPLE, "to": fresh_recipient(), "scheduled_for": later} for _ in range(501)]
     refused = await stack.api.post("/api/v1/queue/send/batch", json={"messages": items})
@@ -218,7 +218,7 @@ async def test_messages_are_listed_by_status_recipient_priority_and_time_in_page
 
 
 @pytest.mark.parametrize("lane", ["direct", "queue"])
-async def test_what_meta_holds_is_shown_so_until_its_next_word(
+async def test_a_message_held_by_meta_is_shown_as_held_until_its_next_status(
     stack: Stack, receiver: Receiver, lane: str
 ) -> None:
     owner, to = tenant(), fresh_recipient()
@@ -250,7 +250,7 @@ async def test_what_meta_holds_is_shown_so_until_its_next_word(
     assert (await stack.stats())["held_by_meta"] == before
 
 
-async def test_a_database_that_goes_away_amid_a_batch_leaves_it_an_answer_for_each_item(
+async def test_a_batch_reports_each_item_when_the_database_fails_midway(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or all would be sent again, those that were taken in too."""
@@ -271,7 +271,7 @@ async def test_a_database_that_goes_away_amid_a_batch_leaves_it_an_answer_for_ea
     assert second["error"]["status"] == 503
 
 
-async def test_a_request_that_comes_again_when_its_time_is_over_is_answered_as_before(
+async def test_a_repeated_request_is_answered_as_before_even_after_it_expired(
     stack: Stack,
 ) -> None:
     """Its first answer was lost: the message is taken in, whatever would be said of a new one."""

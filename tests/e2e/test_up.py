@@ -164,7 +164,7 @@ async def test_a_worker_killed_during_the_call_sends_once(site: Site) -> None:
     assert "worker | died" in up.log.read_text().replace("  ", " ")
 
 
-async def test_a_delivery_goes_on_after_its_worker_is_killed_between_attempts(
+async def test_a_delivery_continues_after_its_worker_is_killed_between_attempts(
     site: Site, receiver: Receiver
 ) -> None:
     up, api, _ = site
@@ -196,7 +196,7 @@ async def test_a_delivery_goes_on_after_its_worker_is_killed_between_attempts(
     assert made["secret"] not in up.log.read_text()
 
 
-async def test_a_worker_killed_in_the_delay_of_an_answer_answers_once(site: Site) -> None:
+async def test_a_worker_killed_during_an_answers_delay_answers_once(site: Site) -> None:
     up, api, sandbox = site
     rule = {
         "id": "lento",
@@ -239,7 +239,7 @@ async def test_a_worker_killed_in_the_delay_of_an_answer_answers_once(site: Site
         assert name in exposed
 
 
-async def test_doctor_finds_what_is_wrong_and_what_is_well(up: Up, site: Site) -> None:
+async def test_doctor_reports_problems_and_healthy_parts(up: Up, site: Site) -> None:
     def doctor(**environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "pytake.cli", "doctor"],
@@ -299,7 +299,7 @@ def test_a_part_that_keeps_dying_ends_up_with_its_last_lines(up: Up) -> None:
     assert "Traceback" not in run.stdout + run.stderr
 
 
-def test_beyond_this_machine_and_after_keys_a_key_is_needed(up: Up) -> None:
+def test_a_key_is_required_for_remote_access_and_once_keys_exist(up: Up) -> None:
     def start(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "pytake.cli", "up", *up.arguments, *arguments],
@@ -320,7 +320,7 @@ def test_beyond_this_machine_and_after_keys_a_key_is_needed(up: Up) -> None:
     assert "is it the right database?" in emptied.stderr
 
 
-def test_wrong_settings_are_one_line(up: Up) -> None:
+def test_invalid_settings_are_reported_on_one_line(up: Up) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "pytake.cli", "up"],
         cwd=up.directory,

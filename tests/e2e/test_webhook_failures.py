@@ -61,7 +61,7 @@ async def test_retry_after_is_honoured(stack: Stack, receiver: Receiver) -> None
         ((302, {"Location": "/elsewhere"}, b""), "HTTP 302"),
     ],
 )
-async def test_what_is_no_answer_is_tried_again_and_ends_as_a_dead_letter(
+async def test_a_request_without_a_response_is_retried_and_ends_as_a_dead_letter(
     stack: Stack, receiver: Receiver, answer: Any, error: str
 ) -> None:
     import re
@@ -304,7 +304,7 @@ async def test_pending_deliveries_of_a_deleted_endpoint_are_dead_letters(
     assert len(receiver.received[f"/{tenant_id}"]) <= 2
 
 
-async def test_what_cannot_be_sent_is_an_attempt_with_its_reason_and_no_secret(
+async def test_a_request_that_cannot_be_sent_is_logged_as_an_attempt_without_secrets(
     stack: Stack, receiver: Receiver
 ) -> None:
     """Endpoints that an earlier version stored: each dead letter has its one attempt."""

@@ -17,7 +17,7 @@ from tests.receiver import Receiver
 from tests.stack import Stack, eventually, fresh_recipient
 
 
-async def test_the_example_is_taken_as_it_stands(stack: Stack) -> None:
+async def test_the_example_request_is_accepted_unchanged(stack: Stack) -> None:
     response = await stack.api.post("/api/v1/webhooks/configure", json=CONFIGURE)
     assert response.status_code == 201, response.text
     made = response.json()
@@ -114,7 +114,7 @@ async def test_messages_raise_their_events_in_order_with_metadata(
     assert ordered == ["message.queued", "message.sent", "message.delivered", "message.read"]
 
 
-async def test_failures_cancels_and_inbound_messages_are_told(
+async def test_failures_cancellations_and_inbound_messages_raise_events(
     stack: Stack, receiver: Receiver
 ) -> None:
     tenant_id = tenant()
@@ -182,7 +182,7 @@ async def test_the_secret_is_rotated_with_both_keys_signing(
         Webhook(rotated["secret"]).verify(got.body, got.headers)
 
 
-async def test_the_test_button_returns_what_came_back(stack: Stack, receiver: Receiver) -> None:
+async def test_the_test_request_returns_the_response(stack: Stack, receiver: Receiver) -> None:
     tenant_id = tenant()
     made = await configure(
         stack, tenant_id, receiver.script(f"/{tenant_id}", (201, {"X-Got": "it"}, b"thanks"))
@@ -398,7 +398,7 @@ async def test_the_rate_of_an_endpoint_is_kept(stack: Stack, receiver: Receiver)
     assert times[-1] - times[0] >= (20 - 2 * 5) / 5 - 0.3
 
 
-async def test_opt_outs_quality_and_limits_are_told(stack: Stack, receiver: Receiver) -> None:
+async def test_opt_outs_quality_and_limits_raise_events(stack: Stack, receiver: Receiver) -> None:
     import hashlib
     import hmac
 

@@ -1,4 +1,4 @@
-"""The gate: whatever the number of workers, no limit is exceeded."""
+"""The gate: no limit is exceeded, whatever the number of workers."""
 
 import threading
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def admit(
     return database.write_now(admission.admit, batch, now, LEASE, ONE)
 
 
-def test_eight_workers_at_once_never_exceed_the_tier(database: Database) -> None:
+def test_eight_concurrent_workers_never_exceed_the_tier(database: Database) -> None:
     number_id = number(database, tier="TIER_50", rate=1000)
     admitted: list[Admission] = []
     lock = threading.Lock()
@@ -155,7 +155,7 @@ def test_a_held_number_lets_one_probe_through_at_a_time(database: Database) -> N
     assert admit(database, number_id, "d", now=lost)[0].probe, "the probe's worker died"
 
 
-def test_a_probe_that_met_the_messages_own_fault_makes_way_for_another_at_once(
+def test_a_probe_that_fails_for_its_own_message_makes_way_for_another_at_once(
     database: Database,
 ) -> None:
     number_id, due = number(database), NOW + timedelta(seconds=6)
@@ -169,7 +169,7 @@ def test_a_probe_that_met_the_messages_own_fault_makes_way_for_another_at_once(
     assert admit(database, number_id, "c", now=due + timedelta(seconds=11))[0].probe
 
 
-def test_a_probe_answered_with_a_throttle_is_over_and_the_number_stays_held(
+def test_a_throttled_probe_ends_and_the_number_stays_held(
     database: Database,
 ) -> None:
     number_id, due = number(database), NOW + timedelta(seconds=6)
@@ -182,7 +182,7 @@ def test_a_probe_answered_with_a_throttle_is_over_and_the_number_stays_held(
     assert admit(database, number_id, "b", now=due + timedelta(seconds=11))[0].probe
 
 
-def test_calls_in_flight_together_halve_the_rate_once(database: Database) -> None:
+def test_concurrent_throttled_calls_halve_the_rate_once(database: Database) -> None:
     number_id = number(database, rate=80)
     for milliseconds in range(0, 1000, 50):
         row = database.write_now(
@@ -212,7 +212,9 @@ def direct(database: Database, number_id: str, *claims: str) -> list[Admission]:
     return database.write_now(admission.admit, batch, NOW, LEASE, ONE)
 
 
-def test_a_direct_send_that_would_wait_is_refused_and_counts_nobody(database: Database) -> None:
+def test_a_direct_send_that_would_wait_is_refused_and_its_recipient_not_counted(
+    database: Database,
+) -> None:
     number_id = number(database, tier="TIER_50", rate=10)
     decisions = direct(database, number_id, *(fresh_recipient() for _ in range(3)))
     assert [d.send_at is not None for d in decisions] == [True, False, False]
@@ -221,7 +223,7 @@ def test_a_direct_send_that_would_wait_is_refused_and_counts_nobody(database: Da
     assert used == 1
 
 
-def test_only_one_of_many_claims_a_message(database: Database) -> None:
+def test_only_one_of_many_concurrent_claims_succeeds(database: Database) -> None:
     number_id = number(database, rate=1000)
     message_id = f"msg-{fresh_recipient()}"
     found: list[Admission] = []
@@ -241,7 +243,7 @@ def test_only_one_of_many_claims_a_message(database: Database) -> None:
     assert len([d for d in found if d.claimed_at == NOW]) == 7
 
 
-def test_a_message_that_is_twice_in_a_batch_is_claimed_once(database: Database) -> None:
+def test_a_message_twice_in_a_batch_is_claimed_once(database: Database) -> None:
     number_id, message_id = number(database, rate=1000), f"msg-{fresh_recipient()}"
     decisions = direct(database, number_id, message_id, message_id)
     assert [d.send_at is not None for d in decisions] == [True, False]
@@ -256,7 +258,7 @@ def test_a_number_on_hold_lets_no_direct_send_through(database: Database) -> Non
     assert decision.until is None
 
 
-def test_who_told_a_shared_number_to_stop_gets_no_marketing_of_any_tenant(
+def test_an_opt_out_on_a_shared_number_applies_to_all_tenants(
     database: Database,
 ) -> None:
     shared, own, contact = number(database), number(database), fresh_recipient()
@@ -277,7 +279,7 @@ def test_who_told_a_shared_number_to_stop_gets_no_marketing_of_any_tenant(
     assert decision.send_at is not None
 
 
-def test_a_tenants_own_opt_outs_count_on_a_number_of_somebody_else(database: Database) -> None:
+def test_a_tenants_opt_outs_apply_on_a_shared_number(database: Database) -> None:
     shared, contact, name = number(database), fresh_recipient(), f"g{fresh_number()}"
     database.write_now(opt_outs.opt_out, name, contact, NOW, phone_number_id="9", source="message")
     (decision,) = database.write_now(
@@ -303,7 +305,7 @@ def told(decisions: list[Admission]) -> tuple[int, timedelta]:
     return part.calls, timedelta(seconds=max(part.since - NOW.timestamp(), 0))
 
 
-def test_a_worker_alone_has_the_whole_rate_however_late_it_is(database: Database) -> None:
+def test_a_single_worker_has_the_whole_rate_however_late_it_is(database: Database) -> None:
     number_id, seconds = number(database, rate=10), timedelta(seconds=1)
     for index in range(6):
         keeps = {number_id: 10 if index else 0}
@@ -312,7 +314,7 @@ def test_a_worker_alone_has_the_whole_rate_however_late_it_is(database: Database
         assert decisions[0].send_at == NOW + index * 3 * seconds
 
 
-def test_a_second_worker_waits_until_the_first_keeps_to_its_half(database: Database) -> None:
+def test_a_second_worker_waits_until_the_first_keeps_to_half_the_rate(database: Database) -> None:
     number_id, second = number(database, rate=10), timedelta(seconds=1)
     slots(database, number_id, Process("a", {}), 0 * second, 10)
     (joined,) = slots(database, number_id, Process("b", {}), 0.1 * second, 1)
@@ -339,7 +341,7 @@ def test_a_second_worker_waits_until_the_first_keeps_to_its_half(database: Datab
     assert b.send_at < NOW + since, "its next slots move with it"
 
 
-def test_a_worker_that_died_leaves_its_part_to_the_one_that_replaces_it(database: Database) -> None:
+def test_the_replacement_of_a_dead_worker_gets_its_part_of_the_rate(database: Database) -> None:
     number_id, second = number(database, rate=10), timedelta(seconds=1)
     slots(database, number_id, Process("dead", {}), 0 * second, 5)
     new = slots(database, number_id, Process("new", {}), 0.2 * second, 2)
@@ -354,7 +356,7 @@ def test_a_worker_that_died_leaves_its_part_to_the_one_that_replaces_it(database
         assert told(decisions)[0] == allowed
 
 
-def test_workers_that_send_now_and_then_wait_for_nobody(database: Database) -> None:
+def test_workers_that_send_rarely_do_not_wait_for_each_other(database: Database) -> None:
     number_id, second = number(database, rate=10), timedelta(seconds=1)
     slots(database, number_id, Process("a", {}), 0 * second, 1)
     slots(database, number_id, Process("b", {}), 20 * second, 1)
@@ -370,7 +372,7 @@ def test_workers_that_send_now_and_then_wait_for_nobody(database: Database) -> N
 
 
 @pytest.mark.parametrize("who", ["a", "b"])
-def test_a_clock_that_was_an_hour_ahead_stops_a_number_for_a_minute(
+def test_a_clock_an_hour_ahead_blocks_a_number_for_at_most_a_minute(
     database: Database, who: str
 ) -> None:
     number_id, second = number(database, rate=10), timedelta(seconds=1)
@@ -390,7 +392,7 @@ def test_with_more_workers_than_calls_a_second_only_some_send(database: Database
     assert taken.send_at == NOW + 4 * second, "the other is gone"
 
 
-def test_a_part_is_asked_for_without_a_slot(database: Database) -> None:
+def test_a_part_of_the_rate_can_be_requested_without_a_slot(database: Database) -> None:
     number_id = number(database, rate=10)
     wants = Candidate(number_id, "t", "x", counts=False, has_slot=True)
     (answer,) = database.write_now(admission.admit, [wants], NOW, LEASE, ONE)

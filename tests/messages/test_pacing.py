@@ -34,7 +34,7 @@ async def test_the_most_urgent_takes_the_next_slot() -> None:
     assert order == ["critical", "low 0", "low 1", "low 2"]
 
 
-async def test_a_message_that_gave_up_leaves_its_slot_to_another() -> None:
+async def test_a_cancelled_message_leaves_its_slot_to_another() -> None:
     slots, order = Slots(), []
 
     async def send(name: str, delay: float) -> None:
@@ -57,7 +57,7 @@ async def test_numbers_do_not_wait_for_each_other() -> None:
     slow.cancel()
 
 
-async def test_calls_are_counted_as_they_leave_however_long_the_way_to_the_socket_took() -> None:
+async def test_calls_are_counted_when_they_are_written() -> None:
     """An event loop that stalls behind the permission, before the writes, lets no more go in a second."""
     window, passages = window_of(5), []
     left: list[float] = []
@@ -80,7 +80,7 @@ async def test_calls_are_counted_as_they_leave_however_long_the_way_to_the_socke
     )
 
 
-async def test_a_call_that_was_not_made_leaves_its_place_to_another() -> None:
+async def test_a_call_that_is_not_made_frees_its_place() -> None:
     window = window_of(2)
     passages: list[Passage | None] = [await window.enter("number", no) for _ in range(2)]
     third = asyncio.create_task(window.enter("number", no))
@@ -91,7 +91,7 @@ async def test_a_call_that_was_not_made_leaves_its_place_to_another() -> None:
     await asyncio.wait_for(third, 0.5)
 
 
-async def test_a_smaller_part_goes_for_what_was_let_through_before_too() -> None:
+async def test_a_smaller_part_applies_to_calls_admitted_before() -> None:
     """On its way to the socket (a new connection, say) a call meets what the worker was told meanwhile."""
     window = window_of(4)
     passages = [await window.enter("number", no) for _ in range(4)]
@@ -108,13 +108,13 @@ async def test_a_smaller_part_goes_for_what_was_let_through_before_too() -> None
     assert [round(at - left[0], 1) >= 0.3 for at in left] == [False, False, True, True]
 
 
-async def test_nothing_leaves_before_the_part_begins() -> None:
+async def test_no_call_is_made_before_the_part_begins() -> None:
     window, started = window_of(5, since=0.2), time.monotonic()
     assert await window.enter("number", no)
     assert time.monotonic() - started >= 0.2
 
 
-async def test_after_a_stall_a_lapsed_part_is_asked_for_anew_and_calls_go_on() -> None:
+async def test_a_part_that_lapsed_during_a_stall_is_renewed() -> None:
     window, asked = window_of(1, lasting=0.1), []
 
     async def renew() -> bool:
@@ -130,7 +130,7 @@ async def test_after_a_stall_a_lapsed_part_is_asked_for_anew_and_calls_go_on() -
     assert asked == [True], "the part lapsed while the call was on its way"
 
 
-async def test_a_call_whose_part_is_gone_does_not_leave() -> None:
+async def test_a_call_whose_part_is_gone_is_not_made() -> None:
     window = window_of(1, lasting=0.05)
     passage = await window.enter("number", no)
     assert passage is not None

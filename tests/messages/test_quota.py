@@ -1,4 +1,4 @@
-"""What a tenant may have at a time."""
+"""The limit on a tenant's scheduled messages."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,7 +8,7 @@ from tests.hooks import tenant
 from tests.stack import EXAMPLE, eventually, fresh_recipient, make_settings, running_stack
 
 
-async def test_a_tenant_has_no_more_messages_scheduled_than_it_may(
+async def test_scheduled_messages_of_a_tenant_are_limited(
     temporal_address: str, tmp_path: Path
 ) -> None:
     settings = make_settings(tmp_path, PYTAKE_MAX_SCHEDULED=3)

@@ -1,4 +1,4 @@
-"""Statuses in the database: what the status machine says, in SQL, on both databases."""
+"""Statuses in the database: the SQL follows the status machine, on both databases."""
 
 import itertools
 from collections.abc import Iterator
@@ -102,7 +102,7 @@ def get(database: Database, message_id: str) -> Message:
     st.integers(0, 6),
     st.booleans(),
 )
-def test_any_order_of_statuses_and_our_record_ends_as_the_machine_says(
+def test_any_order_of_statuses_and_our_record_ends_in_the_same_status(
     database: Database, requests: list[list[Observation]], when: int, with_id: bool
 ) -> None:
     message_id, wamid = new_message_id(), new_message_id()
@@ -147,7 +147,7 @@ def test_a_repeat_changes_no_row(database: Database) -> None:
     assert database.write_now(receipts.apply, batch, TENANTS, NOW + timedelta(hours=1)) == []
 
 
-def test_receipts_of_an_earlier_run_say_nothing_about_a_redriven_message(
+def test_receipts_of_an_earlier_run_do_not_change_a_redriven_message(
     database: Database,
 ) -> None:
     message_id = new_message_id()
@@ -168,7 +168,7 @@ def test_receipts_of_an_earlier_run_say_nothing_about_a_redriven_message(
     assert (row.status, row.wamid, row.generation) == ("sent", new, 1)
 
 
-def test_a_late_receipt_brings_a_dead_letter_back(database: Database) -> None:
+def test_a_late_receipt_revives_a_dead_letter(database: Database) -> None:
     message_id, wamid = new_message_id(), new_message_id()
     database.write_now(messages.record_outcome, record(message_id, "", Observation.DEAD))
     assert get(database, message_id).status == "dead"
@@ -181,7 +181,7 @@ def test_a_late_receipt_brings_a_dead_letter_back(database: Database) -> None:
     assert get(database, message_id).status == "delivered"
 
 
-def test_only_a_logged_harmless_failure_leaves_no_doubt(database: Database) -> None:
+def test_only_a_logged_transient_failure_is_certain_not_to_have_sent(database: Database) -> None:
     request = SendRequest(
         message_id=new_message_id(),
         tenant_id="t",
@@ -211,7 +211,7 @@ def test_only_a_logged_harmless_failure_leaves_no_doubt(database: Database) -> N
 
 
 @pytest.mark.parametrize("generation", [0, 1])
-def test_a_further_attempt_without_a_log_is_known_to_have_begun(
+def test_an_unlogged_further_attempt_is_known_to_have_begun(
     database: Database, generation: int
 ) -> None:
     """Its worker was killed: a cancel before the next one begins looks for its receipt."""

@@ -45,7 +45,7 @@ def test_order_and_repetition_do_not_matter(events: list[Observation], chance: o
     assert settle(repeated) == once
 
 
-def test_every_order_of_every_set_of_metas_statuses_ends_alike() -> None:
+def test_every_order_of_metas_statuses_ends_in_the_same_status() -> None:
     for events in permutations(META_STATUSES.values()):
         assert settle(list(events)) is Observation.PLAYED
 
@@ -65,13 +65,15 @@ def test_delivery_outranks_failure_and_receipts_outrank_our_belief() -> None:
 
 
 @given(st.permutations([Observation.ACCEPTED, *HELD_BY_META]))
-def test_what_meta_holds_is_visible_until_its_next_word(before: list[Observation]) -> None:
+def test_a_message_held_by_meta_shows_as_held_until_its_next_status(
+    before: list[Observation],
+) -> None:
     assert settle(before) is Observation.HELD_FOR_QUALITY_ASSESSMENT
     for word in META_STATUSES.values():
         assert settle([word, *before]) is settle([*before, word]) is word
 
 
-def test_metas_answer_says_whether_it_holds_a_message() -> None:
+def test_the_response_to_a_post_tells_whether_meta_holds_the_message() -> None:
     said = ("accepted", "", "receipt", "held_for_quality_assessment", "paused")
     assert [PUBLIC[accepted_as(word)].value for word in said] == ["sent"] * 3 + list(said[3:])
 

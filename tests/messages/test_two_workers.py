@@ -1,4 +1,4 @@
-"""Workers that send from one number at the same time, against the sandbox: the rate at the socket."""
+"""Two workers sending from one number at once: the rate that the sandbox observes."""
 
 import asyncio
 import threading
@@ -99,7 +99,7 @@ def _in_a_thread(coroutine: Callable[[], Awaitable[None]], after: float) -> thre
     return thread
 
 
-async def test_no_second_has_more_than_the_rate_when_a_worker_joins_and_both_stall(
+async def test_the_rate_is_kept_when_a_worker_joins_and_both_stall(
     settings: Settings,
 ) -> None:
     database, number = Database(settings.storage.sqlalchemy_url), fresh_number()
@@ -122,7 +122,7 @@ async def test_no_second_has_more_than_the_rate_when_a_worker_joins_and_both_sta
     assert stats["peak_per_second"][number] <= RATE
 
 
-async def test_a_call_that_lost_its_turn_on_the_way_is_not_made(settings: Settings) -> None:
+async def test_a_call_that_lost_its_slot_while_connecting_is_not_made(settings: Settings) -> None:
     turns = [True, False, True]
 
     async def leaves() -> bool:
@@ -145,7 +145,7 @@ async def test_a_call_that_lost_its_turn_on_the_way_is_not_made(settings: Settin
         assert (await client.get("/sandbox/stats")).json()["accepted"] == 2
 
 
-async def test_a_call_whose_time_is_over_before_it_is_written_is_known_not_to_be_sent(
+async def test_a_call_that_times_out_before_it_is_written_is_known_not_to_be_sent(
     settings: Settings,
 ) -> None:
     async def never() -> bool:

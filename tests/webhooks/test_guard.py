@@ -1,4 +1,4 @@
-"""The guard over the real transport: what a stranger's URL may not reach is never connected to."""
+"""The SSRF guard over the real transport: forbidden addresses are never connected to."""
 
 import asyncio
 import socket
@@ -185,7 +185,7 @@ async def test_urls_are_refused_before_or_at_the_connection(
     assert isinstance(raised.value, BlockedUrlError) or "resolve" in str(raised.value), raised.value
 
 
-async def test_rebinding_between_look_up_and_connection_changes_nothing(
+async def test_dns_rebinding_between_lookup_and_connection_has_no_effect(
     client: GuardedClient, listener: tuple[int, list[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port, heard = listener

@@ -1,22 +1,19 @@
-"""Retries of deliveries, signatures, subscriptions and the vault."""
+"""Retries of deliveries, disabling of endpoints, signatures and subscriptions."""
 
 import base64
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from pytake.database.vault import Vault, open_vault
-from pytake.settings import ConfigurationError, load_settings
 from pytake.webhooks.event_types import subscribes
 from pytake.webhooks.policies import (
     EndpointRetryPolicy,
     attempts_made,
+    give_up,
     parse_retry_after,
     succeeded,
 )
@@ -69,7 +66,7 @@ def test_retry_after_in_seconds_or_as_a_date(value: str | None, seconds: float |
         (9, None, 2, 2),  # never begun, for whatever reason
     ],
 )
-def test_what_found_no_slot_is_no_attempt_and_what_was_lost_is_one(
+def test_refusals_are_not_attempts_but_lost_workers_are(
     activity_attempt: int, refusals: int | None, before: int, made: int
 ) -> None:
     assert attempts_made(activity_attempt, refusals, before) == made
@@ -112,38 +109,13 @@ def test_the_oracle_verifies_what_we_sign(text: str) -> None:
         assert Webhook(key).verify(body, headers) == {"text": text}
 
 
-def test_a_secret_that_is_not_of_the_standards_form_is_its_bytes() -> None:
+def test_a_secret_not_in_the_standard_form_is_used_as_bytes() -> None:
     assert signing_key("seu-secret-seguro") == b"seu-secret-seguro"
     assert signing_key("whsec_" + base64.b64encode(b"k" * 24).decode()) == b"k" * 24
     assert signing_key("whsec_not base64!") == b"whsec_not base64!"
 
 
-def test_the_vault_rotates() -> None:
-    old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
-    sealed = Vault([old]).seal({"secret": "s"})
-    both = Vault([new, old])
-    assert both.open(sealed) == {"secret": "s"}
-    assert Vault([new]).open(both.seal({"a": 1})) == {"a": 1}
-    with pytest.raises(ConfigurationError, match="PYTAKE_ENCRYPTION_KEYS"):
-        Vault([new]).open(sealed)
-    with pytest.raises(ConfigurationError, match="PYTAKE_ENCRYPTION_KEYS"):
-        Vault(["short"])
-
-
-def test_a_key_is_made_for_sqlite_only(tmp_path: Path) -> None:
-    given = {"PYTAKE_DATA_DIR": tmp_path}
-    storage = load_settings(given, env_file=None).storage
-    sealed = open_vault(storage).seal({"a": 1})
-    assert open_vault(storage).open(sealed) == {"a": 1}
-    assert (tmp_path / "encryption.key").stat().st_mode & 0o777 == 0o600
-    storage = load_settings({**given, "DATABASE_URL": "postgresql://h/d"}, env_file=None).storage
-    with pytest.raises(ConfigurationError, match="PYTAKE_ENCRYPTION_KEYS"):
-        open_vault(storage)
-
-
-def test_times_of_a_give_up_are_both_needed() -> None:
-    from pytake.webhooks.policies import give_up
-
+def test_an_endpoint_is_disabled_only_after_enough_time_and_failures() -> None:
     after = timedelta(hours=120)
     assert give_up(NOW - timedelta(hours=121), 100, NOW, after, 100)
     assert not give_up(NOW - timedelta(hours=119), 1000, NOW, after, 100)

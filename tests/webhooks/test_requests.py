@@ -1,4 +1,4 @@
-"""What a delivery's request is made of: header values, client certificates, tokens. No secret in an error."""
+"""Parts of a delivery's request: header values, client certificates, tokens. No secrets in errors."""
 
 import asyncio
 import datetime
@@ -53,7 +53,7 @@ def test_a_header_carries_printable_ascii(value: str) -> None:
         f"{SECRET}\t",
     ],
 )
-async def test_what_a_header_cannot_carry_is_refused_without_its_value(value: str) -> None:
+async def test_an_invalid_header_value_is_refused_without_quoting_it(value: str) -> None:
     problem = value_problem(value)
     assert problem is not None
     assert SECRET not in problem
@@ -70,7 +70,7 @@ async def test_what_a_header_cannot_carry_is_refused_without_its_value(value: st
     assert not any(SECRET in item["msg"] for item in refused.value.errors())
 
 
-async def test_no_error_of_the_http_client_shows_what_it_could_not_send(
+async def test_errors_of_the_http_client_do_not_quote_header_values(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Were the check before it to miss something, the client's own error would quote the header."""
@@ -130,7 +130,7 @@ def test_names_that_the_http_client_cannot_read_are_refused(host: str) -> None:
         ('{"access_token":"t","expires_in":true}', 1),
     ],
 )
-def test_odd_lives_of_a_token(answer: str, seconds: float) -> None:
+def test_unusual_token_lifetimes(answer: str, seconds: float) -> None:
     assert parse_token(answer) == ("t", seconds)
 
 
@@ -183,7 +183,7 @@ def _pair(
     return ClientCertificate(certificate.public_bytes(serialization.Encoding.PEM).decode(), text)
 
 
-def test_a_client_certificate_is_checked_as_it_will_be_used() -> None:
+def test_client_certificates_are_checked() -> None:
     key, other = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     good, locked = _pair(key), _pair(key, b"open sesame")
     check_certificate(good)
@@ -210,7 +210,7 @@ def test_a_tls_context_is_made_once() -> None:
     assert contexts.of(_pair(ec.generate_private_key(ec.SECP256R1()))) is not made
 
 
-def test_an_encrypted_key_asks_for_no_passphrase_on_the_terminal() -> None:
+def test_an_encrypted_key_does_not_prompt_for_a_passphrase() -> None:
     """OpenSSL would prompt on the controlling terminal, and the worker would stand still."""
     locked = _pair(ec.generate_private_key(ec.SECP256R1()), b"open sesame")
     master, terminal = os.openpty()

@@ -1,4 +1,4 @@
-"""Slots of deliveries: who hangs gets few, who answers finds some."""
+"""Slots of deliveries: endpoints that hang get few, and endpoints that answer find some free."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -56,7 +56,7 @@ def test_quick_answers_earn_slots_and_slow_ones_cost_them() -> None:
     assert len(taken(slots, "t", "e", 10)) == 2
 
 
-def test_hanging_endpoints_of_one_tenant_leave_the_others_their_slots() -> None:
+def test_one_tenants_hanging_endpoints_leave_slots_to_others() -> None:
     slots = Slots(LIMITS)
     prove(slots, "bad", "own")
     held = [slot for index in range(100) for slot in taken(slots, "bad", f"e{index}")]
@@ -67,7 +67,7 @@ def test_hanging_endpoints_of_one_tenant_leave_the_others_their_slots() -> None:
 
 
 @pytest.mark.parametrize("proven", [False, True])
-def test_hanging_endpoints_of_a_hundred_tenants_leave_the_others_slots(proven: bool) -> None:
+def test_a_hundred_tenants_hanging_endpoints_leave_slots_to_others(proven: bool) -> None:
     """Those that answered until then hang with all they had: the last ones got less."""
     slots = Slots(LIMITS)
     for index in range(100):
@@ -80,7 +80,7 @@ def test_hanging_endpoints_of_a_hundred_tenants_leave_the_others_slots(proven: b
     assert taken(slots, "good", "e")
 
 
-def test_a_flood_of_new_hanging_endpoints_cannot_take_the_proven_ones_quarter() -> None:
+def test_new_hanging_endpoints_cannot_take_the_quarter_for_proven_ones() -> None:
     slots = Slots(LIMITS)
     prove(slots, "good", "e")
     held = [slot for index in range(1000) for slot in taken(slots, f"bad{index}", "e")]
@@ -88,7 +88,7 @@ def test_a_flood_of_new_hanging_endpoints_cannot_take_the_proven_ones_quarter() 
     assert taken(slots, "good", "e")
 
 
-def test_the_breaker_opens_after_three_time_outs_for_longer_each_time() -> None:
+def test_the_breaker_opens_after_three_timeouts_for_longer_each_time() -> None:
     slots = Slots(LIMITS)
     now = 0.0
     for open_for in (0, 0, 30, 60, 120, 240, 480, 600, 600):
@@ -105,7 +105,7 @@ def test_the_breaker_opens_after_three_time_outs_for_longer_each_time() -> None:
     assert len(taken(slots, "t", "e", now)) == 2, "an answer closes it"
 
 
-def test_requests_that_hang_beside_each_other_are_one_time_out() -> None:
+def test_concurrent_timeouts_count_as_one() -> None:
     slots = Slots(LIMITS)
     prove(slots, "t", "e")
     for slot in taken(slots, "t", "e"):
@@ -113,7 +113,7 @@ def test_requests_that_hang_beside_each_other_are_one_time_out() -> None:
     assert len(taken(slots, "t", "e", 15)) == 1
 
 
-def test_failures_that_held_nobody_up_change_nothing() -> None:
+def test_quick_failures_change_nothing() -> None:
     slots = Slots(LIMITS)
     prove(slots, "t", "e")
     for now in range(20):
@@ -126,7 +126,7 @@ def test_failures_that_held_nobody_up_change_nothing() -> None:
     assert len(taken(slots, "t", "e", 20)) == 10
 
 
-def test_an_endpoint_that_its_owner_changed_is_called_at_once() -> None:
+def test_a_changed_endpoint_is_called_at_once() -> None:
     slots = Slots(LIMITS)
     for now in (0, 20, 40):
         hang(slots, "t", "e", now)
@@ -134,14 +134,14 @@ def test_an_endpoint_that_its_owner_changed_is_called_at_once() -> None:
     assert isinstance(slots.take("t", "e", AT + timedelta(seconds=1), 60), Slot)
 
 
-def test_endpoints_of_two_tenants_with_one_id_are_two() -> None:
+def test_endpoints_with_the_same_id_are_separate_per_tenant() -> None:
     slots = Slots(LIMITS)
     for now in (0, 20, 40):
         hang(slots, "bad", "e", now)
     assert isinstance(slots.take("good", "e", AT, 60), Slot)
 
 
-def test_who_waits_for_an_endpoint_that_does_not_answer_comes_back_late() -> None:
+def test_waits_for_an_endpoint_that_does_not_answer_grow_long() -> None:
     slots = Slots(LIMITS)
     (running,) = taken(slots, "t", "e", 0)
     assert slots.patient("t", "e", 1.5), "a new endpoint may take as long as one that is known"
@@ -156,7 +156,7 @@ def test_who_waits_for_an_endpoint_that_does_not_answer_comes_back_late() -> Non
     assert not slots.patient("t", "e", 200 + QUICK)
 
 
-def test_10_000_events_of_a_hanging_endpoint_come_back_three_times_a_second_in_the_end() -> None:
+def test_10_000_events_of_a_hanging_endpoint_retry_at_most_three_times_a_second() -> None:
     slots = Slots(LIMITS)
     for now in (0, 20, 40):
         hang(slots, "t", "e", now)
