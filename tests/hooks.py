@@ -78,7 +78,7 @@ async def until(stack: Stack, delivery_id: str, status: str, seconds: float = 30
 
 
 async def store(stack: Stack, endpoint_id: str, sealed: dict[str, Any], **columns: Any) -> None:
-    """Write into an endpoint's row what the API would refuse, as an earlier version may have left it."""
+    """Write values into an endpoint's row that the API would refuse, as an earlier version may have."""
     vault = open_vault(stack.settings.storage)
 
     def write(session: Session) -> None:

@@ -19,18 +19,18 @@ class Postgres:
         self.url: str = server.get_uri()
 
     def stop(self) -> None:
-        """Stop it as an operator does: sessions end at once."""
+        """Stop it like an operator (fast shutdown): sessions end at once."""
         self._server.stop()
 
     def kill(self) -> None:
-        """Kill -9 of the server; its sessions end, and the next start recovers from the log."""
+        """Kill -9 the server; its sessions end, and the next start recovers from the log."""
         os.kill(self._server.get_pid(), signal.SIGKILL)
 
     def start(self) -> None:
         self._server.ensure_postgres_running()
 
     def lock(self) -> psycopg.Connection[Any]:
-        """Lock what every send needs, until the connection is closed."""
+        """Lock the tables that every send needs, until the connection is closed."""
         connection = psycopg.connect(self.url)
         connection.execute("LOCK TABLE message, phone_number IN ACCESS EXCLUSIVE MODE")
         return connection

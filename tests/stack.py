@@ -186,7 +186,7 @@ class Stack:
         await self.sandbox.delete("/sandbox/faults")
 
     async def accepted(self, **equal: Any) -> list[dict[str, Any]]:
-        """What the sandbox accepted, in order, filtered."""
+        """The messages that the sandbox accepted, in order, with these fields."""
         listed = (await self.sandbox.get("/sandbox/messages")).json()
         return [m for m in listed if all(m[k] == v for k, v in equal.items())]
 

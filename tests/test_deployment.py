@@ -1,4 +1,4 @@
-"""What cannot be run without a Docker engine is checked against the code: paths, variables, commands."""
+"""Checks the deployment files against the code without a Docker engine: paths, variables, commands."""
 
 import re
 import tomllib

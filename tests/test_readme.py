@@ -1,4 +1,4 @@
-"""The README's snippets that verify an event, run as they stand there."""
+"""Runs the README's snippets that verify events."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Settings: a wrong value is named, secrets are not shown."""
+"""Settings: errors name the variable, secrets are not shown."""
 
 from pathlib import Path
 from typing import get_type_hints

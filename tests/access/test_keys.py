@@ -1,4 +1,4 @@
-"""API keys: who may do what, and whose messages one sees."""
+"""API keys: what each may do, and whose messages it may see."""
 
 import asyncio
 import os
@@ -63,7 +63,7 @@ async def stranger(guarded: tuple[Stack, dict[str, str]]) -> AsyncIterator[httpx
 
 
 async def key_of(stack: Stack, tenant: str) -> dict[str, str]:
-    """A key of its own for a tenant."""
+    """The header of a new key for a tenant."""
     _, text = await stack.database.write(
         keys.create, tenant_id=tenant, admin=False, name="", now=now()
     )

@@ -1,4 +1,4 @@
-"""Bad input: a 4xx that names the field, and nothing is started."""
+"""Bad input gets a 4xx that names the field, and starts no workflow."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The documentation page: whole, from our own server, with examples."""
+"""The documentation page: complete, from our own server, with examples."""
 
 import re
 

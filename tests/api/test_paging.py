@@ -1,4 +1,4 @@
-"""Cursors: what did not come from here is refused, whatever it holds."""
+"""Cursors: any that the API did not issue is refused."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The contract that routes know no routes, over all of them."""
+"""The import contract that routes import no other routes covers all of them."""
 
 import tomllib
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The API while Temporal has never been there: what is stored is answered, the rest is 503, nothing is 500."""
+"""The API while Temporal has never been up: stored data is served, the rest is 503, nothing is 500."""
 
 from pathlib import Path
 

@@ -26,7 +26,7 @@ _PARTS = ("temporal", "worker", "api", "sandbox")
 
 
 async def cost(site: Site) -> AsyncIterator[Figure]:
-    """CPU of each process for one of 300 at once, its receipts included; then SQL and events of single ones."""
+    """CPU per message of each process, over 300 at once with their receipts; then SQL and events per message."""
     await site.until_recorded(await site.queue(50))
     rounds: dict[str, list[float]] = {part: [] for part in _PARTS}
     for _ in range(_ROUNDS):
@@ -57,10 +57,10 @@ def _cpu(site: Site) -> dict[str, float]:
 
 
 async def _counted(directly: bool) -> tuple[Counter[str], int]:
-    """SQL of the whole installation and history events, over messages sent one after the other; the sandbox's
-    callbacks are left out, for their number a request is up to Meta.
+    """SQL of the whole installation and history events, over messages sent one after the other. Callbacks are
+    left out, because Meta decides how many updates a request has.
     """
-    configure_logging("console", "ERROR")  # that the callbacks go nowhere is no news
+    configure_logging("console", "ERROR")  # the callbacks are expected to fail
     with tempfile.TemporaryDirectory(prefix="pytake-bench-") as directory:
         path = Path(directory)
         with temporal_server(path) as address:
@@ -92,7 +92,7 @@ async def _counted(directly: bool) -> tuple[Counter[str], int]:
 
 @contextmanager
 def _counting() -> Iterator[Counter[str]]:
-    """SQL on every engine of this process; what runs on its own (heartbeats, sweeps) is not a message's."""
+    """Count SQL on every engine of this process, without background work (heartbeats, sweeps)."""
     counts: Counter[str] = Counter()
     idle = ("process_heartbeat",)
 

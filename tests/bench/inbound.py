@@ -23,7 +23,7 @@ _BAD_ENDPOINTS = int(os.environ.get("BENCH_HANGING", "100")) // _BAD_TENANTS
 
 
 async def statuses(site: Site) -> AsyncIterator[Figure]:
-    """Acknowledgements of Meta's requests, by how many updates one brings."""
+    """Time to acknowledge Meta's requests, by updates per request."""
     ids = await site.queue(100)
     await site.until_recorded(ids)
     for size, requests in _CALLBACKS.items():
@@ -53,7 +53,7 @@ def _updates(count: int) -> list[dict[str, Any]]:
 
 
 async def scheduled(site: Site) -> AsyncIterator[Figure]:
-    """Many scheduled messages: what the worker holds, and how late those are that fire."""
+    """Many scheduled messages: the worker's memory, and how late messages are sent."""
     before, rates, memory = [], [], []
     far = (now() + timedelta(days=2)).isoformat()
     for _ in range(_ROUNDS):
@@ -85,7 +85,7 @@ async def scheduled(site: Site) -> AsyncIterator[Figure]:
 
 
 async def deliveries(site: Site) -> AsyncIterator[Figure]:
-    """Events to tenants' endpoints: how many a second, and how soon beside one that hangs."""
+    """Events to tenants' endpoints: throughput, and latency beside an endpoint that hangs."""
     async with receiving() as receiver:
         tenant = f"bench-{uuid4().hex[:8]}"
         await _endpoint(site, receiver, tenant, "/fast", 1000)
@@ -143,7 +143,7 @@ async def hanging(site: Site) -> AsyncIterator[Figure]:
         async with asyncio.timeout(120):
             while any(not receiver.received[path] for path in silent):
                 await asyncio.sleep(0.1)
-        await asyncio.sleep(30)  # 500 deliveries at once are what this machine does in 15 s
+        await asyncio.sleep(30)  # this machine needs 15 s for 500 deliveries
         beside = [
             percentile(await _paced(site, receiver, good, paths), 0.99) * 1000
             for _ in range(_ROUNDS)

@@ -1,5 +1,5 @@
-"""A POST over a kept-alive socket with nothing around it: an HTTP library takes milliseconds of its own
-on a slow core, which are no part of the latency that is measured.
+"""A minimal HTTP client over kept-alive sockets: an HTTP library takes milliseconds on a slow core, which
+would distort the measured latency.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ class PlainClient:
         self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def post(self, path: str, body: Any) -> int:
-        """POST JSON; the HTTP status, once the whole answer is there."""
+        """POST JSON; return the HTTP status once the whole response has arrived."""
         pair = self._free.pop() if self._free else None
         reader, writer = pair or await asyncio.open_connection(self._host, self._port)
         data = json.dumps(body).encode()

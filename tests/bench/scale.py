@@ -1,4 +1,4 @@
-"""More of everything: worker processes on the same machine, and messages that are scheduled at once."""
+"""Scale: more worker processes on one machine, and many messages scheduled at once."""
 
 import os
 import subprocess
@@ -36,8 +36,8 @@ async def workers(site: Site) -> AsyncIterator[Figure]:
 
 
 async def rush(site: Site) -> AsyncIterator[Figure]:
-    """Many messages scheduled at once, for days ahead: how late those are that are due meanwhile and
-    after, beside those of a minute without, and how long a message takes that is not scheduled.
+    """Many messages scheduled at once, days ahead: how late other messages due during and after the rush are,
+    compared with a quiet minute, and how long an unscheduled message takes.
     """
     await site.until_recorded(await site.queue(20))
     quiet = await _late(site, await _due(site))
@@ -73,7 +73,7 @@ async def _due(site: Site) -> dict[str, float]:
 
 
 async def _late(site: Site, due: dict[str, float]) -> list[float]:
-    """Seconds from each one's time to its acceptance."""
+    """Seconds from each message's due time to its acceptance."""
     await site.until_recorded(list(due), seconds=400)
     accepted = await site.accepted()
     return [accepted[message_id][1] - at for message_id, at in due.items()]

@@ -67,7 +67,7 @@ async def latency(site: Site) -> AsyncIterator[Figure]:
     await asyncio.gather(_steady(send, seconds=2), _steady(start, seconds=2))
     found: dict[str, list[float]] = {name: [] for name in ("p50", "p99", "bare p50", "bare p99")}
     for _ in range(_ROUNDS):
-        # By turns, 50 ms apart: what the machine does meanwhile meets both.
+        # Alternating, 50 ms apart, so that other load affects both alike.
         both = await asyncio.gather(_steady(start), _steady(send, offset=0.5 / _STEADY_RATE))
         for prefix, times in zip(("bare ", ""), both, strict=True):
             found[f"{prefix}p50"].append(percentile(times, 0.5) * 1000)
@@ -123,8 +123,8 @@ async def backlog(site: Site) -> AsyncIterator[Figure]:
 
 
 async def rate(site: Site) -> AsyncIterator[Figure]:
-    """How much of a number's rate is used while there is a backlog, and never more: 600 messages of it, a
-    number a round. While they are being queued, the starts of 600 workflows take what CPU there is.
+    """How much of a number's rate a backlog of 600 messages uses, and that it is never exceeded; a new number
+    each round. While they are being queued, the starts of 600 workflows take most of the CPU.
     """
     rejected = Counter((await site.sandbox.get("/sandbox/stats")).json()["rejected"])
     used, peaks = [], []
@@ -173,7 +173,7 @@ async def _waits(site: Site, count: int, number: str, priority: str) -> list[flo
 
 
 def _peak(times: list[float]) -> float:
-    """The most moments within any second."""
+    """The highest number of times within any second."""
     most, start = 0, 0
     for end, at in enumerate(times):
         while times[start] <= at - 1:

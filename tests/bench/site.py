@@ -1,4 +1,4 @@
-"""A ``pytake up`` to be measured, a bare worker beside it on the same Temporal server, and clients."""
+"""A ``pytake up`` to measure, a bare worker on the same Temporal server, and clients."""
 
 import asyncio
 import hashlib
@@ -27,7 +27,7 @@ SECRET = "bench-secret"
 
 @dataclass
 class Site:
-    """What is measured, and how to reach it."""
+    """The measured installation, and clients for it."""
 
     up: Up
     api: httpx.AsyncClient
@@ -108,7 +108,7 @@ class Site:
         )
 
     def worker_environment(self) -> dict[str, str]:
-        """What one more worker beside that of ``pytake up`` is started with."""
+        """The environment of an additional worker."""
         up = self.up
         return {
             **up.environment,

@@ -1,4 +1,4 @@
-"""``make chaos``: a steady load, faults in an order that the seed decides, then the promises checked.
+"""``make chaos``: a steady load, faults in a seeded order, then a check of the promises.
 
 ``python -m tests.chaos [--seed N] [--faults 12] [--database sqlite] [--only "kill -9 worker"]``. A run on
 SQLite, then one on PostgreSQL. Ends with 1 if a promise was broken; the order of the faults can be

@@ -1,4 +1,4 @@
-"""Posts messages of all kinds at a steady rate, and remembers every 202 and every status seen."""
+"""Posts messages of all kinds at a steady rate, and records every 202 and every status seen."""
 
 import asyncio
 import random
@@ -47,7 +47,7 @@ class Driver:
     regulars: list[str] = field(default_factory=list)
 
     async def run(self, seconds: float) -> None:
-        """Post until the time is over; every request may fail, none may lie."""
+        """Post until the time is over; requests may fail, but a 202 must hold."""
         beginning = time.monotonic()
         tasks: set[asyncio.Task[None]] = set()
         index = 0
@@ -105,7 +105,7 @@ class Driver:
         return body
 
     def _recipient(self) -> str:
-        """Mostly somebody new; now and then one of a few, so that a broken pair limit shows."""
+        """Mostly a new recipient; sometimes one of a few, to test the pair limit."""
         while len(self.regulars) < 8:
             self.regulars.append(fresh_recipient())
         return (
@@ -121,7 +121,7 @@ class Driver:
             self.cancelled.add(message_id)
 
     async def watch(self) -> None:
-        """Look at random messages, until cancelled: a status must never go back."""
+        """Poll random messages until cancelled, recording their statuses."""
         while True:
             await asyncio.sleep(0.1)
             if self.accepted:
@@ -156,7 +156,7 @@ class Driver:
         }
 
     def went_back(self) -> dict[str, list[str]]:
-        """Messages whose status was seen to go backwards."""
+        """Messages whose status went backwards."""
         return {
             message_id: statuses
             for message_id, statuses in self.seen.items()

@@ -37,7 +37,7 @@ class Site:
                 os.kill(children[part], by)
 
     async def sandbox_fault(self, **fault: object) -> None:
-        """Switch a fault of the sandbox on, as soon as the sandbox is there."""
+        """Switch on a fault of the sandbox as soon as the sandbox is up."""
         for _ in range(60):
             try:
                 response = await self.sandbox.post("/sandbox/faults", json=fault)
@@ -48,7 +48,7 @@ class Site:
             return
 
     async def calm(self) -> None:
-        """Switch all faults of the sandbox off."""
+        """Switch off all faults of the sandbox."""
         for _ in range(120):
             try:
                 await self.sandbox.delete("/sandbox/faults")
@@ -76,7 +76,7 @@ def _sandbox(lasting: float, /, **fault: object) -> Callable[[Site], Awaitable[N
 
 
 async def _database_locked(site: Site) -> None:
-    """Somebody else holds the write lock for longer than anybody waits for it."""
+    """Another process holds the write lock longer than anybody waits for it."""
 
     def hold() -> None:
         connection = sqlite3.connect(site.database, timeout=30, isolation_level=None)
@@ -89,7 +89,7 @@ async def _database_locked(site: Site) -> None:
 
 
 async def _database_full(site: Site) -> None:
-    """The disk takes no more: files may not grow in the API and the worker."""
+    """The disk is full: a limit on file size for the API and the worker."""
     children = site.up.children()
     pids = [children[part] for part in ("api", "worker") if part in children]
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
@@ -165,5 +165,5 @@ ON_POSTGRES: dict[str, Callable[[Site], Awaitable[None]]] = {
     "PostgreSQL tables locked": _postgres_locked,
     "kill -9 worker": FAULTS["kill -9 worker"],
 }
-"""Those of a run on PostgreSQL."""
+"""The faults of a run on PostgreSQL."""
 SHORT = ("kill -9 worker", "5 % of calls dropped after acceptance", "kill -9 worker and api")

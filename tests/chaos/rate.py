@@ -28,9 +28,9 @@ class RateReport:
     """What a run came to."""
 
     arrivals: list[float]
-    """Unix times of what Meta accepted."""
+    """Unix times of the accepted messages."""
     peak: int
-    """Most calls that arrived in any second, whatever became of them."""
+    """Most calls that arrived in any second, whatever their outcome."""
     queued_at: float
     """Unix time."""
     struck: list[str] = field(default_factory=list)
@@ -90,7 +90,7 @@ class Workers:
         return [*([main] if main else []), *(process.pid for process in self._others)]
 
     def kill(self, pid: int) -> None:
-        """kill -9, and another one in its place at once."""
+        """kill -9, and start another worker in its place at once."""
         os.kill(pid, signal.SIGKILL)
         for process in [process for process in self._others if process.pid == pid]:
             process.wait()

@@ -1,4 +1,4 @@
-"""Opt-out words while the auto-responder is off: recorded, told of, and not answered."""
+"""Opt-out words while the auto-responder is off: recorded, with an event, but not answered."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""A database that is in use is brought to the newest schema with its rows."""
+"""A database with rows of earlier versions is upgraded to the newest schema."""
 
 import secrets
 from datetime import timedelta
@@ -160,7 +160,7 @@ def test_existing_tenants_may_still_send_from_the_installations_number(
 
 
 def test_a_number_that_sends_keeps_its_pace(own_database_url: str, tmp_path: Path) -> None:
-    """Slots that workers of the version before have taken are theirs; its rows know of no parts."""
+    """Slots taken by workers of the previous version stay taken; its rows have no rate parts."""
     database = Database(_empty(own_database_url, tmp_path))
     to_revision(database, "0009")
     taken = NOW + timedelta(seconds=2)
@@ -190,7 +190,7 @@ def test_a_number_that_sends_keeps_its_pace(own_database_url: str, tmp_path: Pat
 
 
 def _empty(url: str, directory: Path) -> str:
-    """A database beside the module's own."""
+    """A new database on the same server."""
     if url.startswith("sqlite"):
         return f"sqlite:///{directory / 'pytake.db'}"
     with psycopg.connect(url, autocommit=True) as connection:
@@ -212,7 +212,7 @@ _DELIVERY = (
 
 
 def test_an_endpoint_keeps_its_key_in_temporal(own_database_url: str, tmp_path: Path) -> None:
-    """Deliveries in flight and the rate of an endpoint go by a key that was its id until 0007."""
+    """Deliveries in flight and an endpoint's rate use its key, which was its id until 0007."""
     database = Database(_empty(own_database_url, tmp_path))
     to_revision(database, "0007")
     at = NOW if not database.sqlite else NOW.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,4 +1,4 @@
-"""Whose numbers are: what a person says of one is a single transaction, owner first."""
+"""Ownership of numbers: each change is one transaction that checks the owner first."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What one server sets is not sent to the next: no client of PyTake's keeps cookies."""
+"""No HTTP client of PyTake keeps cookies."""
 
 import ast
 import asyncio
@@ -21,7 +21,7 @@ _BODY = b'{"access_token": "t", "messages": [{"id": "wamid.1"}]}'
 
 @pytest.fixture
 async def server() -> AsyncIterator[tuple[int, list[bytes]]]:
-    """Sets a cookie with every answer; notes the heads of the requests."""
+    """A server that sets a cookie in every response and records the requests' headers."""
     heads: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

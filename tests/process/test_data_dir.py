@@ -1,4 +1,4 @@
-"""What PyTake keeps is readable by its own user only, and one `up` at a time works on it."""
+"""The data directory is private to its user, and used by one `up` at a time."""
 
 import os
 import sqlite3

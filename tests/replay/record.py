@@ -219,7 +219,7 @@ async def webhook_replay(stack: Stack) -> str:
 
 
 async def _conversation(stack: Stack, **rule: object) -> tuple[str, str]:
-    """A contact who wrote what the rule answers; workflow id and contact."""
+    """Have a contact send a message that a rule answers; return workflow id and contact."""
     tenant, contact = f"t{fresh_recipient()}", fresh_recipient()
     number = await stack.register(tenant=tenant)
     body = {
@@ -321,7 +321,7 @@ DIRECT: tuple[Callable[[Stack], Awaitable[str]], ...] = (
     cancelled_while_it_is_sent_directly,
     expired_after_it_was_sent,
 )
-"""Those whose messages may go out without passing the queue; the messages of the others do not."""
+"""Scenarios with direct sends; all others send through the queue."""
 SCENARIOS: tuple[Callable[[Stack], Awaitable[str]], ...] = (
     sent,
     retried,
@@ -352,7 +352,7 @@ SCENARIOS: tuple[Callable[[Stack], Awaitable[str]], ...] = (
 
 
 def portable(value: Any) -> Any:
-    """Without what tells of the machine that recorded it, and says nothing to a replay."""
+    """Without data about the recording machine, which replay does not need."""
     if isinstance(value, dict):
         return {
             key: "recorder" if key == "identity" else portable(item)
@@ -367,7 +367,7 @@ def portable(value: Any) -> Any:
 
 
 async def main() -> None:
-    """Run every scenario, or those that are named, and save its history."""
+    """Run all scenarios, or the named ones, and save their histories."""
     HISTORIES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as directory, temporal_server(Path(directory)) as address:
         wanted = [s for s in SCENARIOS if not sys.argv[1:] or s.__name__ in sys.argv[1:]]

@@ -1,1 +1,1 @@
-"""Attacks: each test is one that worked once."""
+"""Attacks: each test is one that once succeeded."""

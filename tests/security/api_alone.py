@@ -1,4 +1,4 @@
-"""The API by itself: its server, its database, no Temporal; what strangers meet first."""
+"""The API alone, with its server and database but no Temporal."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Names whose DNS server does not answer hold up neither other tenants nor the calls of Meta.
+"""Names whose DNS server does not answer hold up neither other tenants nor calls to Meta.
 
 The edge that is replaced is the system's ``getaddrinfo``: names under ``.silent`` never get an answer.
 """
@@ -27,7 +27,7 @@ _FULL = ResolverLimits(timeout=0.3, patience=0.1)
 
 
 class Dns:
-    """What was asked, how often; ``silent`` are the names that get no answer."""
+    """A fake ``getaddrinfo`` that counts look-ups; names in ``silent`` get no answer."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: Counter[str] = Counter()

@@ -17,11 +17,11 @@ from tests.stack import Stack, eventually, make_settings, running_stack
 HANGING = 24
 TIMEOUT = 45.0
 EVENTS_UNTIL_AN_ATTEMPT = 5
-"""Of a delivery's history: started, one workflow task (three), the activity scheduled."""
+"""History events of a delivery: started, one workflow task (three events), activity scheduled."""
 
 
 class Silent:
-    """Holds every request until it is let go."""
+    """A server that holds every request until it is released."""
 
     def __init__(self) -> None:
         self.open = 0
@@ -118,7 +118,7 @@ async def _waiting_costs_no_workflow_task(stack: Stack, sent: list[dict[str, Any
 
 
 async def _stands_before(stack: Stack, good: dict[str, Any], bad: dict[str, Any]) -> None:
-    """Of an endpoint that answered before, tasks go before those of one that never did; and tenants share."""
+    """Tasks of an endpoint that has answered precede those of one that never has; tenants share fairly."""
     (first,), second = await _descriptions(stack, [good]), await _descriptions(stack, [bad])
     ahead, behind = (
         one.raw_description.workflow_execution_info.priority for one in (first, second[0])
@@ -132,7 +132,7 @@ async def _stands_before(stack: Stack, good: dict[str, Any], bad: dict[str, Any]
 async def _descriptions(
     stack: Stack, sent: list[dict[str, Any]]
 ) -> list[WorkflowExecutionDescription]:
-    """Of the workflows of the deliveries."""
+    """The descriptions of the deliveries' workflows."""
     ids = [one for event in sent for one in event["deliveries"]]
     rows = [
         (await stack.database.read(deliveries.find, delivery_id))[0].workflow_id

@@ -1,4 +1,4 @@
-"""Everything that reads strangers' text takes time in proportion to its length.
+"""All code that reads untrusted text takes linear time.
 
 Each case is text that is hostile to the code it is given to. Its size is made four times as large: what is
 linear takes four times as long, what is quadratic sixteen times. CPU time of this thread counts, the best
@@ -35,7 +35,7 @@ _GROWTH: Final = 4
 _BOUND: Final = 9.0
 """Between 4 (linear) and 16 (quadratic)."""
 _LEAST: Final = 0.0005
-"""Seconds; below, the clock and not the code is measured."""
+"""Seconds; below this, the measurement is mostly noise."""
 
 _values = dict.fromkeys(variables.LONGEST, "x")
 _event, _subscription = TypeAdapter[str](EventName), TypeAdapter[str](Subscription)
@@ -179,7 +179,7 @@ def test_the_sandbox_reads_what_it_is_sent_in_linear_time() -> None:
 
 
 def test_every_module_with_backtracking_or_normalisation_has_a_case() -> None:
-    """A new one needs a case above."""
+    """A new module needs a case above."""
     found = set()
     for folder in ("pytake", "api", "activities", "workflows", "worker.py"):
         path = ROOT / folder

@@ -1,4 +1,4 @@
-"""What is logged of errors: where they happened, and nothing of what was being worked on."""
+"""Logged errors say where they happened, without the data that was being processed."""
 
 import asyncio
 import io
@@ -45,7 +45,7 @@ def logged(log_format: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[io.Stri
 
 
 async def broken_off(stack: Stack, headers: str = "") -> None:
-    """A POST to the callback whose sender goes after the first bytes."""
+    """A POST to the callback whose client disconnects after the first bytes."""
     _reader, writer = await asyncio.open_connection("127.0.0.1", stack.settings.api.port)
     signature = f"sha256={'0' * 64}"
     writer.write(

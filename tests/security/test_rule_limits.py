@@ -1,4 +1,4 @@
-"""What one tenant's rules may cost everybody: memory, and time for every message."""
+"""Limits of what one tenant's rules may cost others: memory, and time per message."""
 
 import json
 import random
@@ -81,7 +81,7 @@ def test_20_rules_of_200_words_of_200_characters_stay_cheap() -> None:
 
 
 def test_rules_beyond_the_limits_are_left_out_with_a_problem() -> None:
-    """They exist where they were saved before there were bounds."""
+    """Such rules exist if they were saved before there were limits."""
     made = heavy()
     book = RuleBook(made)
     beyond = [r for r in made if r.id in book.left_out]

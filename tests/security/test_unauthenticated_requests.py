@@ -1,4 +1,4 @@
-"""What strangers cost before a key is checked: nothing is read, nothing is kept, nobody waits."""
+"""Unauthenticated requests cost little: no body is read, nothing is stored, nobody else waits."""
 
 import asyncio
 import http.client
@@ -38,7 +38,7 @@ async def status_of(reader: asyncio.StreamReader) -> int:
 
 
 async def ask(alone: Alone, *parts: bytes) -> int:
-    """The status of what is answered to these bytes and no more."""
+    """Send exactly these bytes; return the status of the response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", alone.settings.api.port)
     try:
         for part in parts:
@@ -199,7 +199,7 @@ async def test_wrong_keys_are_throttled_not_stored_and_lock_nobody_out(alone: Al
 
 
 def held(alone: Alone) -> str:
-    """All that authenticators of this process keep."""
+    """The state that this process's authenticators hold."""
     import gc
 
     found = [item for item in gc.get_objects() if isinstance(item, Authenticator)]

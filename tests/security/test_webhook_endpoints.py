@@ -1,4 +1,4 @@
-"""Endpoints that tenants name themselves: nobody's is taken over, whoever is faster; and quotas."""
+"""Endpoint ids chosen by tenants cannot be taken over, even concurrently; and quotas."""
 
 import asyncio
 import json

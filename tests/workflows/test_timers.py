@@ -1,4 +1,4 @@
-"""What takes hours, in seconds: back-off, deferral, expiry and schedules under skipped time.
+"""Back-off, deferral, expiry and schedules of hours, on a server that skips time.
 
 The workflows are the real ones; ``send_message`` is a script of outcomes here, for the clock of a
 call to Meta cannot be skipped. The same paths run against the sandbox in ``tests/e2e``.
@@ -38,7 +38,7 @@ Step = Callable[[SendRequest, datetime], SendResult]
 
 
 class Script:
-    """``send_message`` by script; remembers when it was called and what was recorded."""
+    """A scripted ``send_message``; records when it was called and the outcomes."""
 
     def __init__(self, env: WorkflowEnvironment, *steps: Step) -> None:
         self._env = env
