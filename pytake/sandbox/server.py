@@ -13,8 +13,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pytake.callback.parse import CALLBACK_PATH
 from pytake.process.local_requests import LocalOnly
-from pytake.sandbox.app import ARRIVED, TRANSPORT, create_sandbox
+from pytake.sandbox.app import create_sandbox
 from pytake.sandbox.callbacks import CallbackSender
+from pytake.sandbox.routes.sending import ARRIVED, TRANSPORT
 from pytake.sandbox.state import Limits, SandboxState
 from pytake.settings import Settings
 from pytake.whatsapp.limits import meta_name
