@@ -73,6 +73,9 @@ class Fault(BaseModel):
         return self
 
 
+_MOST: Final = 1_000
+
+
 class Faults:
     """The active faults; the oldest that matches applies."""
 
@@ -81,7 +84,13 @@ class Faults:
         self._random = random.Random(seed)  # noqa: S311 - chance, not secrecy
 
     def add(self, fault: Fault) -> None:
-        """Switch a fault on."""
+        """Switch a fault on.
+
+        Raises:
+            OverflowError: too many are on.
+        """
+        if len(self._faults) >= _MOST:
+            raise OverflowError(f"{_MOST} faults are on: clear them first")
         self._faults.append(fault)
 
     def clear(self) -> None:

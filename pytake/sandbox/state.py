@@ -5,7 +5,7 @@ import json
 import secrets
 import time
 from bisect import bisect_left, bisect_right
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +24,11 @@ _KEPT_SECONDS: Final = 10.0
 
 _KEPT_NAMES: Final = 10_000
 _KEPT_PROFILES: Final = 1_000
+_KEPT_NUMBERS: Final = 10_000
+_KEPT_PAIRS: Final = 500_000
+_KEPT_READS: Final = 100_000
+_KEPT_TEMPLATES: Final = 6_000
+"""What Meta lets an account have (templates/overview, May 2026)."""
 
 
 @dataclass(slots=True)
@@ -86,21 +91,22 @@ class SandboxState:
         self.rejected: Counter[int] = Counter()
         self.media = MediaStore()
         self.acknowledged: dict[str, set[str]] = defaultdict(set)
-        self.last_inbound: dict[tuple[str, str], float] = {}
+        self.last_inbound: Bounded[tuple[str, str], float] = Bounded(_KEPT_PAIRS)
         self.names: Bounded[str, str] = Bounded(_KEPT_NAMES)
         """Names of contacts that wrote, by user id."""
-        self.numbers: dict[str, dict[str, Any]] = {}
+        self.numbers: Bounded[str, dict[str, Any]] = Bounded(_KEPT_NUMBERS)
         """Fields of phone numbers set through the control API."""
         self.profiles: Bounded[str, dict[str, Any]] = Bounded(_KEPT_PROFILES)
         """Fields of business profiles that were written."""
         self.management: dict[str, float] = {}
         """What ``X-Business-Use-Case-Usage`` reports, and whether the management calls answer."""
-        self.reads: list[dict[str, Any]] = []
+        self.reads: deque[dict[str, Any]] = deque(maxlen=_KEPT_READS)
         """Messages of contacts that were marked as read, in order."""
-        self.templates: dict[str, dict[str, Any]] = {t["name"]: dict(t) for t in AT_FIRST}
-        self._arrivals: dict[str, list[float]] = defaultdict(list)
-        self._peaks: Counter[str] = Counter()
-        self._pair_debt: dict[tuple[str, str], float] = {}
+        self.templates: Bounded[str, dict[str, Any]] = Bounded(_KEPT_TEMPLATES)
+        self.templates.update({t["name"]: dict(t) for t in AT_FIRST})
+        self._arrivals: Bounded[str, list[float]] = Bounded(_KEPT_NUMBERS)
+        self._peaks: Bounded[str, int] = Bounded(_KEPT_NUMBERS)
+        self._pair_debt: Bounded[tuple[str, str], float] = Bounded(_KEPT_PAIRS)
         self._path = journal
         self._journal: TextIO | None = None
         if journal is not None:
@@ -120,14 +126,15 @@ class SandboxState:
         Raises:
             GraphError: 130429; such a call counts for the peak only.
         """
-        arrivals = self._arrivals[phone_number_id]
+        arrivals = self._arrivals.get(phone_number_id, [])
+        self._arrivals[phone_number_id] = arrivals
         del arrivals[: bisect_right(arrivals, at - _KEPT_SECONDS)]
         place = bisect_right(arrivals, at)
         arrivals.insert(place, at)
         # A call that is read late may be earlier than others: it counts in their seconds too.
         ends = arrivals[place : bisect_left(arrivals, at + 1)]
         most = max(place + i + 1 - bisect_right(arrivals, end - 1) for i, end in enumerate(ends))
-        self._peaks[phone_number_id] = max(self._peaks[phone_number_id], most)
+        self._peaks[phone_number_id] = max(self._peaks.get(phone_number_id, 0), most)
         if place + 1 - bisect_right(arrivals, at - 1) > self.limits.throughput:
             del arrivals[place]
             raise GraphError(130429, "Rate limit hit", "throughput exceeded", 429)

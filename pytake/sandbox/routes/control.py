@@ -98,7 +98,7 @@ def control_router(state: SandboxState, callbacks: CallbackSender, faults: Fault
     @router.get("/reads")
     async def list_reads() -> list[dict[str, Any]]:
         """Contacts' messages that were marked as read, in order."""
-        return state.reads
+        return list(state.reads)
 
     @router.get("/templates")
     async def list_templates() -> list[dict[str, Any]]:
@@ -142,7 +142,10 @@ def control_router(state: SandboxState, callbacks: CallbackSender, faults: Fault
     @router.post("/faults", status_code=201)
     async def add_fault(fault: Fault) -> Fault:
         """Switch a fault on."""
-        faults.add(fault)
+        try:
+            faults.add(fault)
+        except OverflowError as error:
+            raise HTTPException(422, str(error)) from None
         return fault
 
     @router.delete("/faults")

@@ -1,11 +1,15 @@
 """Uploading, downloading and deleting media."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Response, UploadFile
 
 from pytake.sandbox.routes.access import authorize
 from pytake.sandbox.state import SandboxState
+from pytake.sandbox.validation import GraphError
+
+_LARGEST_FILE: Final = 100 * 1024 * 1024
+"""Meta's limit for documents (business-phone-numbers/media, April 2026)."""
 
 
 def media_router(state: SandboxState) -> APIRouter:
@@ -21,6 +25,8 @@ def media_router(state: SandboxState) -> APIRouter:
     ) -> dict[str, str]:
         """Upload a file; its id can be sent as media."""
         authorize(authorization)
+        if (file.size or 0) > _LARGEST_FILE:
+            raise GraphError(100, "Invalid parameter", "the file is larger than 100 MB")
         content = await file.read()
         return {"id": state.media.add(content, file.content_type or "application/octet-stream")}
 

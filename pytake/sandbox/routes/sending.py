@@ -1,10 +1,11 @@
 """Sending a message, or marking one as read."""
 
 import asyncio
+import json
 import socket
 import struct
 import time
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse
@@ -19,6 +20,8 @@ TRANSPORT = "pytake.transport"
 """ASGI scope extension with a request's connection, set by ``server``."""
 ARRIVED = "pytake.arrived"
 """ASGI scope extension with the request's arrival time in Unix seconds, set by ``server``."""
+
+_LARGEST_BODY: Final = 1024 * 1024
 
 
 def sending_router(state: SandboxState, callbacks: CallbackSender, faults: Faults) -> APIRouter:
@@ -35,12 +38,14 @@ def sending_router(state: SandboxState, callbacks: CallbackSender, faults: Fault
         """Send a message, or mark one as read."""
         authorize(authorization)
         try:
-            body = await request.json()
+            body = json.loads(await _read(request))
         except ValueError:
             raise GraphError(100, "Invalid parameter", "the body is not JSON") from None
         if isinstance(body, dict) and body.get("status") == "read":
             if not body.get("message_id"):
                 raise GraphError(131008, "Required parameter is missing", "message_id is required")
+            if not isinstance(body["message_id"], str) or len(body["message_id"]) > 512:
+                raise GraphError(100, "Invalid parameter", "message_id is not a message's id")
             read = {"wamid": body["message_id"], "phone_number_id": phone_number_id}
             state.reads.append({**read, "typing": "typing_indicator" in body})
             return JSONResponse({"success": True})
@@ -82,6 +87,15 @@ def sending_router(state: SandboxState, callbacks: CallbackSender, faults: Fault
         )
 
     return router
+
+
+async def _read(request: Request) -> bytes:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > _LARGEST_BODY:
+            raise GraphError(100, "Invalid parameter", "the body is too large")
+    return bytes(body)
 
 
 def _drop(request: Request, *, reset: bool) -> JSONResponse:
