@@ -106,7 +106,7 @@ def _read_numbers(session: Session) -> list[dict[str, float]]:
         used[row.id] = use.used
         limit[row.id] = -1 if use.limit is None else use.limit
         snapshot = snapshots.get(session, row.id)
-        told = snapshot.health if snapshot else None
-        if told is not None:
-            health[row.id] = score(told)[0]
+        reported = snapshot.health if snapshot else None
+        if reported is not None:
+            health[row.id] = score(reported)[0]
     return [rate, allowed, used, limit, health]

@@ -8,7 +8,6 @@ from typing import Final, Protocol
 
 RETRY_AFTER_CAP: Final = 24 * 3600.0
 """Longest ``Retry-After`` in seconds that is honoured."""
-GONE: Final = 410
 
 
 class DeliveryStatus(StrEnum):

@@ -26,7 +26,6 @@ RANK = {
     "read": 4,
 }
 TERMINAL = ("sent", "delivered", "read", "failed", "cancelled")
-_RANKED = ("sent", "delivered", "read")
 PRIORITIES = ("Critical", "High", "Normal", "Low")
 
 
