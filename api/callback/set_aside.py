@@ -95,7 +95,7 @@ async def replay(
         stored = await database.write(callback_intake.replay, part_id, callback, settings)
     except Exception as error:
         if is_outage(error):
-            raise UnavailableError("the database is away: try again") from error
+            raise UnavailableError("the database is down: try again") from error
         reason = callback_intake.reason_of(error)
         await database.write(set_aside.still_fails, part_id, reason, now())
         raise ConflictError(f"it still cannot be stored ({reason})") from error

@@ -92,8 +92,8 @@ async def _batch_item(acceptor: Acceptor, principal: Principal, index: int, item
     except ProblemError as error:
         problem = error
     except (RPCError, *UNAVAILABLE) as error:
-        away = "Temporal" if isinstance(error, RPCError) else "the database"
-        problem = UnavailableError(f"{away} could not be reached: send this item again")
+        service = "Temporal" if isinstance(error, RPCError) else "the database"
+        problem = UnavailableError(f"{service} could not be reached: send this item again")
     else:
         return BatchItem.model_validate(
             {"index": index, "success": True, "message_id": message_id, "status": status}
