@@ -25,7 +25,7 @@ from pytake.conversations.load import Loaded, MovedError, load_burst
 from pytake.conversations.party import Party
 from pytake.conversations.tables import AutoReply
 from pytake.database.engine import Database
-from pytake.messages.accept import Acceptor, Wanted
+from pytake.messages.accept import Acceptor, NewMessage
 from pytake.messages.content import MessageType
 from pytake.process.telemetry import REPLIES
 from pytake.temporal.priority import Priority
@@ -131,7 +131,7 @@ class ConversationActivities:
                 return reason
         elif at < self._deadline(reply):
             await self._previous(reply, request.index - 1)
-        return await self._acceptor.answer(self._wanted(reply, request.index, at), at)
+        return await self._acceptor.answer(self._new_message(reply, request.index, at), at)
 
     async def _obsolete(self, reply: AutoReply, at: datetime) -> str | None:
         if await self._database.read(conversation_state.taken_over, reply):
@@ -170,9 +170,9 @@ class ConversationActivities:
                 category=ApplicationErrorCategory.BENIGN,
             ) from None
 
-    def _wanted(self, reply: AutoReply, index: int, at: datetime) -> Wanted:
+    def _new_message(self, reply: AutoReply, index: int, at: datetime) -> NewMessage:
         kind, content = reply.messages[index]
-        return Wanted(
+        return NewMessage(
             tenant_id=reply.tenant_id,
             to=reply.recipient,
             message_type=MessageType(kind),

@@ -195,10 +195,10 @@ class ReconcileActivities:
                     await self._send_reply(ReplyRequest(key=reply.key, index=index))
             except ApplicationError:
                 return False  # the preceding message is still in the queue
-        told = await self._database.write(ended.signal_again, party, ended_at)
-        if told:
-            RECONCILED.labels("conversation", "told again").inc(told)
-            found["inbound messages"] += told
+        signalled = await self._database.write(ended.signal_again, party, ended_at)
+        if signalled:
+            RECONCILED.labels("conversation", "told again").inc(signalled)
+            found["inbound messages"] += signalled
         return True
 
     async def _check_retention(

@@ -57,7 +57,7 @@ from pytake.conversations.snapshot import Heard
 from pytake.conversations.state import drop
 from pytake.conversations.tables import AutoReply
 from pytake.database.engine import Database
-from pytake.messages.accept import Acceptor, Wanted
+from pytake.messages.accept import Acceptor, NewMessage
 from pytake.messages.content import MessageType
 from pytake.messages.contracts import MessageInput
 from pytake.numbers.choice import NumberChoice
@@ -331,7 +331,7 @@ async def _deliver(
     """Queue the answer's messages; if one cannot be queued, the answer counts as not given."""
     at = now() + timedelta(seconds=reply.delay_seconds) if reply.delay_seconds else None
     wanted = [
-        Wanted(
+        NewMessage(
             tenant_id=reply.tenant_id,
             to=reply.recipient,
             message_type=MessageType(kind),

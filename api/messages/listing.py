@@ -48,7 +48,7 @@ _FINISHED: Final[cursors.Position] = {"before": None}
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class MessageQuery:
     """The filter of a list."""
 
     status: Status | None
@@ -76,7 +76,7 @@ class MessageLists:
         self._region = default_region
 
     async def page(
-        self, principal: Principal, wanted: Wanted, limit: int, cursor: str | None
+        self, principal: Principal, wanted: MessageQuery, limit: int, cursor: str | None
     ) -> MessagePage:
         """One page; ``next_cursor`` is ``None`` after the last.
 
@@ -116,7 +116,7 @@ class MessageLists:
     async def _live(
         self,
         principal: Principal,
-        wanted: Wanted,
+        wanted: MessageQuery,
         contact: str | None,
         limit: int,
         token: bytes | None,
@@ -149,7 +149,7 @@ class MessageLists:
                 views.append(live_view.listed(execution, memo, known, self._links))
         return views
 
-    async def _query(self, principal: Principal, wanted: Wanted, contact: str | None) -> str:
+    async def _query(self, principal: Principal, wanted: MessageQuery, contact: str | None) -> str:
         """The visibility query; every value in it is ours or validated."""
         kinds = " OR ".join(f"WorkflowType = '{kind}'" for kind in MESSAGE_WORKFLOWS)
         if wanted.status is Status.SCHEDULED:
@@ -172,7 +172,7 @@ class MessageLists:
     async def _finished(
         self,
         principal: Principal,
-        wanted: Wanted,
+        wanted: MessageQuery,
         contact: str | None,
         limit: int,
         after: tuple[datetime, str] | None,

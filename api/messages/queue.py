@@ -14,7 +14,7 @@ from api.errors import documented
 from api.messages.schemas import Accepted, BatchBody, BatchItem, BatchResult, SendBody
 from pytake.access.principals import Principal
 from pytake.database.engine import UNAVAILABLE
-from pytake.messages.accept import Acceptor, Wanted, fingerprint
+from pytake.messages.accept import Acceptor, NewMessage, fingerprint
 from pytake.problems import (
     ForbiddenError,
     InvalidRequestError,
@@ -51,7 +51,7 @@ async def send(
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Queue a message. 202: it is durable, and ends as sent, dead letter or cancelled."""
-    wanted = _wanted(body, principal, idempotency_key)
+    wanted = _new_message(body, principal, idempotency_key)
     message_id, status = await acceptor.accept(wanted, principal)
     accepted = Accepted.model_validate({"message_id": message_id, "status": status})
     # Serialised here: FastAPI would validate and serialise it once more.
@@ -85,7 +85,7 @@ async def send_batch(
 
 async def _batch_item(acceptor: Acceptor, principal: Principal, index: int, item: Any) -> BatchItem:
     try:
-        wanted = _wanted(SendBody.model_validate(item), principal)
+        wanted = _new_message(SendBody.model_validate(item), principal)
         message_id, status = await acceptor.accept(wanted, principal)
     except ValidationError as error:
         problem: ProblemError = InvalidRequestError.from_pydantic(error.errors())
@@ -102,14 +102,16 @@ async def _batch_item(acceptor: Acceptor, principal: Principal, index: int, item
     return BatchItem(index=index, success=False, error=details)
 
 
-def _wanted(body: SendBody, principal: Principal, idempotency_key: str | None = None) -> Wanted:
+def _new_message(
+    body: SendBody, principal: Principal, idempotency_key: str | None = None
+) -> NewMessage:
     """What a body asks for.
 
     Raises:
         ForbiddenError: it names a tenant other than the key's.
     """
     said = {name: getattr(body, name) for name in SendBody.model_fields}
-    return Wanted(
+    return NewMessage(
         **said | {"tenant_id": principal.acting_for(body.tenant_id)},
         idempotency_key=idempotency_key,
         fingerprint=fingerprint(body.model_dump(mode="json")) if idempotency_key else "",

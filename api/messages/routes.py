@@ -23,7 +23,7 @@ from api.dependencies import AcceptorDep, ClientDep, DatabaseDep, NumbersDep, Pr
 from api.errors import documented
 from api.fields import IsoDatetime
 from api.messages.dependencies import EndedMessagesDep, MessageListsDep, MessageViewsDep
-from api.messages.listing import Wanted
+from api.messages.listing import MessageQuery
 from api.messages.schemas import Accepted, CancelResult, MessagePage, MessageView, RescheduleBody
 from api.messages.view import MessageViews
 from pytake.access.principals import Principal
@@ -84,7 +84,7 @@ async def list_messages(
     that an attempt has failed (only `GET /queue/message/{id}` shows a running retry as `processing`);
     `held`, that the message waits on a timer of its own or for its number.
     """
-    wanted = Wanted(status, recipient, priority, since, until)
+    wanted = MessageQuery(status, recipient, priority, since, until)
     return await lists.page(principal, wanted, limit, cursor)
 
 
@@ -99,7 +99,7 @@ async def dead_letters(
     cursor: Annotated[str | None, Query(max_length=4096)] = None,
 ) -> MessagePage:
     """Messages that were given up, or that Meta reported failed, newest first."""
-    wanted = Wanted(Status.FAILED, recipient, None, since, until)
+    wanted = MessageQuery(Status.FAILED, recipient, None, since, until)
     return await lists.page(principal, wanted, limit, cursor)
 
 

@@ -139,7 +139,7 @@ async def wanted_deliveries(
     return DeliveryFilter(scope, endpoint_id, event_type, (), since, until)
 
 
-Wanted = Annotated[DeliveryFilter, Depends(wanted_deliveries)]
+FilterDep = Annotated[DeliveryFilter, Depends(wanted_deliveries)]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(max_length=4096)]
 
@@ -148,7 +148,7 @@ Cursor = Annotated[str | None, Query(max_length=4096)]
 async def list_deliveries(
     database: DatabaseDep,
     links: LinksDep,
-    wanted: Wanted,
+    wanted: FilterDep,
     status: DeliveryStatus | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -160,7 +160,11 @@ async def list_deliveries(
 
 @router.get("/dead-letter", responses=_COMMON)
 async def dead_letters(
-    database: DatabaseDep, links: LinksDep, wanted: Wanted, limit: Limit = 50, cursor: Cursor = None
+    database: DatabaseDep,
+    links: LinksDep,
+    wanted: FilterDep,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> DeliveryPage:
     """Deliveries that were given up, newest first."""
     statuses = (DeliveryStatus.DEAD.value,)

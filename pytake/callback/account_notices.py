@@ -116,11 +116,11 @@ def _account_alert(value: dict[str, Any], account: str | None, at: datetime) -> 
     if description := _text(info.get("alert_description")):
         what = f"{name}, {description}"
     over = status == "NONE"
-    told = not over and severity != "INFORMATIONAL"
+    raises = not over and severity != "INFORMATIONAL"
     number = _text(value.get("entity_id")) if value.get("entity_type") == "PHONE_NUMBER" else None
     return _of_account(
         EventType.ACCOUNT_ALERT_RAISED,
-        "account_alert" if told else None,
+        "account_alert" if raises else None,
         "critical" if severity == "CRITICAL" else "warning",
         value,
         account,

@@ -27,28 +27,28 @@ def raise_notices(
         if update.problem is not None:
             continue
         happened = min(update.origin.sent_at or at, at)
-        told = notice(update.field, update.payload, update.origin.account, happened)
-        if told is None:
+        found = notice(update.field, update.payload, update.origin.account, happened)
+        if found is None:
             continue
-        if isinstance(told.data, TemplateEvent):
-            opt_outs.apply_template_change(session, update.origin.account, told.data, told.event)
-        tenants = _tenants(session, told, update, owners)
-        _alert(session, told, tenants or {UNASSIGNED}, happened, at)
-        data = told.data.model_dump(mode="json")
+        if isinstance(found.data, TemplateEvent):
+            opt_outs.apply_template_change(session, update.origin.account, found.data, found.event)
+        tenants = _tenants(session, found, update, owners)
+        _alert(session, found, tenants or {UNASSIGNED}, happened, at)
+        data = found.data.model_dump(mode="json")
         events += [
-            NewEvent(tenant_id, told.event.value, update.key(at), data, at)
+            NewEvent(tenant_id, found.event.value, update.key(at), data, at)
             for tenant_id in sorted(tenants)
         ]
     return emit(session, events, at)
 
 
-def _tenants(session: Session, told: Notice, update: Update, owners: Owners) -> set[str]:
+def _tenants(session: Session, found: Notice, update: Update, owners: Owners) -> set[str]:
     """The tenants concerned: those that send from the number, or else from any number of the account.
 
     All numbers send with the configured account's token, so updates about that account concern everyone.
     """
-    if told.phone_number_id is not None:
-        return number_owners.tenants_of(session, PhoneNumber.id, told.phone_number_id)
+    if found.phone_number_id is not None:
+        return number_owners.tenants_of(session, PhoneNumber.id, found.phone_number_id)
     if update.origin.account == owners.account:
         return {DEFAULT_TENANT} | number_owners.tenants_of(session, PhoneNumber.id)
     if update.origin.account is None:
@@ -57,21 +57,21 @@ def _tenants(session: Session, told: Notice, update: Update, owners: Owners) -> 
 
 
 def _alert(
-    session: Session, told: Notice, tenants: set[str], happened: datetime, at: datetime
+    session: Session, found: Notice, tenants: set[str], happened: datetime, at: datetime
 ) -> None:
-    if told.ends:
+    if found.ends:
         alerts.end(
-            session, told.ends, at, subject=told.subject, tenants=tenants, not_after=happened
+            session, found.ends, at, subject=found.subject, tenants=tenants, not_after=happened
         )
-    if told.alert is None:
+    if found.alert is None:
         return
     for tenant_id in sorted(tenants):
         alerts.raise_once(
             session,
             tenant_id,
-            told.alert,
+            found.alert,
             happened,
-            severity=told.severity,
-            phone_number_id=told.phone_number_id,
-            detail=told.detail,
+            severity=found.severity,
+            phone_number_id=found.phone_number_id,
+            detail=found.detail,
         )

@@ -51,7 +51,7 @@ _CACHE_SECONDS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class NewMessage:
     """A message to be sent, as requested; ``None`` where a default applies."""
 
     tenant_id: str
@@ -98,7 +98,7 @@ class Acceptor:
         self._endpoints = TimedCache(self._has_endpoints, _CACHE_SECONDS)
         self._opted_out = TimedCache(self._has_opt_outs, _CACHE_SECONDS)
 
-    async def accept(self, wanted: Wanted, principal: Principal) -> tuple[str, str]:
+    async def accept(self, new: NewMessage, principal: Principal) -> tuple[str, str]:
         """Accept a message, or return the one that the same request created before.
 
         Returns:
@@ -110,21 +110,19 @@ class Acceptor:
             RPCError: Temporal was not reached.
         """
         try:
-            message = await self._checked(wanted, principal)
+            message = await self._checked(new, principal)
         except InvalidRequestError:
             # A repeat of an accepted request succeeds even if it would no longer pass the checks.
             with suppress(RPCError, *UNAVAILABLE):
-                if wanted.fingerprint and (
-                    before := await self._before(_id_of(wanted), wanted.fingerprint)
-                ):
-                    return _id_of(wanted), before
+                if new.fingerprint and (before := await self._before(_id_of(new), new.fingerprint)):
+                    return _id_of(new), before
             raise
         status = await self._start(message)
         await self._announce(message)
         return message.message_id, status
 
     async def accept_all(
-        self, wanted: Sequence[Wanted], principal: Principal
+        self, new: Sequence[NewMessage], principal: Principal
     ) -> list[MessageInput]:
         """Accept several messages: all are checked before the first is started.
 
@@ -132,23 +130,23 @@ class Acceptor:
             InvalidRequestError: one of them is not valid; none was started.
             RPCError: Temporal was not reached; those before are started.
         """
-        messages = [await self._checked(item, principal) for item in wanted]
+        messages = [await self._checked(item, principal) for item in new]
         for message in messages:
             await self._start(message)
         for message in messages:
             await self._announce(message)
         return messages
 
-    async def answer(self, wanted: Wanted, at: datetime) -> str:
+    async def answer(self, new: NewMessage, at: datetime) -> str:
         """Accept an auto-responder reply, once per message id; returns the id.
 
         Raises:
             RPCError: Temporal was not reached.
         """
-        number = wanted.phone_number_id or self._settings.whatsapp.phone_number_id
+        number = new.phone_number_id or self._settings.whatsapp.phone_number_id
         message = self._message(
-            wanted,
-            recipient=wanted.to,
+            new,
+            recipient=new.to,
             phone_number_id=number,
             rate=await self._numbers.rate_of(number),
             at=at,
@@ -185,32 +183,28 @@ class Acceptor:
                 )
         return message
 
-    async def _checked(self, wanted: Wanted, principal: Principal) -> MessageInput:
+    async def _checked(self, new: NewMessage, principal: Principal) -> MessageInput:
         """Check everything that can be checked before the workflow starts."""
-        recipient = checks.recipient(wanted.to, self._settings.messages.default_region)
-        checks.content(wanted.message_type, wanted.content)
+        recipient = checks.recipient(new.to, self._settings.messages.default_region)
+        checks.content(new.message_type, new.content)
         at = now()
-        checks.times(wanted.scheduled_for, wanted.expires_at, at)
-        sender = await self._numbers.sender(principal, wanted.tenant_id, wanted.phone_number_id)
-        if (
-            wanted.check_window
-            and is_free_form(wanted.message_type)
-            and wanted.scheduled_for is None
-        ):
+        checks.times(new.scheduled_for, new.expires_at, at)
+        sender = await self._numbers.sender(principal, new.tenant_id, new.phone_number_id)
+        if new.check_window and is_free_form(new.message_type) and new.scheduled_for is None:
             with suppress(*UNAVAILABLE):  # Meta would refuse it with 131047
                 await self._database.read(
                     checks.window, sender.phone_number_id, recipient, principal.scope, at
                 )
-        if wanted.message_type is MessageType.TEMPLATE:
-            template = str(wanted.content.get("name"))
+        if new.message_type is MessageType.TEMPLATE:
+            template = str(new.content.get("name"))
             with suppress(*UNAVAILABLE):  # the worker checks again before it sends
                 # An opt-out on a shared number applies to every tenant that sends from it.
-                for tenant_id in {wanted.tenant_id, sender.tenant_id}:
+                for tenant_id in {new.tenant_id, sender.tenant_id}:
                     if await self._opted_out.get(tenant_id):
                         await self._database.read(checks.opt_out, tenant_id, recipient, template)
-        later = wanted.scheduled_for is not None and wanted.scheduled_for > at
+        later = new.scheduled_for is not None and new.scheduled_for > at
         return self._message(
-            wanted,
+            new,
             recipient=recipient,
             phone_number_id=sender.phone_number_id,
             rate=sender.messages_per_second,
@@ -221,7 +215,7 @@ class Acceptor:
 
     def _message(
         self,
-        wanted: Wanted,
+        new: NewMessage,
         *,
         recipient: str,
         phone_number_id: str,
@@ -229,26 +223,26 @@ class Acceptor:
         at: datetime,
         direct: bool,
     ) -> MessageInput:
-        later = wanted.scheduled_for is not None and wanted.scheduled_for > at
+        later = new.scheduled_for is not None and new.scheduled_for > at
         return MessageInput(
-            message_id=wanted.message_id or _id_of(wanted),
-            tenant_id=wanted.tenant_id,
+            message_id=new.message_id or _id_of(new),
+            tenant_id=new.tenant_id,
             phone_number_id=phone_number_id,
             recipient=recipient,
-            message_type=wanted.message_type,
-            content=wanted.content,
-            priority=wanted.priority,
-            max_attempts=wanted.max_attempts,
+            message_type=new.message_type,
+            content=new.content,
+            priority=new.priority,
+            max_attempts=new.max_attempts,
             created_at=at,
-            expires_at=wanted.expires_at or (wanted.scheduled_for or at) + VALIDITY,
-            scheduled_for=wanted.scheduled_for if later else None,
-            reply_to=wanted.reply_to,
-            metadata=wanted.metadata,
-            check_window=wanted.check_window,
+            expires_at=new.expires_at or (new.scheduled_for or at) + VALIDITY,
+            scheduled_for=new.scheduled_for if later else None,
+            reply_to=new.reply_to,
+            metadata=new.metadata,
+            check_window=new.check_window,
             messages_per_second=rate,
             send_timeout_seconds=self._settings.whatsapp.timeout_seconds,
             receipt_wait_seconds=self._settings.messages.receipt_wait_seconds,
-            fingerprint=wanted.fingerprint,
+            fingerprint=new.fingerprint,
             direct=direct,
         )
 
@@ -344,10 +338,10 @@ def fingerprint(request: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
-def _id_of(wanted: Wanted) -> str:
-    if wanted.idempotency_key is None:
+def _id_of(new: NewMessage) -> str:
+    if new.idempotency_key is None:
         return new_message_id()
-    return idempotent_message_id(wanted.tenant_id, wanted.idempotency_key)
+    return idempotent_message_id(new.tenant_id, new.idempotency_key)
 
 
 def _same(fingerprint: str, before: str, scheduled_for: datetime | None) -> str:

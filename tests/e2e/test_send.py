@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from pytake.access.principals import Principal
-from pytake.messages.accept import Acceptor, Wanted
+from pytake.messages.accept import Acceptor, NewMessage
 from tests.hooks import configure, tenant
 from tests.receiver import Receiver
 from tests.stack import EXAMPLE, Stack, eventually, fresh_recipient
@@ -253,13 +253,13 @@ async def test_a_message_held_by_meta_is_shown_as_held_until_its_next_status(
 async def test_a_batch_reports_each_item_when_the_database_fails_midway(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or all would be sent again, those that were taken in too."""
+    """Otherwise the client would send all of them again, including those accepted."""
     accept = Acceptor.accept
 
-    async def sometimes(self: Acceptor, wanted: Wanted, principal: Principal) -> tuple[str, str]:
-        if wanted.metadata:
+    async def sometimes(self: Acceptor, new: NewMessage, principal: Principal) -> tuple[str, str]:
+        if new.metadata:
             raise OperationalError("SELECT", {}, Exception("gone"))
-        return await accept(self, wanted, principal)
+        return await accept(self, new, principal)
 
     monkeypatch.setattr(Acceptor, "accept", sometimes)
     good = {**EXAMPLE, "to": fresh_recipient()}
@@ -274,7 +274,7 @@ async def test_a_batch_reports_each_item_when_the_database_fails_midway(
 async def test_a_repeated_request_is_answered_as_before_even_after_it_expired(
     stack: Stack,
 ) -> None:
-    """Its first answer was lost: the message is taken in, whatever would be said of a new one."""
+    """The first response was lost, but the message was accepted, even if a new one would be refused now."""
     headers = {"Idempotency-Key": f"late-{fresh_recipient()}"}
     expires_at = (datetime.now(UTC) + timedelta(seconds=0.6)).isoformat()
     first = await stack.send(headers=headers, expires_at=expires_at)
