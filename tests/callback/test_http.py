@@ -460,7 +460,7 @@ async def set_aside(stack: Stack, number: str) -> list[dict[str, Any]]:
 async def test_only_parts_that_cannot_be_stored_are_set_aside_and_they_can_be_retried(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two parts meet a fault of the store's: the other 38 of the request are stored all the same."""
+    """Two of 40 parts cannot be stored: the other 38 are."""
     number, sender = await stack.register(), fresh_recipient()
     good = [text(sender) for _ in range(20)]
     ids = [f"msg_{time.time_ns()}{i}" for i in range(18)]

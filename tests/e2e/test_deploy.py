@@ -24,7 +24,7 @@ from tests.stack import (
 
 @contextmanager
 def worker_of(stack: Stack, build_id: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker process of a version."""
+    """A worker process with a build id."""
     settings = stack.settings
     environment = {
         k: v for k, v in os.environ.items() if not k.startswith(("WHATSAPP_", "PYTAKE_"))
@@ -57,7 +57,7 @@ def worker_of(stack: Stack, build_id: str, log: Path) -> Iterator[subprocess.Pop
 
 
 async def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """What an operator types."""
+    """Run a command as an operator would."""
     address = os.environ["TEMPORAL_ADDRESS"]
     line = [embedded_temporal.binary(), "worker", "deployment", *arguments, "--address", address]
     return await asyncio.to_thread(

@@ -110,7 +110,7 @@ def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("short_window")
 async def test_a_message_claimed_by_a_lost_task_waits_for_its_receipt(stack: Stack) -> None:
-    """As after a kill -9 in the middle: the claim is there, what became of the POST is not known."""
+    """As after a kill -9 during the send: the claim exists, the outcome of the POST is unknown."""
     message_id, to = await _begun_elsewhere(stack)
     await asyncio.sleep(2)
     assert await stack.accepted(biz_opaque_callback_data=message_id) == []
@@ -164,7 +164,7 @@ async def test_a_message_that_a_lost_task_made_a_dead_letter_is_not_cancelled(st
 
 
 async def _begun_elsewhere(stack: Stack, *, cancel: bool = False) -> tuple[str, str]:
-    """A message whose claim is taken before its workflow starts: by another worker, it seems."""
+    """A message claimed before its workflow starts, as if by another worker."""
     to = fresh_recipient()
     message_id = idempotent_message_id("default", to)
     assert await claimed(stack, message_id, datetime.now(UTC)) == {}

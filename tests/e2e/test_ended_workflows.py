@@ -43,13 +43,13 @@ async def stack(
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of a conversation is under way here when it is looked at."""
+    """Settle conversations without waiting: no decision is under way in these tests."""
     monkeypatch.setattr(reconciling, "_CONVERSATION_WAIT", timedelta(0))
     monkeypatch.setattr(inbox, "_UNSIGNALLED_AFTER", timedelta(0))
 
 
 async def look(stack: Stack) -> dict[str, int]:
-    """As the schedule does."""
+    """Reconcile once, as the schedule does."""
     found: dict[str, int] = await stack.client.execute_workflow(
         "ReconcileWorkflow", ReconcileInput(), id=f"reconcile-{uuid4()}", task_queue=WORKFLOW_QUEUE
     )
@@ -57,7 +57,7 @@ async def look(stack: Stack) -> dict[str, int]:
 
 
 async def reconcile(stack: Stack, kind: str) -> None:
-    """Until something of the kind was found: visibility is a little late."""
+    """Reconcile until something of the kind is found, as visibility lags."""
 
     async def found() -> bool:
         return kind in await look(stack)

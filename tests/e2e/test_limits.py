@@ -61,7 +61,7 @@ async def test_an_expired_token_holds_the_number_and_nothing_is_lost(stack: Stac
     await eventually(lambda: _is(stack, number, state="held", reason_code=190), 10)
 
     async def unasked() -> int:
-        """Requests that were refused and were no probes."""
+        """The number of refused requests that were not probes."""
         probes = await stack.database.read(
             lambda session: session.get_one(PhoneNumber, number).probes
         )
@@ -69,7 +69,7 @@ async def test_an_expired_token_holds_the_number_and_nothing_is_lost(stack: Stac
         return int(rejected["190"]) - before - probes
 
     async def nothing_under_way() -> bool:
-        """What passed the gate before the hold is answered."""
+        """Whether calls that passed the gate before the hold have been answered."""
         first = await unasked()
         await asyncio.sleep(1.5)
         return await unasked() == first

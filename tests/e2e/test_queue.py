@@ -146,7 +146,7 @@ async def test_a_retrying_message_is_cancelled(stack: Stack) -> None:
 
 @pytest.mark.parametrize("by", ["api", "web ui"])
 async def test_a_cancel_during_a_failing_attempt_takes_effect(stack: Stack, by: str) -> None:
-    """The attempt has begun and waits for its turn; Temporal makes no further one after a cancel."""
+    """The attempt has started and waits for its slot; after a cancel Temporal does not retry it."""
     message_id = await _failing_later(stack, 131016)
     if by == "api":
         cancelled = await stack.api.post(f"/api/v1/queue/message/{message_id}/cancel")
@@ -165,7 +165,7 @@ async def test_a_cancel_in_the_web_ui_ends_a_message_that_was_about_to_wait(stac
 
 
 async def _failing_later(stack: Stack, code: int) -> str:
-    """A message whose attempt was begun, and fails with a code once its number's turn comes."""
+    """A message whose attempt has started, and will fail with a code when its slot comes."""
     number, to = await stack.register(rate=0.5), fresh_recipient()
     await stack.fault("error", code=code, to=to, count=1)
     await stack.send(to=fresh_recipient(), phone_number_id=number)
@@ -413,7 +413,7 @@ async def in_an_hour(stack: Stack) -> MessageInput:
 
 
 async def delayed(stack: Stack) -> str:
-    """A message scheduled in a rush: its first task comes when it is due."""
+    """A scheduled message whose first task is delayed, as in a burst."""
     message = await in_an_hour(stack)
     reuse = WorkflowIDReusePolicy.REJECT_DUPLICATE
     await start_message(stack.client, message, "contact", reuse, timedelta(hours=1))

@@ -29,7 +29,7 @@ Site = tuple[Up, httpx.AsyncClient, httpx.AsyncClient]
 
 @pytest.fixture(scope="module")
 async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    """For the tests that kill no more than its worker."""
+    """A site shared by the tests that kill only its worker."""
     up = Up(tmp_path_factory.mktemp("site"))
     up.environment["PYTAKE_WEBHOOK_ALLOWED_NETWORKS"] = "127.0.0.0/8"
     with up.running():

@@ -293,7 +293,7 @@ def test_a_tenants_opt_outs_apply_on_a_shared_number(database: Database) -> None
 def slots(
     database: Database, number_id: str, process: Process, at: timedelta, count: int
 ) -> list[Admission]:
-    """What a process is told that wants to make ``count`` calls."""
+    """The gate's decisions for a process that wants to make ``count`` calls."""
     batch = [Candidate(number_id, "t", fresh_recipient(), counts=False) for _ in range(count)]
     return database.write_now(admission.admit, batch, NOW + at, LEASE, process)
 
@@ -323,13 +323,13 @@ def test_a_second_worker_waits_until_the_first_keeps_to_half_the_rate(database: 
     assert calls == 5
     assert since.total_seconds() == pytest.approx(last + GRACE + MEMORY - NOW.timestamp())
     assert joined.send_at == NOW + since
-    # The first is told, and is no more waited for once it says that it keeps to that.
+    # The first is given half, and the second waits until the first reports that it keeps to it.
     a = slots(database, number_id, Process("a", {number_id: 10}), 0.2 * second, 1)
     assert told(a) == (5, timedelta(0))
     assert (
         told(slots(database, number_id, Process("b", {number_id: 5}), 0.3 * second, 1))[1] == since
     )
-    # An answer that was lost changes nothing: it still keeps to the whole rate only.
+    # A lost response changes nothing: the first still reports the whole rate.
     slots(database, number_id, Process("a", {number_id: 10}), 0.35 * second, 1)
     b = slots(database, number_id, Process("b", {number_id: 5}), 0.36 * second, 1)
     assert told(b)[1] == since
@@ -366,7 +366,7 @@ def test_workers_that_send_rarely_do_not_wait_for_each_other(database: Database)
         at = (40 + index) * second
         (decision,) = slots(database, number_id, Process("ab"[index % 2], keeps), at, 1)
         assert decision.send_at == NOW + at
-    # Who has more to do than its part takes what lies idle.
+    # A process with more work than its part takes what is idle.
     busy = slots(database, number_id, Process("a", keeps), 60 * second, 20)
     assert told(busy)[0] == 10
 

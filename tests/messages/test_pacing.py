@@ -58,7 +58,7 @@ async def test_numbers_do_not_wait_for_each_other() -> None:
 
 
 async def test_calls_are_counted_when_they_are_written() -> None:
-    """An event loop that stalls behind the permission, before the writes, lets no more go in a second."""
+    """If the event loop stalls between admission and write, the rate is still kept."""
     window, passages = window_of(5), []
     left: list[float] = []
 
@@ -92,7 +92,7 @@ async def test_a_call_that_is_not_made_frees_its_place() -> None:
 
 
 async def test_a_smaller_part_applies_to_calls_admitted_before() -> None:
-    """On its way to the socket (a new connection, say) a call meets what the worker was told meanwhile."""
+    """The part may shrink while a call is connecting."""
     window = window_of(4)
     passages = [await window.enter("number", no) for _ in range(4)]
     window.set_part("number", RatePart(2, 0.3, 0.0, 60.0), time.monotonic())
