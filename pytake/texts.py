@@ -46,7 +46,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "Retome quando quiser: POST /api/v1/whatsapp/numbers/{number}/resume.",
     ),
     "throttled": (
-        "Meta throttles the number: {rate:g} of {allowed:g} messages a second",
+        "Meta throttles the number: {rate:g} of {allowed:g} messages per second",
         "A Meta limita o número: {rate:g} de {allowed:g} mensagens por segundo",
     ),
     "throttled.advice": (
@@ -54,7 +54,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "O PyTake acelera de novo sozinho, aos poucos; nada se perde enquanto isso.",
     ),
     "limit_near": (
-        "{used} of {limit} recipients of the rolling 24 hours are used",
+        "{used} of {limit} recipients in the rolling 24 hours are used",
         "{used} de {limit} destinatários das últimas 24 horas já foram usados",
     ),
     "limit_near.advice": (
@@ -71,11 +71,11 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     ),
     # What Meta's callback brought
     "number_unregistered": (
-        "Messages arrive for number {value}, which is registered for nobody",
+        "Messages arrive for number {value}, which is not registered",
         "Chegam mensagens para o número {value}, que não está cadastrado para ninguém",
     ),
     "number_unregistered.advice": (
-        "They are stored and not answered. Register it (pytake number add {value} --tenant ...), or take it off this app's webhook at Meta.",
+        "They are stored but not answered. Register it (pytake number add {value} --tenant ...), or take it off this app's webhook at Meta.",
         "Elas são guardadas e não respondidas. Cadastre-o (pytake number add {value} --tenant ...) ou retire-o do webhook deste app na Meta.",
     ),
     "callback_set_aside": (
@@ -83,7 +83,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "Partes do webhook da Meta não puderam ser gravadas e foram separadas",
     ),
     "callback_set_aside.advice": (
-        "List them at GET /api/v1/whatsapp/set-aside, and try each again (POST .../set-aside/{{id}}/replay) once the cause is mended.",
+        "List them at GET /api/v1/whatsapp/set-aside, and try each again (POST .../set-aside/{{id}}/replay) once the cause is fixed.",
         "Liste-as em GET /api/v1/whatsapp/set-aside e tente cada uma de novo (POST .../set-aside/{{id}}/replay) depois de corrigir a causa.",
     ),
     "callback_set_aside_full": (
@@ -91,7 +91,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "Há partes demais do webhook da Meta separadas: nenhuma outra é aceita",
     ),
     "callback_set_aside_full.advice": (
-        "Meta sends what was refused again for 7 days: mend the cause and replay what is listed at GET /api/v1/whatsapp/set-aside.",
+        "Meta keeps sending what was refused for 7 days: fix the cause and replay what is listed at GET /api/v1/whatsapp/set-aside.",
         "A Meta reenvia o que foi recusado por 7 dias: corrija a causa e reprocesse o que está em GET /api/v1/whatsapp/set-aside.",
     ),
     "account_restricted": (
@@ -115,7 +115,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "A Meta desativa a conta {value}",
     ),
     "account_disabled.advice": (
-        "Nothing goes out from its numbers from that date on. Ask for a review in Business Support Home; pause the numbers so that messages wait.",
+        "Its numbers cannot send from that date on. Ask for a review in Business Support Home; pause the numbers so that messages wait.",
         "A partir dessa data nada sai dos números dela. Peça uma análise no Início do Suporte para Empresas; pause os números para que as mensagens esperem.",
     ),
     "account_partner_removed": (
@@ -163,7 +163,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "A Meta desativou o modelo {value}",
     ),
     "template_disabled.advice": (
-        "It can be neither sent nor edited any more: make another with a better text, and send that.",
+        "It can no longer be sent or edited: create another one with a better text, and send that.",
         "Não pode mais ser enviado nem editado: crie outro com um texto melhor e envie esse.",
     ),
     "template_rejected": (
@@ -179,7 +179,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "A Meta sinalizou o modelo {value}",
     ),
     "template_flagged.advice": (
-        "Its quality is low: unless that improves it is disabled. Change its text or its audience.",
+        "Its quality is low, and it will be disabled unless that improves: change its text or its audience.",
         "A qualidade está baixa: se não melhorar, ele é desativado. Mude o texto ou o público.",
     ),
     "template_locked": (
@@ -203,7 +203,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "A Meta mudou a categoria do modelo {value}",
     ),
     "template_recategorised.advice": (
-        "Its price changes, and contacts who opted out of marketing get it no more if it is marketing now. Ask for a review in WhatsApp Manager within 60 days if it is wrong.",
+        "Its price changes, and contacts who opted out of marketing no longer get it if it is now marketing. Ask for a review in WhatsApp Manager within 60 days if it is wrong.",
         "O preço muda, e quem saiu do marketing não o recebe mais se agora for marketing. Peça análise no Gerenciador do WhatsApp em até 60 dias se houver engano.",
     ),
     "template_category_impending": (
@@ -225,13 +225,13 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "The network or Meta is down; PyTake asks again at the next snapshot.",
         "A rede ou a Meta está fora do ar; o PyTake pergunta de novo no próximo registro.",
     ),
-    "problem.refused": ("Meta refused to tell: {value}", "A Meta recusou a consulta: {value}"),
+    "problem.refused": ("Meta refused the request: {value}", "A Meta recusou a consulta: {value}"),
     "problem.refused.advice": (
         "The token needs whatsapp_business_management for this number's account.",
         "O token precisa de whatsapp_business_management na conta deste número.",
     ),
     "problem.budget": (
-        "Meta's budget of management calls is spent",
+        "Meta's budget of management calls is used up",
         "A cota de chamadas de gestão da Meta acabou",
     ),
     "problem.budget.advice": (
@@ -243,7 +243,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "Nenhum worker respondeu a tempo",
     ),
     "problem.workers.advice": (
-        "Start a worker: it is what asks Meta.",
+        "Start a worker: workers make the requests to Meta.",
         "Inicie um worker: é ele que consulta a Meta.",
     ),
     # Risk factors
@@ -256,7 +256,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "A mais frequente é ({code}) {title}: {advice}",
     ),
     "risk.blocks": (
-        "{count} failures of the last 7 days say that recipients do not want the messages (codes {codes})",
+        "{count} failures in the last 7 days show that recipients do not want the messages (codes {codes})",
         "{count} falhas dos últimos 7 dias dizem que os destinatários não querem as mensagens (códigos {codes})",
     ),
     "risk.blocks.advice": (
@@ -268,7 +268,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "{count} contatos saíram nos últimos 7 dias, {per_thousand:.1f} a cada mil mensagens entregues",
     ),
     "risk.opt_outs.advice": (
-        "Compare with what was sent on those days, and offer fewer or better chosen messages.",
+        "Compare with what was sent on those days, and send fewer, better targeted messages.",
         "Compare com o que foi enviado nesses dias e mande menos mensagens, mais bem escolhidas.",
     ),
     "risk.read_rate": (
@@ -276,7 +276,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "{rate:.0%} das entregues foram lidas nos últimos 7 dias, contra {before:.0%} nos 7 dias anteriores",
     ),
     "risk.read_rate.advice": (
-        "Fewer people read: check templates, hour and audience of the last campaigns.",
+        "Fewer recipients read your messages: check the templates, timing and audience of the last campaigns.",
         "Menos gente lê: reveja modelos, horário e público das últimas campanhas.",
     ),
     "risk.template": (
@@ -297,11 +297,11 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     ),
     # Limits
     "next_tier": (
-        "The limit rises to {limit} when the quality stays above RED and at least {needed} different people are messaged within 7 days; {reached} were",
+        "The limit rises to {limit} if the quality stays above RED and at least {needed} different people receive messages within 7 days; so far {reached} have",
         "O limite sobe para {limit} se a qualidade ficar acima de VERMELHA e ao menos {needed} pessoas diferentes receberem mensagens em 7 dias; foram {reached}",
     ),
     "next_tier_unlimited": (
-        "The limit becomes unlimited when the quality stays above RED and at least {needed} different people are messaged within 7 days; {reached} were",
+        "The limit becomes unlimited if the quality stays above RED and at least {needed} different people receive messages within 7 days; so far {reached} have",
         "O limite passa a ilimitado se a qualidade ficar acima de VERMELHA e ao menos {needed} pessoas diferentes receberem mensagens em 7 dias; foram {reached}",
     ),
     "next_tier_blocked": (

@@ -55,7 +55,7 @@ def _copy(source: Path, target: Path) -> Path:
         original.backup(copy)
         (verdict,) = copy.execute("PRAGMA quick_check").fetchone()
     if verdict != "ok":
-        raise BackupError(f"the copy of {source} is not sound: {verdict}")
+        raise BackupError(f"the copy of {source} failed its integrity check: {verdict}")
     with target.open("rb") as file:
         os.fsync(file.fileno())
     return target

@@ -111,4 +111,4 @@ async def _callback(settings: Settings) -> str:
     ]
     if missing:
         raise _CheckFailedError(f"set {' and '.join(missing)}: without them no status ever arrives")
-    return "set: statuses are verified and taken"
+    return "set: callbacks are verified and accepted"

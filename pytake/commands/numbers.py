@@ -72,7 +72,7 @@ def set_options(
 
     given = _options(phone_number_id, messages_per_second, portfolio, tier)
     if given == Options():
-        fail("say what to change: --messages-per-second, --portfolio or --tier")
+        fail("nothing to change: give --messages-per-second, --portfolio or --tier")
     _report(
         _write(number_owners.change, phone_number_id, given), steer=messages_per_second is not None
     )
@@ -125,7 +125,7 @@ def show(phone_number_id: Number) -> None:
 @app.command("move")
 def move(
     phone_number_id: Number,
-    tenant: Annotated[str, typer.Option(help="The tenant that gets it")],
+    tenant: Annotated[str, typer.Option(help="The new owner")],
     force: Force = False,
 ) -> None:
     """Give a number to another tenant, once nothing waits for it."""
@@ -158,11 +158,11 @@ def remove(phone_number_id: Number, force: Force = False) -> None:
     removed, reached = number_queue.with_client(number_queue.remove_rate, phone_number_id)
     typer.echo(f"{row.id}: removed. {_DELAY}")
     typer.echo(
-        "What still waits for it, or is taken within those seconds, becomes a dead letter. Messages, contacts, "
-        "conversations and counts stay, and so do rules and business hours that name it."
+        "Messages that still wait for it, or are accepted within those seconds, become dead letters. Messages, "
+        "contacts, conversations and counts stay, as do rules and business hours that name it."
     )
     if removed is None:
-        typer.echo("Temporal cannot be reached: the rate of its queue stays there, without effect.")
+        typer.echo("Temporal cannot be reached: the rate of its queue remains set, without effect.")
     number_queue.finish(connected or reached)
 
 

@@ -117,4 +117,4 @@ def rotate_encryption() -> None:
         count = open_database().write_now(endpoints.reseal, open_vault(read_settings().storage))
     except ConfigurationError as error:
         fail(f"configuration: {error}")
-    typer.echo(f"{count} endpoints are encrypted with the first key")
+    typer.echo(f"re-encrypted {count} endpoints with the first key")

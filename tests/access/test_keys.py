@@ -117,7 +117,7 @@ async def test_another_tenants_messages_are_invisible(
     for _ in range(100):
         if (await stack.api.get(path, headers=mine)).json()["status"] == "read":
             break
-        await asyncio.sleep(0.2)  # the key may make 20 requests a second
+        await asyncio.sleep(0.2)  # the key is limited to 20 requests per second
     assert (await stack.api.get(path, headers=theirs)).status_code == 404
     listed = (await stack.api.get("/api/v1/queue/messages", headers=theirs)).json()["messages"]
     assert sent["message_id"] not in [message["message_id"] for message in listed]
@@ -214,7 +214,8 @@ async def test_sending_does_not_reveal_who_wrote_to_a_shared_number(
         refused = await send(contact, guest)
         assert refused.status_code == 422
         said.append({key: value for key, value in refused.json().items() if key != "instance"})
-        # The welcome is for a first message: a guest's is the first, whoever wrote to the owner.
+        # The welcome answers a first message; for a guest it is always the first, even if the contact
+        # has written to the owner before.
         message = {"from": contact, "message": "oi", "explain": True}
         tried = await stack.api.post("/api/v1/auto-responder/process", json=message, headers=guest)
         asked.append(tried.json())
@@ -263,16 +264,16 @@ async def test_figures_of_a_shared_number_are_the_tenants_own(
         path = f"/api/v1/queue/message/{sent['message_id']}"
         seen = (await stack.api.get(path, headers=theirs)).json()
         everything = await figures(admin)
-        await asyncio.sleep(0.2)  # a key may make 20 requests a second
+        await asyncio.sleep(0.2)  # each key is limited to 20 requests per second
         return seen["status"] == "read" and all(figure > 0 for figure in everything)
 
     await eventually(counted)
     after = await figures(mine)
-    # What this tenant sent itself in the minute before leaves that figure; nothing else changes.
+    # The tenant's own messages drop out of the per-minute figure; nothing else changes.
     assert after[1] <= before[1]
     del before[1], after[1]
     assert after == before
-    assert (await figures(theirs))[0] >= 1, "its own"
+    assert (await figures(theirs))[0] >= 1, "it sees its own use"
 
 
 async def test_a_dead_letter_is_not_retried_from_a_number_that_now_belongs_to_another_tenant(
@@ -376,7 +377,7 @@ async def test_another_tenants_endpoints_and_deliveries_are_invisible(
     for path in ("configs", "deliveries", "dead-letter"):
         listed = await stack.api.get(f"/api/v1/webhooks/{path}", headers=theirs)
         assert made["id"] not in listed.text
-    # Who names an id that another tenant has gets an endpoint of their own, and learns nothing of that one.
+    # Choosing an id that another tenant uses creates a separate endpoint, and reveals nothing about theirs.
     taken = {"url": "http://127.0.0.1:9/taken", "events": ["*"], "id": made["id"]}
     own = await stack.api.post("/api/v1/webhooks/configure", json=taken, headers=theirs)
     assert (own.status_code, own.json()["tenant_id"]) == (201, "tenant-b")
@@ -407,7 +408,7 @@ async def test_a_key_over_its_rate_gets_retry_after(
     assert (statuses[-1], len(statuses) >= 30) == (429, True)
     assert response.headers["Retry-After"] == "1"
     assert response.json()["type"].endswith("too-many-requests")
-    # Another key has its own measure.
+    # Another key has its own limit.
     other = await stack.api.get(NUMBERS, headers=bearer(texts["admin"]))
     assert other.status_code == 200
 

@@ -1,4 +1,4 @@
-"""``pytake number``, as somebody types it; no Temporal runs."""
+"""``pytake number`` on the command line, without a Temporal server."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def said(*arguments: str) -> str:
 
 
 def refused(*arguments: str) -> str:
-    """The one line that a command is refused with."""
+    """Run a command that must fail; returns its output, which must be one line."""
     result = number(*arguments)
     assert result.exit_code == 1, result.output
     assert result.output.count("\n") == 1, result.output
@@ -84,7 +84,7 @@ def test_moving_and_removing_a_number_require_knowing_what_waits() -> None:
         (("add", "7", "--tenant", "a'b"), "--tenant"),
         (("add", "7", "--messages-per-second", "0"), "--messages-per-second"),
         (("add", "7", "--portfolio", "a b"), "--portfolio"),
-        (("set", "7"), "say what to change"),
+        (("set", "7"), "nothing to change"),
         (("set", CONFIGURED, "--tier", "TIER_1K"), "MESSAGE_TIER"),
         (("remove", CONFIGURED), "WHATSAPP_PHONE_NUMBER_ID"),
         (("set", "7", "--tier", "TIER_1K"), "no number"),

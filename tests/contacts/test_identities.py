@@ -1,4 +1,4 @@
-"""Recipients in every spelling."""
+"""Recipients: every way of writing a phone number, and one key per contact."""
 
 import pytest
 from hypothesis import given

@@ -52,10 +52,10 @@ async def test_opting_out_and_in_works_while_the_auto_responder_is_off(
     assert await left(stack, owner, contact)
     await receive(stack, number, said(contact, "text", {"body": "VOLTAR"}, 1))
     assert not await left(stack, owner, contact)
-    # What was stored before is no news: Meta's repeat does not undo the return.
+    # A message that Meta repeats was already applied: it does not undo the opt-in.
     await receive(stack, number, leaving)
     assert not await left(stack, owner, contact)
-    # In one request, the last word of each counts, in the order of their times.
+    # Within one request, each contact's last word counts, ordered by timestamp.
     other = fresh_recipient()
     await receive(
         stack,

@@ -72,7 +72,7 @@ def test_a_filled_database_of_the_previous_schema_is_upgraded(own_database_url: 
     database.migrate()
     assert database.pending_migration() is None
     with Session(database.engine) as session:
-        # Old messages are no news: nobody is answered for what was said before the upgrade.
+        # Messages from before the upgrade are not answered.
         assert session.get_one(InboundMessage, "w").signalled_at == NOW
         assert unsignalled(session, NOW.replace(year=2030)) == []
         assert session.get_one(Message, "m").status == "read"
@@ -81,9 +81,9 @@ def test_a_filled_database_of_the_previous_schema_is_upgraded(own_database_url: 
         (alert,) = open_alerts(session, "t")
         assert (alert.title, alert.detail) == ("Access token expired", "")
         assert get_reply(session, "w") is None
-        # A message that went out before there were claims is not sent again either.
+        # A message sent before claims existed is not sent again either.
         assert list(send_claims.claim(session, [("m", "t"), ("new", "t")], NOW)) == ["m"]
-        # Everything that Temporal still knows of is looked at once.
+        # The first reconciliation covers everything that Temporal still knows.
         assert ended.watermark(session, "reconcile") is None
     database.close()
 
@@ -144,11 +144,11 @@ def test_existing_tenants_may_still_send_from_the_installations_number(
     assert senders.named("has-a-number", "1").phone_number_id == "1"
     with pytest.raises(SenderError):
         senders.default("made-later")
-    # Another number is configured: still theirs to send from, as before.
+    # If another number is configured later, they may send from it too.
     later = database.read_now(number_owners.senders, "9", 80.0)
     assert later.default("has-a-key").phone_number_id == "9"
     assert later.named("has-a-key", "1").phone_number_id == "1"
-    # Rules that were there are counted when the tenant next saves one.
+    # Existing rules are counted when the tenant next saves one.
     assert database.read_now(rules.problems, "has-rules") == {}
     with pytest.raises(rules.TooMuchError, match="at most 1 rules"):
         database.write_now(rules.create, "has-rules", "new", _RULE, NOW, most=1)
@@ -229,7 +229,7 @@ def test_an_endpoint_keeps_its_key_in_temporal(own_database_url: str, tmp_path: 
         assert (swept.endpoint_key, swept.delivery_id) == ("whe_1", "dlv_1")
         delivery = session.get_one(WebhookDelivery, "dlv_1")
         assert delivery.workflow_id == "webhook-evt_1-whe_1"
-        # Another tenant may have the same id now, under a key of its own.
+        # Another tenant may now use the same id, under a key of its own.
         other = WebhookEndpoint(**{**endpoint.model_dump(), "tenant_id": "u", "key": "whk_u"})
         assert endpoints.create(session, other)
         assert not endpoints.create(session, other)

@@ -324,7 +324,7 @@ async def test_metas_budget_of_calls_is_respected(stack: Stack, meta: Any) -> No
     await meta(call_count=1, regain_minutes=0)
     second = await get(stack, "health", number, refresh=True)
     assert second["quality_rating"] == "GREEN"
-    assert second["data"]["problem"]["title"] == "Meta's budget of management calls is spent"
+    assert second["data"]["problem"]["title"] == "Meta's budget of management calls is used up"
 
 
 async def test_invalid_queries_are_refused_by_field(stack: Stack) -> None:

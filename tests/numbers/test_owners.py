@@ -29,7 +29,7 @@ from tests.stack import fresh_number, fresh_recipient
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NOTHING = Options()
-OTHERWISE = Options(80, "portfolio", "TIER_0")
+DEFAULTS = Options(80, "portfolio", "TIER_0")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def database(own_database_url: str) -> Iterator[Database]:
 
 
 def add(database: Database, number: str, tenant: str, given: Options = NOTHING) -> PhoneNumber:
-    return database.write_now(number_owners.add, number, tenant, given, OTHERWISE)
+    return database.write_now(number_owners.add, number, tenant, given, DEFAULTS)
 
 
 def found(database: Database, number: str) -> PhoneNumber | None:
@@ -74,7 +74,7 @@ def test_the_wrong_tenant_changes_nothing(database: Database) -> None:
     [
         (Options(rate=5), ("acme", 5, 5, "theirs", "TIER_1K", "TIER_10K")),
         (Options(tier="TIER_2K"), ("acme", 20, 20, "theirs", "TIER_2K", "TIER_10K")),
-        # What Meta reported was of the other portfolio: a limit of it must not be used in this one.
+        # The reported limit belongs to the previous portfolio and must not be used for the new one.
         (Options(portfolio_id="new"), ("acme", 20, 20, "new", "TIER_1K", None)),
     ],
 )
@@ -122,7 +122,7 @@ def test_a_number_is_visible_to_its_owner_and_guests(database: Database) -> None
     guest = f"guest{number}"
     assert (sees("owner"), sees(guest)) == (True, False)
     assert database.write_now(number_owners.share, number, guest)
-    assert not database.write_now(number_owners.share, number, guest), "again"
+    assert not database.write_now(number_owners.share, number, guest), "it was shared before"
     assert sees(guest)
     assert database.read_now(number_owners.shared_with, [number]) == [guest]
     assert database.write_now(number_owners.unshare, [number], guest)
@@ -151,7 +151,7 @@ def test_a_moved_number_keeps_its_alerts_but_no_history(database: Database) -> N
     database.write_now(number_owners.share, number, "after")
     database.write_now(number_transfer.move, number, "after", NOW)
     database.write_now(number_transfer.move, number, "third", NOW)
-    assert database.read_now(numbers.visible, "after") == [], "its share went with the move"
+    assert database.read_now(numbers.visible, "after") == [], "its share ended with the move"
     database.write_now(number_transfer.move, number, "after", NOW)
 
     def alerts(tenant: str) -> list[str | None]:
@@ -175,7 +175,7 @@ def test_a_moved_number_keeps_its_alerts_but_no_history(database: Database) -> N
     assert last(stranger, "after") is None
     party = Party("after", number, contact)
     first, _ = database.read_now(heard.history_before, party, [again.wamid], later)
-    assert first, "it is the first that it says to this tenant"
+    assert first, "it is the contact's first message to this tenant"
 
 
 def _inbound(number: str, tenant: str, contact: str, at: datetime) -> Inbound:
@@ -229,9 +229,9 @@ def test_a_removed_number_sends_nothing_and_is_not_recreated(
     assert (decision.unregistered, decision.send_at) == (True, None)
     assert found(database, number) is None
     assert number not in [a.phone_number_id for a in database.read_now(numbers.open_alerts, None)]
-    # An answer of Meta that was under way finds nothing to change.
+    # A response from Meta that arrives after the removal has nothing to change.
     assert database.write_now(numbers.throttle, number, NOW) is None
     database.write_now(admission.uncount, number, contact, NOW)
-    # Added again, it is a new number: nothing of its past state, no share.
+    # Added again, it is a new number: without its past state and without shares.
     add(database, number, "other")
     assert database.read_now(number_owners.shared_with, [number]) == []

@@ -1,4 +1,4 @@
-"""Parts of a rate: whatever processes do, and however late they are, their calls add up to no more."""
+"""Parts of a rate: however processes stall, die or join, their calls never exceed the number's rate."""
 
 import random
 from dataclasses import dataclass, field
@@ -10,18 +10,18 @@ from pytake.numbers.rate_parts import RatePart, Sender, join, whole_calls
 
 @dataclass
 class Worker:
-    """A process that lets go as much as it was told, as soon and as late as it was told."""
+    """A process that makes as many calls as its part allows, as early and as late as it allows."""
 
     name: str
     part: RatePart | None = None
     left: list[float] = field(default_factory=list)
     stopped_until: float = 0.0
 
-    def keeps(self) -> int:
+    def limit(self) -> int:
         return self.part.calls if self.part else 0
 
-    def let_go(self, now: float) -> None:
-        """All that its part allows, at once."""
+    def call(self, now: float) -> None:
+        """Make all the calls that its part allows, at once."""
         part = self.part
         if part is None or now < self.stopped_until or not part.since <= now <= part.until:
             return
@@ -32,7 +32,7 @@ class Worker:
 @pytest.mark.parametrize("rate", [10.0, 3.0, 1.0, 80.0])
 @pytest.mark.parametrize("seed", range(6))
 def test_no_second_has_more_calls_than_the_rate(rate: float, seed: int) -> None:
-    chance = random.Random(seed)  # noqa: S311 - to be repeated
+    chance = random.Random(seed)  # noqa: S311 - reproducible
     senders: list[Sender] = []
     living, dead = [Worker("0")], []
     now = 1000.0
@@ -52,15 +52,15 @@ def test_no_second_has_more_calls_than_the_rate(rate: float, seed: int) -> None:
                     worker.name,
                     rate,
                     now,
-                    enforced=worker.keeps(),
+                    enforced=worker.limit(),
                     wanted=chance.choice([1, 5]),
                 )
                 if mine.calls and mine.next_slot - now < 5 > mine.since - now:
                     mine.take(max(now, mine.next_slot, mine.since), rate)
                 senders = present
-                if chance.random() < 0.95:  # else the answer is lost
+                if chance.random() < 0.95:  # otherwise the response is lost
                     worker.part = mine.part(rate)
-            worker.let_go(now)
+            worker.call(now)
     left = sorted(at for worker in living + dead for at in worker.left)
     assert len(left) > 120 * whole_calls(rate) * 0.5
     most = max(sum(at - 1 < other <= at for other in left) for at in set(left))

@@ -63,7 +63,9 @@ def test_a_tenant_names_its_own_and_shared_numbers(tenant: str, number: str, all
         ALL.named(tenant, number)
     with pytest.raises(SenderError) as unknown:
         ALL.named(tenant, "12345")
-    assert str(refused.value) == str(unknown.value), "whether there is such a number is not told"
+    assert str(refused.value) == str(unknown.value), (
+        "the error does not reveal whether the number exists"
+    )
 
 
 def test_an_admin_names_any_registered_number() -> None:

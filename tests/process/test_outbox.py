@@ -1,4 +1,4 @@
-"""What is begun after its commit: one item that cannot be begun keeps no other one waiting."""
+"""The outbox: an item that cannot be begun does not hold up the others."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ from temporalio.service import RPCError, RPCStatusCode
 from pytake.process.outbox import Outbox
 
 POISON = RPCError("too many signals", RPCStatusCode.INVALID_ARGUMENT, b"")
-AWAY = RPCError("no route", RPCStatusCode.UNAVAILABLE, b"")
+DOWN = RPCError("no route", RPCStatusCode.UNAVAILABLE, b"")
 
 
 class Numbers(Outbox[int]):
-    """Ten items, of which two are read at once; ``errors`` says what beginning one raises."""
+    """Ten items, read two at a time; ``errors`` maps an item to the error that beginning it raises."""
 
     items = "numbers"
 
@@ -43,6 +43,6 @@ async def test_items_that_fail_to_begin_are_left_and_all_others_recorded() -> No
 
 
 async def test_a_sweep_gives_up_while_temporal_is_down() -> None:
-    outbox = Numbers(dict.fromkeys(range(10), AWAY))
+    outbox = Numbers(dict.fromkeys(range(10), DOWN))
     await outbox.sweep()
     assert outbox.tried == [0, 1]

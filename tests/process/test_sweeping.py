@@ -1,4 +1,4 @@
-"""Sweeping: a sweep that fails is not the last one."""
+"""Sweeping goes on after a sweep that fails."""
 
 import asyncio
 

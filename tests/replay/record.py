@@ -1,7 +1,7 @@
 """Records the histories that ``test_replay`` replays: ``python -m tests.replay.record [scenario...]``.
 
-Run it after a change to a workflow that is meant to break replay, and say why in the commit: running
-messages of the version before would break too, unless the change is behind ``workflow.patched``.
+Run it after a workflow change that is meant to break replay, and give the reason in the commit: messages
+in flight from the previous version would break too, unless the change is behind ``workflow.patched``.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Saved histories replay on today's workflows: running messages survive a deployment.
+"""Saved histories replay on the current workflows, so that messages in flight survive a deployment.
 
 When this fails, either put the change behind ``workflow.patched``, or record new histories
 (``python -m tests.replay.record``) and give the reason in the commit.
@@ -35,8 +35,8 @@ def _history(name: str) -> WorkflowHistory:
 
 def test_the_happy_path_has_the_fewest_events_that_temporal_allows() -> None:
     assert {name: len(_history(name).events) for name in ("sent_directly", "sent")} == {
-        "sent_directly": 6,  # one workflow task, a marker for what its local activity did
-        "sent": 12,  # one activity more, and the workflow task that follows it
+        "sent_directly": 6,  # one workflow task, and a marker with its local activity's result
+        "sent": 12,  # plus one activity and the workflow task that follows it
     }
 
 

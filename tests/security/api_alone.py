@@ -24,7 +24,7 @@ class Alone:
     """Without a key."""
 
     def key(self, *, admin: bool = True) -> dict[str, str]:
-        """The header of a new key."""
+        """The authorization header of a new key."""
         _, text = self.database.write_now(
             keys.create, tenant_id="default", admin=admin, name="", now=now()
         )

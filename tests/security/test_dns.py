@@ -1,6 +1,6 @@
 """Names whose DNS server does not answer hold up neither other tenants nor calls to Meta.
 
-The edge that is replaced is the system's ``getaddrinfo``: names under ``.silent`` never get an answer.
+The tests replace the system's ``getaddrinfo``: names under ``.silent`` never get an answer.
 """
 
 import asyncio
@@ -93,11 +93,11 @@ async def test_100_unanswered_names_hold_up_nobody_else(dns: Dns, port: int) -> 
         await asyncio.sleep(0.01)
     started = time.monotonic()
     assert await post("a.fine", "good") == 200
-    # The event loop's own look-ups, which Meta's connections use, see nothing of it.
+    # The event loop's own look-ups, which connections to Meta use, are not affected.
     async with CloudApi(f"http://localhost:{port}", "v25.0", "token", timeout=3) as api:
         assert (await api.send("1", {"to": "5561994013828"})).wamid == "wamid.1"
     assert await post("b.fine", "good") == 200
-    assert time.monotonic() - started < 1.5, "nobody waited for a name without an answer"
+    assert time.monotonic() - started < 1.5, "nobody waited for an unanswered name"
     assert not any(task.done() and task.result() == 200 for task in hanging)
     assert {type(error) for error in await asyncio.gather(*hanging)} == {DeliveryError, BusyError}
     await client.aclose()
@@ -122,7 +122,7 @@ async def test_names_resolved_before_keep_a_quarter_of_the_threads(dns: Dns) -> 
     results = await asyncio.gather(*bad, return_exceptions=True)
     assert Counter(map(type, results)) == {ResolutionError: 48, ResolverBusyError: 52}
     assert await resolver.addresses("known.fine", "good") == ["127.0.0.1"]
-    assert dns.asked["known.fine"] == 2, "asked anew, not remembered"
+    assert dns.asked["known.fine"] == 2, "looked up again, not cached"
     with pytest.raises(ResolverBusyError):
         await resolver.addresses("new.fine", "good")
     resolver.close()

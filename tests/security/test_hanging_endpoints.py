@@ -26,14 +26,14 @@ class Silent:
     def __init__(self) -> None:
         self.open = 0
         self.most = 0
-        self.let_go = asyncio.Event()
+        self.release = asyncio.Event()
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
         self.most = max(self.most, self.open)
         try:
             await reader.readuntil(b"\r\n\r\n")
-            await self.let_go.wait()
+            await self.release.wait()
             writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         finally:
             self.open -= 1
@@ -44,7 +44,7 @@ class Silent:
 async def small_stack(
     own_temporal_address: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Stack]:
-    """A worker with 20 slots for deliveries, one for each endpoint at most."""
+    """A worker with 20 slots for deliveries, at most one per endpoint."""
     settings = make_settings(
         tmp_path_factory.mktemp("small"),
         PYTAKE_WEBHOOK_CONCURRENCY=1,
@@ -79,10 +79,10 @@ async def test_24_hanging_endpoints_of_one_tenant_do_not_stop_others_webhooks(
     assert time.monotonic() - started < 30, "nothing waited for a time-out"
     assert silent.most <= 10, "half of the slots are out of one tenant's reach"
     views = [await delivery(small_stack, one) for event in first for one in event["deliveries"]]
-    assert all(view["attempts"] == 0 for view in views), "a wait is no attempt"
+    assert all(view["attempts"] == 0 for view in views), "a wait is not an attempt"
     await _waiting_costs_no_workflow_task(small_stack, first)
-    await _stands_before(small_stack, await send(small_stack, "good"), first[-1])
-    silent.let_go.set()
+    await _comes_before(small_stack, await send(small_stack, "good"), first[-1])
+    silent.release.set()
     server.close()
     answering.close()
 
@@ -100,7 +100,7 @@ async def test_no_retry_plan_allows_attempts_without_a_pause(
 
 
 async def _waiting_costs_no_workflow_task(stack: Stack, sent: list[dict[str, Any]]) -> None:
-    """Deliveries of the hanging endpoints are refused a slot, and their workflows never hear of it."""
+    """Deliveries to hanging endpoints get no slot, and their workflows are not involved."""
 
     async def refused() -> bool:
         return (
@@ -117,7 +117,7 @@ async def _waiting_costs_no_workflow_task(stack: Stack, sent: list[dict[str, Any
         assert description.history_length <= EVENTS_UNTIL_AN_ATTEMPT
 
 
-async def _stands_before(stack: Stack, good: dict[str, Any], bad: dict[str, Any]) -> None:
+async def _comes_before(stack: Stack, good: dict[str, Any], bad: dict[str, Any]) -> None:
     """Tasks of an endpoint that has answered precede those of one that never has; tenants share fairly."""
     (first,), second = await _descriptions(stack, [good]), await _descriptions(stack, [bad])
     ahead, behind = (
@@ -126,7 +126,7 @@ async def _stands_before(stack: Stack, good: dict[str, Any], bad: dict[str, Any]
     assert ahead.priority_key < behind.priority_key
     assert ahead.fairness_key != behind.fairness_key
     keys = {one.raw_description.workflow_execution_info.priority.fairness_key for one in second}
-    assert len(keys) == 1, "more endpoints do not get a tenant more"
+    assert len(keys) == 1, "more endpoints do not give a tenant a larger share"
 
 
 async def _descriptions(

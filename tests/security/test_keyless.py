@@ -1,4 +1,4 @@
-"""An API without keys: for this machine's own programs and pages, until the first key, and never again."""
+"""An API without keys serves this machine's own programs and pages only, and only until the first key."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,8 +1,8 @@
 """All code that reads untrusted text takes linear time.
 
-Each case is text that is hostile to the code it is given to. Its size is made four times as large: what is
-linear takes four times as long, what is quadratic sixteen times. CPU time of this thread counts, the best
-of some tries, so that other load on the machine does not.
+Each case is a text that is hostile to the code that reads it. If its size is multiplied by four, linear code
+takes four times as long, quadratic code sixteen times. The test measures this thread's CPU time and takes
+the best of several tries, so that other load on the machine does not matter.
 """
 
 import contextlib
@@ -149,7 +149,7 @@ _NO_STRANGERS: Final = {
     "pytake/commands/numbers.py",
     "pytake/commands/terminal.py",
 }
-"""Expressions handed to pydantic, whose matcher is linear; and what an operator types."""
+"""Modules whose expressions go to pydantic, whose matcher is linear, or read an operator's input."""
 
 
 def _seconds(call: Callable[[str], Any], content: str) -> float:

@@ -44,7 +44,7 @@ def logged(log_format: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[io.Stri
         structlog.reset_defaults()
 
 
-async def broken_off(stack: Stack, headers: str = "") -> None:
+async def send_incomplete(stack: Stack, headers: str = "") -> None:
     """A POST to the callback whose client disconnects after the first bytes."""
     _reader, writer = await asyncio.open_connection("127.0.0.1", stack.settings.api.port)
     signature = f"sha256={'0' * 64}"
@@ -76,7 +76,7 @@ async def test_a_500_and_an_incomplete_callback_log_no_key_and_no_message(
             monkeypatch.setattr(Acceptor, "accept", fails)
             body = {**EXAMPLE, "to": to, "metadata": {"note": SECRET}}
             answer = await stack.api.post("/api/v1/queue/send", json=body, headers=headers)
-            await broken_off(stack, f"Authorization: Bearer {token}\r\n")
+            await send_incomplete(stack, f"Authorization: Bearer {token}\r\n")
             await stack.api.get("/health/live")
             await eventually(lambda: asyncio.sleep(0, "unexpected error" in output.getvalue()))
     finally:
@@ -93,7 +93,7 @@ async def test_a_500_and_an_incomplete_callback_log_no_key_and_no_message(
         "verify-me",
     ):
         assert secret not in log, secret
-    assert "in fails" in log, "the trace itself is there"
+    assert "in fails" in log, "the traceback itself is logged"
     assert "ValueError" in log
     assert "ClientDisconnect" not in log
     if log_format == "json":
@@ -163,7 +163,9 @@ def test_error_texts_that_quote_user_data_are_not_logged(
     log = output.getvalue()
     assert log.count(kept) == 3
     assert SECRET not in log
-    assert SECRET not in str(error) or make is not database_error, "not even elsewhere"
+    assert SECRET not in str(error) or make is not database_error, (
+        "not even in the error's own text"
+    )
 
 
 async def test_an_unawaited_tasks_error_is_logged_without_its_repr(

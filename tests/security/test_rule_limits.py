@@ -69,8 +69,8 @@ def heavy() -> list[Rule]:
 
 
 def test_20_rules_of_200_words_of_200_characters_stay_cheap() -> None:
-    """They took 1,377 MB, 9.0 s to compile and 6.8 s for each message."""
-    ran = subprocess.run(  # a process of its own, for its memory
+    """Before the limits they took 1,377 MB, 9.0 s to compile and 6.8 s per message."""
+    ran = subprocess.run(  # a separate process, to measure its memory
         [sys.executable, "-c", _ATTACK], capture_output=True, text=True, check=True
     )
     took = json.loads(ran.stdout)
@@ -86,7 +86,7 @@ def test_rules_beyond_the_limits_are_left_out_with_a_problem() -> None:
     book = RuleBook(made)
     beyond = [r for r in made if r.id in book.left_out]
     assert beyond
-    assert beyond == made[-len(beyond) :]  # what comes first answers
+    assert beyond == made[-len(beyond) :]  # earlier rules keep answering
     said = Said(beyond[0].trigger.words[0], reply_id=beyond[0].id)  # type: ignore[union-attr]
     assert book.match(said) == {}
     first = Said(made[0].trigger.words[0])  # type: ignore[union-attr]
@@ -119,7 +119,7 @@ def test_the_total_of_all_rules_is_limited(trigger: dict[str, Any], field: str, 
     assert total != Weight()
     assert problem[0] == field
     assert what in problem[1]
-    # What makes it less is welcome, however much there is.
+    # A change that reduces the total is always accepted.
     assert (total + total).excess(one, one) is None
 
 

@@ -116,7 +116,7 @@ async def test_discarded_input_is_limited(alone: Alone, monkeypatch: pytest.Monk
             writer.write(b"10000\r\n" + b" " * 65536 + b"\r\n")
             await asyncio.wait_for(writer.drain(), 10)
             sent += 65536
-    assert sent < 32 * MB, "what the sockets hold is on top"
+    assert sent < 32 * MB, "the limit plus the socket buffers"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ async def test_slow_headers_and_slow_bodies_are_ended(
         slowly(b"GET / HTTP/1.1\r\nX: "), slowly(body), slowly(callback)
     ) == [408, 408, 408]
     reader, writer = await asyncio.open_connection("127.0.0.1", alone.settings.api.port)
-    assert await asyncio.wait_for(reader.read(), 10) == b"", "who says nothing is let go"
+    assert await asyncio.wait_for(reader.read(), 10) == b"", "a silent client is disconnected"
     writer.close()
 
 
@@ -220,7 +220,7 @@ async def test_a_key_has_one_rate_in_any_spelling_and_batches_cost_more(
             for way in spelt * 3
         ]
         assert statuses[:4] == [200] * 4
-        assert statuses.count(200) < 10, "two a second and four at once"
+        assert statuses.count(200) < 10, "two per second, with a burst of four"
         headers = alone.key()
         batch = {"messages": [{}] * 500}
         sent = await alone.client.post("/api/v1/queue/send/batch", json=batch, headers=headers)

@@ -34,7 +34,7 @@ async def test_two_tenants_may_use_the_same_endpoint_id(stack: Stack, receiver: 
         own = [item for item in listed if item["tenant_id"] == name]
         assert {item["id"] for item in own} == set(ids)
         assert {item["url"] for item in own} == {receiver.url(f"/{name}")}
-    # Whose it is has to be said where both have one; and what is done to one is not done to the other.
+    # If two tenants use the same id, an admin must name the tenant, and a change affects only theirs.
     path = f"{PATH}/config/{ids[0]}"
     for response in (await stack.api.get(path), await stack.api.delete(path)):
         assert response.status_code == 422, response.text

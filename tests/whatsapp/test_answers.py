@@ -1,4 +1,4 @@
-"""What Meta answers a POST of a message, read."""
+"""Reading Meta's response to the POST of a message."""
 
 import httpx
 import pytest

@@ -1,4 +1,4 @@
-"""The error table: every code of Meta's list, with its class, advice and source."""
+"""The error table: every code on Meta's list, with its class, advice and source."""
 
 import re
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Limits as numbers."""
+"""Tiers, back-off, throttling, service windows and pacing."""
 
 from datetime import UTC, datetime, timedelta
 

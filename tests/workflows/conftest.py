@@ -1,4 +1,4 @@
-"""The time-skipping server, and the real activities on it: hours pass in seconds."""
+"""Temporal's time-skipping test server, on which hours pass in seconds."""
 
 from collections.abc import AsyncIterator
 

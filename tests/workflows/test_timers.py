@@ -1,7 +1,7 @@
 """Back-off, deferral, expiry and schedules of hours, on a server that skips time.
 
-The workflows are the real ones; ``send_message`` is a script of outcomes here, for the clock of a
-call to Meta cannot be skipped. The same paths run against the sandbox in ``tests/e2e``.
+The workflows are the real ones; ``send_message`` returns scripted outcomes, because time cannot be skipped
+during a call to Meta. The same paths run against the sandbox in ``tests/e2e``.
 """
 
 from collections.abc import AsyncIterator, Callable
