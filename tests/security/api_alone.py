@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import uvicorn
 
 from api.app import build_server
 from pytake.access import keys
@@ -19,6 +20,7 @@ from tests.stack import bearer, http, make_settings, serving
 @dataclass
 class Alone:
     settings: Settings
+    server: uvicorn.Server
     database: Database
     client: httpx.AsyncClient
     """Without a key."""
@@ -36,9 +38,10 @@ async def api_alone(directory: Path, **changes: Any) -> AsyncIterator[Alone]:
     settings = make_settings(directory, **changes)
     database = Database(settings.storage.sqlalchemy_url, threads=1)
     database.migrate()
+    server = build_server(settings)
     async with (
-        serving(build_server(settings)),
+        serving(server),
         http(f"http://127.0.0.1:{settings.api.port}") as client,
     ):
-        yield Alone(settings, database, client)
+        yield Alone(settings, server, database, client)
     database.close()

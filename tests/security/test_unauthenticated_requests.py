@@ -254,12 +254,16 @@ async def test_connections_are_limited_and_existing_ones_keep_working(
 
 async def test_an_unread_response_is_dropped(alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "WRITE_SECONDS", 0.5)
-    wanted, client = 100, socket.socket()
+    connections = alone.server.server_state.connections
+    others, wanted, client = set(connections), 100, socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", alone.settings.api.port))
     reader, writer = await asyncio.open_connection(sock=client, limit=4096)
+    while not connections - others:
+        await asyncio.sleep(0.01)
     writer.write(head(alone, "GET", "/openapi.json") * wanted)
-    await asyncio.sleep(3)
+    while connections - others:
+        await asyncio.sleep(0.1)
     got = 0
     with suppress(ConnectionError):
         while data := await asyncio.wait_for(reader.read(65536), 10):
