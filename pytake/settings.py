@@ -206,7 +206,7 @@ class WebhookSettings(Group, env_prefix="PYTAKE_WEBHOOK_"):
 
 
 class WorkerSettings(Group):
-    """The worker process, and what it does on a schedule."""
+    """The worker process and its scheduled jobs."""
 
     build_id: str = Field(default="", pattern=r"^[\w.+-]{0,64}$")
     workflow_sandbox: bool = False

@@ -12,7 +12,7 @@ class Principal:
     tenant_id: str
     admin: bool
     keyless: bool = False
-    """No key exists, and whoever reaches the API may use it."""
+    """Whether the API serves without keys, so that anyone who can reach it may use it."""
     key_id: str | None = None
 
     def acting_for(self, tenant_id: str | None) -> str:

@@ -129,7 +129,7 @@ class Database:
             command.upgrade(config, "head")
 
     def pending_migration(self) -> str | None:
-        """``None`` when the schema is current, else what is wrong, in a sentence."""
+        """``None`` if the schema is current, else a sentence that says which revision it is at."""
         with self.engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
         head = ScriptDirectory(str(_MIGRATIONS)).get_current_head()

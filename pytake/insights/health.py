@@ -1,4 +1,4 @@
-"""The health score of a number, 0 to 100, and what it lost points for."""
+"""The health score of a number, 0 to 100, with its deductions."""
 
 from pydantic import BaseModel
 
@@ -6,7 +6,7 @@ from pytake.whatsapp.number_health import NumberHealth
 
 
 class Deduction(BaseModel):
-    """Points that the score lost, and for what."""
+    """Points deducted from the score, with the field and value that they are for."""
 
     key: str
     value: str
@@ -14,7 +14,7 @@ class Deduction(BaseModel):
 
 
 def score(health: NumberHealth) -> tuple[int, list[Deduction]]:
-    """The health score, 0 to 100, and what it lost points for."""
+    """The health score, 0 to 100, and the deductions from 100."""
     lost = [
         Deduction(key=key, value=value, points=points)
         for key, value, points in (

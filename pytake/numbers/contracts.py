@@ -20,7 +20,7 @@ class NumberInput(Contract):
 
 
 class NumberStep(Contract):
-    """What the number's workflow does next: look again after ``wait_seconds``, or end at 0."""
+    """The number workflow's next step: run again after ``wait_seconds``, or end if that is 0."""
 
     wait_seconds: float = 0
     note: str = ""

@@ -44,7 +44,7 @@ class Sender:
 
     process: str
     calls: int = 0
-    """Its part: the most calls that it may make in any second, as last told."""
+    """Its part: the most calls that it may make in any second, as last granted."""
     since: float = 0.0
     """It sends nothing before this."""
     until: float = 0.0

@@ -119,7 +119,7 @@ def register_configured(
 
 
 def set_rate(number: PhoneNumber, rate: float) -> None:
-    """Change the number's throughput; one that is throttled stays as slow as it is."""
+    """Change the number's base rate (messages per second); a throttled number does not speed up."""
     if number.base_rate != rate:
         if number.state != NumberState.THROTTLED or number.current_rate > rate:
             number.current_rate = rate

@@ -1,7 +1,7 @@
 """The data directory: private to its owner, and used by one ``pytake up`` at a time.
 
-It holds messages, contacts and keys. Files are made under a umask of 077 (``pytake.cli``, the mains of
-API and worker; the Temporal server inherits it); looser modes, left by an earlier version or by hand,
+It holds messages, contacts and keys. ``pytake.cli`` and the entry points of the API and the worker set a
+umask of 077, which the Temporal server inherits; looser modes, left by an earlier version or by hand,
 are tightened.
 """
 

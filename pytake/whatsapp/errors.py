@@ -100,20 +100,20 @@ _TABLE: Final = (
         130429,
         _N,
         "Rate limit hit",
-        "The number's throughput was exceeded; PyTake slows it down. Lower WHATSAPP_MESSAGES_PER_SECOND if this goes on.",
+        "The number's throughput was exceeded; PyTake slows it down. Lower WHATSAPP_MESSAGES_PER_SECOND if this continues.",
     ),
     ErrorRule(
         17,
         _N,
         "User too many calls",
-        "The token's user reached its call limit; PyTake slows the number down. Use a system user's token of its own, and spread the load over time.",
+        "The token's user reached its call limit; PyTake slows the number down. Use the token of a dedicated system user, and spread the load over time.",
         GRAPH,
     ),
     ErrorRule(
         613,
         _N,
         "Calls within one hour exceeded",
-        "Meta's limit of calls in a time was reached; PyTake slows the number down. Spread the load over time.",
+        "Meta's limit of calls per hour was reached; PyTake slows the number down. Spread the load over time.",
         GRAPH,
     ),
     ErrorRule(
@@ -184,7 +184,7 @@ _TABLE: Final = (
         132069,
         _W,
         "Flow throttled",
-        "The flow reached its limit of messages an hour: wait, and check the flow's health.",
+        "The flow reached its limit of messages per hour: wait, and check the flow's health.",
         wait_seconds=_HOUR,
     ),
     # Permanent for the message

@@ -81,8 +81,8 @@ def parse_tier(name: str) -> Tier:
 def pace_window(rate: float) -> float:
     """Seconds in which at most ``rate`` calls go out: one second plus room for network jitter.
 
-    81 calls paced for 80 a second span 1.04 s, so that 40 ms of jitter do not make Meta count more
-    than 80 in any one second. A slow number can afford more room: 100 ms at 5 a second.
+    81 calls paced for 80 per second span 1.04 s, so that 40 ms of jitter do not make Meta count more
+    than 80 in any one second. A slow number can afford more room: 100 ms at 5 per second.
     """
     return 1 + max(0.04, min(0.1, 0.5 / rate))
 

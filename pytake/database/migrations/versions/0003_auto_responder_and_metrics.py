@@ -182,7 +182,7 @@ def upgrade() -> None:
         batch_op.create_index(
             "ix_message_tenant_accepted", ["tenant_id", "accepted_at"], unique=False
         )
-    # Messages from before there was an auto-responder are no news.
+    # Messages from before the auto-responder existed are not answered.
     op.execute("UPDATE inbound_message SET signalled_at = received_at")
 
 

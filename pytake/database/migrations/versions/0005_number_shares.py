@@ -26,7 +26,7 @@ _TENANTS = (
     "webhook_endpoint",
     "webhook_event",
 )
-"""Tables that show that a tenant exists."""
+"""Tables whose rows show that a tenant exists."""
 
 
 def upgrade() -> None:
@@ -38,15 +38,14 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("phone_number", schema=None) as batch_op:
         batch_op.add_column(sa.Column("owned_since", UtcDateTime(), nullable=True))
-    _share_with_those_that_exist()
+    _share_with_existing_tenants()
 
 
-def _share_with_those_that_exist() -> None:
-    """Whoever is there could send from the configured number until now, and still may."""
+def _share_with_existing_tenants() -> None:
+    """Share the configured number with every existing tenant, since all could send from it so far."""
     connection = op.get_bind()
-    if (
-        connection.dialect.name == "postgresql"
-    ):  # every message is looked at, however many there are
+    if connection.dialect.name == "postgresql":
+        # The queries scan all messages, which may take longer than the timeout.
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
     tenants = {
         tenant

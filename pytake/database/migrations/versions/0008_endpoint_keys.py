@@ -1,4 +1,4 @@
-"""endpoint_keys: an endpoint is named by its tenant and its id, and has a key of its own in Temporal."""
+"""endpoint_keys: an endpoint is identified by tenant and id, and has its own key in Temporal."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,7 +22,7 @@ def downgrade() -> None:
 
 
 def _named_by(names: list[str]) -> None:
-    """Make these columns the primary key; SQLite can only copy the table into one that has it."""
+    """Make these columns the primary key; on SQLite this copies the table."""
     bind = op.get_bind()
     if bind.dialect.name == "postgresql":
         op.drop_constraint("webhook_endpoint_pkey", "webhook_endpoint", type_="primary")

@@ -9,7 +9,7 @@ branch_labels = None
 depends_on = None
 
 _COLUMNS = ("words", "word_bytes", "pattern_size", "body_bytes")
-"""Rules that exist are weighed when the tenant next saves one."""
+"""Existing rules are weighed when the tenant next saves one."""
 
 
 def upgrade() -> None:
