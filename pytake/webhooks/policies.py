@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
 
+from pytake.backoff import backoff
+
 RETRY_AFTER_CAP: Final = 24 * 3600.0
 """Longest ``Retry-After`` in seconds that is honoured."""
 
@@ -54,7 +56,7 @@ class EndpointRetryPolicy:
         if self.schedule:
             base = self.schedule[min(failed, len(self.schedule)) - 1]
         else:
-            base = min(self.initial * self.factor ** min(failed - 1, 60), self.maximum)
+            base = backoff(failed, initial=self.initial, maximum=self.maximum, factor=self.factor)
         wanted = base * (1 + self.jitter * chance)
         return max(wanted, min(retry_after or 0.0, RETRY_AFTER_CAP))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from pytake.backoff import backoff
 from pytake.webhooks.contracts import DeliveryWait
 
 QUICK: Final = 3.0
@@ -133,7 +134,7 @@ class Slots:
                 state.last_timeout = now
             over = state.timeouts - _TIMEOUTS
             if over >= 0:
-                state.open_until = now + min(_OPEN * 2.0 ** min(over, 10), _OPEN_MOST)
+                state.open_until = now + backoff(over + 1, initial=_OPEN, maximum=_OPEN_MOST)
 
     def wait(self, tenant: str, endpoint: str, waits: int, now: float) -> float:
         """Seconds before a delivery that got no slot tries again, after ``waits`` earlier waits.
@@ -146,7 +147,7 @@ class Slots:
             return _FIRST_WAIT["unproven"]
         kind = "stuck" if state.stuck(now) else "proven" if state.proven else "unproven"
         longest = 60.0 if kind == "proven" else 300.0 if state.timeouts == 0 else 3600.0
-        wanted = min(_FIRST_WAIT[kind] * 2.0 ** min(waits, 20), longest)
+        wanted = backoff(waits + 1, initial=_FIRST_WAIT[kind], maximum=longest)
         return max(wanted, state.open_until - now)
 
     def patient(self, tenant: str, endpoint: str, now: float) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from pytake.backoff import backoff
+
 CUSTOMER_SERVICE_WINDOW: Final = timedelta(hours=24)
 """How long after a user's last message free-form messages to them are allowed."""
 
@@ -113,7 +115,7 @@ def window_open(last_inbound_at: datetime | None, now: datetime) -> bool:
 
 def pair_wait(deferrals: int) -> timedelta:
     """How long a message waits after its n-th 131056 (n from 0): 4**n seconds, at most one hour."""
-    return timedelta(seconds=min(4 ** min(deferrals, 6), 3600))
+    return timedelta(seconds=backoff(deferrals + 1, initial=1.0, maximum=3600.0, factor=4.0))
 
 
 def throttled_rate(current: float, base: float) -> float:
@@ -150,4 +152,4 @@ def probe_wait(probes: int) -> timedelta:
 
 def retry_wait(attempts: int, initial: float = 1.0, maximum: float = 300.0) -> timedelta:
     """The back-off after ``attempts`` failed attempts: ``initial`` seconds, doubled up to ``maximum``."""
-    return timedelta(seconds=min(initial * 2 ** min(max(attempts, 1) - 1, 30), maximum))
+    return timedelta(seconds=backoff(attempts, initial=initial, maximum=maximum))
