@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from tests.parts import PARTS
+from tests.parts import PARTS, files_of
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def main() -> int:
     *beside, here = PARTS
     parts = {
         part: subprocess.Popen(
-            [sys.executable, "-m", "tests", "-k", part, "-p", "no:cacheprovider"],
+            [sys.executable, "-m", "tests", *files_of(part), "-k", part, "-p", "no:cacheprovider"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -82,7 +82,11 @@ def own_database_url(database_url: str, tmp_path_factory: pytest.TempPathFactory
 async def shared_stack(
     database_url: str, temporal_address: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Stack]:
-    settings = make_settings(tmp_path_factory.mktemp("stack"), database_url)
+    # Workflows run in the sandbox here and in replays; elsewhere as they do in production.
+    sandboxed = database_url.startswith("sqlite")
+    settings = make_settings(
+        tmp_path_factory.mktemp("stack"), database_url, PYTAKE_WORKFLOW_SANDBOX=sandboxed
+    )
     async with running_stack(settings, temporal_address) as stack:
         yield stack
 

@@ -38,6 +38,11 @@ def part_of(item: pytest.Item) -> str:
     return "on_postgresql" if database_of(item) == "postgresql" else "on_sqlite"
 
 
+def files_of(part: str) -> list[str]:
+    """The files that a part is in, where they are few: nothing else has to be collected then."""
+    return sorted(f"tests/{path}" for path in _PROCESSES) if part == "of_processes" else []
+
+
 def is_unit(item: pytest.Item) -> bool:
     """Whether it needs no running part."""
     return isinstance(item, pytest.Function) and not RUNNING & set(item.fixturenames)

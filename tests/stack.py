@@ -109,8 +109,7 @@ def make_settings(directory: Path, database_url: str | None = None, **changes: A
         "WHATSAPP_WEBHOOK_VERIFY_TOKEN": "verify-me",
         "PYTAKE_AUTO_RESPONDER": False,
         "PYTAKE_SNAPSHOT_SECONDS": 0,
-        # On PostgreSQL the workflows run as they do in production.
-        "PYTAKE_WORKFLOW_SANDBOX": not (database_url or "").startswith("postgresql"),
+        "PYTAKE_WORKFLOW_SANDBOX": False,
         "PYTAKE_RETENTION_DAYS": 0,
         "PYTAKE_RECONCILE_SECONDS": 0,
         "PYTAKE_WEBHOOK_MIN_BACKOFF_SECONDS": 0.1,

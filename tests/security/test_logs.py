@@ -85,7 +85,7 @@ async def test_a_500_and_an_incomplete_callback_log_no_key_and_no_message(
     log = output.getvalue()
     for secret in (
         token,
-        token.split("_")[2][:20],
+        token.split("_", 2)[2][:20],
         SECRET,
         SECRET[:12],
         to,
