@@ -85,7 +85,10 @@ async def shared_stack(
     # Workflows run in the sandbox here and in replays; elsewhere as they do in production.
     sandboxed = database_url.startswith("sqlite")
     settings = make_settings(
-        tmp_path_factory.mktemp("stack"), database_url, PYTAKE_WORKFLOW_SANDBOX=sandboxed
+        tmp_path_factory.mktemp("stack"),
+        database_url,
+        PYTAKE_WORKFLOW_SANDBOX=sandboxed,
+        PYTAKE_MAX_RULES=14,
     )
     async with running_stack(settings, temporal_address) as stack:
         yield stack

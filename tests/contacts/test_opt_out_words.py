@@ -12,7 +12,7 @@ from pytake.conversations import rule_store as rules
 from pytake.conversations.answer import policy_of
 from pytake.conversations.inbound import Inbound
 from pytake.conversations.party import Party
-from tests.callback.test_set_aside import envelope, post
+from tests.callback.posting import envelope, post
 from tests.conversations.deciding import load, settle
 from tests.hooks import configure, tenant
 from tests.receiver import Receiver

@@ -101,6 +101,14 @@ async def test_every_kind_of_content_passes_metas_checks(
     assert accepted["payload"]["context"] == {"message_id": "wamid.before"}
 
 
+async def test_a_message_can_be_sent_to_a_user_id(stack: Stack) -> None:
+    sent = await stack.send(to="BR.abcd1234")
+    await stack.until(sent["message_id"], "sent", "delivered", "read")
+    accepted = await stack.accepted_once(sent["message_id"])
+    assert accepted["payload"]["recipient"] == "BR.abcd1234"
+    assert "to" not in accepted["payload"]
+
+
 async def test_uploaded_media_is_sent_by_its_id(stack: Stack) -> None:
     upload = await stack.sandbox.post(
         f"/v25.0/{stack.settings.whatsapp.phone_number_id}/media",

@@ -227,3 +227,10 @@ def test_ports_can_be_restricted() -> None:
     for url in ("https://example.com:22/", "http://example.com/"):
         with pytest.raises(BlockedUrlError, match="port"):
             check_url(url, frozenset({443}))
+
+
+@pytest.mark.parametrize("host", ["xn--127.0.0.1", "xn--a.com", "xn--zz---", "xn--\xe9"])
+def test_names_that_the_http_client_cannot_read_are_refused(host: str) -> None:
+    with pytest.raises(BlockedUrlError):
+        check_url(f"https://{host}/")
+    check_url("https://xn--e1afmkfd.xn--p1ai/")

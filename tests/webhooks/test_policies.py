@@ -56,6 +56,26 @@ def test_retry_after_in_seconds_or_as_a_date(value: str | None, seconds: float |
     assert parse_retry_after(value, NOW) == seconds
 
 
+@given(st.text("0123456789 :,.+-²١SunNovGMT", max_size=40))
+def test_any_retry_after_is_understood_or_ignored(text: str) -> None:
+    assert (parse_retry_after(text, NOW) or 0) >= 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "²",
+        "١٢",
+        "Sun, 22 Nov 99999999999 12:01:00 GMT",
+        "Mon, 01 Jan 0001 00:00:00 +9999",
+        "1e9",
+        "nan",
+    ],
+)
+def test_odd_retry_after(text: str) -> None:
+    assert parse_retry_after(text, NOW) in (None, 0.0)
+
+
 @pytest.mark.parametrize(
     ("activity_attempt", "refusals", "before", "made"),
     [
