@@ -8,6 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
+from pytake.database.engine import Database
 from pytake.process import sweeping
 from tests.parts import database_of, is_unit, part_of
 from tests.postgres import postgres
@@ -76,6 +77,15 @@ def own_database_url(database_url: str, tmp_path_factory: pytest.TempPathFactory
         connection.execute(f'CREATE DATABASE "{name}"')
     parts = urlsplit(database_url)
     return urlunsplit(parts._replace(path=f"/{name}"))
+
+
+@pytest.fixture(scope="module")
+def database(own_database_url: str) -> Iterator[Database]:
+    """An empty database of the module's own, with its tables."""
+    database = Database(own_database_url)
+    database.migrate()
+    yield database
+    database.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 """What Meta's error codes mean and what a person should do about each.
 
-One table, one rule for codes that are not in it (:func:`rule_for`). Branch on the code, never on
-the HTTP status or the title: Meta documents both as unstable.
+One table, one rule for codes that are not in it (:func:`rule_for`). The table is long, and stays in one
+module so that a code is found, and compared with its neighbours, in one place.
+
+Branch on the code, never on the HTTP status or the title: Meta documents both as unstable.
 
 Sources: ``DOCS`` is Meta's "Cloud API error codes" page; ``GRAPH`` is Meta's "Graph API: handling
 errors" page, for the codes every Graph endpoint shares.

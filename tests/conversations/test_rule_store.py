@@ -1,6 +1,5 @@
 """Rules in the database: limits per tenant, and decisions while rules change."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -23,17 +22,8 @@ from pytake.conversations.tables import ResponderRule
 from pytake.database.engine import Database
 from tests.conversations.deciding import load, settle
 from tests.hooks import tenant
-from tests.messages.test_receipts import NOW
+from tests.messages.samples import NOW
 from tests.stack import fresh_number
-
-
-@pytest.fixture(scope="module")
-def database(own_database_url: str) -> Iterator[Database]:
-    database = Database(own_database_url)
-    database.migrate()
-    yield database
-    database.close()
-
 
 POLICY = Policy(timedelta(hours=1), timedelta(hours=4), LoopBreaker(10, 120, 3600), False)
 

@@ -31,7 +31,7 @@ from pytake.numbers.tables import PhoneNumber
 from pytake.reconciliation import store as ended
 from pytake.webhooks import endpoints, events
 from pytake.webhooks.tables import WebhookDelivery, WebhookEndpoint
-from tests.messages.test_receipts import NOW
+from tests.messages.samples import NOW
 
 _ROWS = (
     (

@@ -1,7 +1,6 @@
 """The gate: no limit is exceeded, whatever the number of workers."""
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,14 +19,6 @@ from tests.stack import fresh_number, fresh_recipient
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LEASE = timedelta(seconds=30)
 ONE = Process("one", {})
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    database.migrate()
-    yield database
-    database.close()
 
 
 def number(database: Database, tier: str = "TIER_UNLIMITED", rate: float = 80) -> str:
@@ -334,11 +325,11 @@ def test_a_second_worker_waits_until_the_first_keeps_to_half_the_rate(database: 
     b = slots(database, number_id, Process("b", {number_id: 5}), 0.36 * second, 1)
     assert told(b)[1] == since
     slots(database, number_id, Process("a", {number_id: 5}), 0.4 * second, 1)
-    (b,) = slots(database, number_id, Process("b", {number_id: 5}), 0.5 * second, 1)
-    assert told([b])[0] == 5
-    assert told([b])[1].total_seconds() == pytest.approx(0.4 + MEMORY)
-    assert b.send_at is not None
-    assert b.send_at < NOW + since, "its next slots move with it"
+    (moved,) = slots(database, number_id, Process("b", {number_id: 5}), 0.5 * second, 1)
+    assert told([moved])[0] == 5
+    assert told([moved])[1].total_seconds() == pytest.approx(0.4 + MEMORY)
+    assert moved.send_at is not None
+    assert moved.send_at < NOW + since, "its next slots move with it"
 
 
 def test_the_replacement_of_a_dead_worker_gets_its_part_of_the_rate(database: Database) -> None:

@@ -1,8 +1,7 @@
 """Statuses in the database: the SQL follows the status machine, on both databases."""
 
 import itertools
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,64 +11,17 @@ from pytake.database.engine import Database
 from pytake.messages import claims as send_claims
 from pytake.messages import receipts
 from pytake.messages import store as messages
-from pytake.messages.content import MessageType
 from pytake.messages.contracts import (
-    MessageInput,
     OutcomeRecord,
     Problem,
-    SendRequest,
     new_message_id,
 )
-from pytake.messages.status import META_STATUSES, RANK, Observation, Receipt, advance
+from pytake.messages.status import META_STATUSES, RANK, Observation, advance
 from pytake.messages.tables import Message
-from pytake.temporal.priority import Priority
-from pytake.whatsapp.errors import ErrorClass, rule_for
+from pytake.whatsapp.errors import ErrorClass
+from tests.messages.samples import NOW, TENANTS, message, receipt
 
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-TENANTS = {"1": "t"}
 from_meta = st.sampled_from(list(META_STATUSES.values()))
-
-
-@pytest.fixture(scope="module")
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    database.migrate()
-    yield database
-    database.close()
-
-
-def message(
-    message_id: str, generation: int = 0, superseded: list[str] | None = None
-) -> MessageInput:
-    return MessageInput(
-        message_id=message_id,
-        tenant_id="t",
-        phone_number_id="1",
-        recipient="5561994013828",
-        message_type=MessageType.TEXT,
-        content={"body": "x"},
-        created_at=NOW,
-        expires_at=NOW + timedelta(days=1),
-        messages_per_second=80,
-        send_timeout_seconds=20,
-        receipt_wait_seconds=10,
-        generation=generation,
-        superseded_wamids=superseded or [],
-    )
-
-
-def receipt(
-    wamid: str, seen: Observation, message_id: str | None = None, seconds: int = 0
-) -> Receipt:
-    return Receipt(
-        wamid=wamid,
-        observation=seen,
-        at=NOW + timedelta(seconds=seconds),
-        phone_number_id="1",
-        message_id=message_id,
-        recipient="556194013828",
-        error=rule_for(131026) if seen is Observation.FAILED else None,
-    )
 
 
 def record(
@@ -182,17 +134,7 @@ def test_a_late_receipt_revives_a_dead_letter(database: Database) -> None:
 
 
 def test_only_a_logged_transient_failure_is_certain_not_to_have_sent(database: Database) -> None:
-    request = SendRequest(
-        message_id=new_message_id(),
-        tenant_id="t",
-        phone_number_id="1",
-        recipient="5561994013828",
-        message_type=MessageType.TEXT,
-        content={},
-        priority=Priority.NORMAL,
-        expires_at=NOW,
-        max_attempts=5,
-    )
+    request = message(new_message_id()).request()
     lost = Problem(error_class=ErrorClass.AMBIGUOUS, title="lost")
     harmless = Problem(error_class=ErrorClass.TRANSIENT, title="refused")
 
@@ -215,18 +157,7 @@ def test_an_unlogged_further_attempt_is_known_to_have_begun(
     database: Database, generation: int
 ) -> None:
     """Its worker was killed: a cancel before the next one begins looks for its receipt."""
-    request = SendRequest(
-        message_id=new_message_id(),
-        tenant_id="t",
-        phone_number_id="1",
-        recipient="5561994013828",
-        message_type=MessageType.TEXT,
-        content={},
-        priority=Priority.NORMAL,
-        expires_at=NOW,
-        max_attempts=5,
-        generation=generation,
-    )
+    request = message(new_message_id(), generation).request()
     harmless = Problem(error_class=ErrorClass.TRANSIENT, title="refused")
 
     def begin(seconds: int) -> None:

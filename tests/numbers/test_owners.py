@@ -1,6 +1,5 @@
 """Ownership of numbers: each change is one transaction that checks the owner first."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -30,14 +29,6 @@ from tests.stack import fresh_number, fresh_recipient
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NOTHING = Options()
 DEFAULTS = Options(80, "portfolio", "TIER_0")
-
-
-@pytest.fixture(scope="module")
-def database(own_database_url: str) -> Iterator[Database]:
-    database = Database(own_database_url)
-    database.migrate()
-    yield database
-    database.close()
 
 
 def add(database: Database, number: str, tenant: str, given: Options = NOTHING) -> PhoneNumber:

@@ -1,6 +1,5 @@
 """A message whose workflow was ended from outside: what it is recorded as, on both databases."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -14,19 +13,11 @@ from pytake.messages.status import Observation
 from pytake.reconciliation import store as ended
 from pytake.reconciliation.store import Closed, Ending
 from pytake.whatsapp.errors import ErrorClass
-from tests.messages.test_receipts import NOW, TENANTS, message, receipt
+from tests.messages.samples import NOW, TENANTS, message, receipt
 
 WINDOW = timedelta(seconds=45)
 LATER = NOW + timedelta(minutes=5)
 TERMINATED = Ending("terminated", NOW, detail="by ana: wrong list")
-
-
-@pytest.fixture(scope="module")
-def database(own_database_url: str) -> Iterator[Database]:
-    database = Database(own_database_url)
-    database.migrate()
-    yield database
-    database.close()
 
 
 def close(

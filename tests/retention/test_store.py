@@ -1,9 +1,7 @@
 """Pruning: what is old and finished goes, everything else stays; on both databases."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-import pytest
 from sqlalchemy import select
 from sqlmodel import Session, col
 
@@ -23,18 +21,10 @@ from pytake.messages.status import Observation
 from pytake.messages.tables import Message, SendAttempt
 from pytake.retention import store as prune
 from pytake.whatsapp.errors import ErrorClass
-from tests.messages.test_receipts import NOW, message
+from tests.messages.samples import NOW, message
 
 OLD, NEW = NOW - timedelta(days=200), NOW - timedelta(days=10)
 BEFORE = NOW - timedelta(days=180)
-
-
-@pytest.fixture(scope="module")
-def database(own_database_url: str) -> Iterator[Database]:
-    database = Database(own_database_url)
-    database.migrate()
-    yield database
-    database.close()
 
 
 def fill(session: Session, at: datetime, name: str) -> None:
