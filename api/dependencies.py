@@ -1,9 +1,9 @@
 """Dependencies of routes: one for each collaborator, and the authenticated principal.
 
-All of them are built once, in ``api.app``; a dependency reads one from the request's state.
+The collaborators are built once, in ``api.app``, which puts them into every request's state.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -24,52 +24,13 @@ _BEARER: Final = HTTPBearer(
 )
 
 
-async def get_settings(request: Request) -> Settings:
-    """The settings."""
-    settings: Settings = request.state.settings
-    return settings
+def from_state(name: str) -> Any:
+    """The dependency that is ``name`` in the application's state; each alias says of which type it is."""
 
+    async def read(request: Request) -> Any:
+        return getattr(request.state, name)
 
-async def get_database(request: Request) -> Database:
-    """The database."""
-    database: Database = request.state.database
-    return database
-
-
-async def get_client(request: Request) -> Client:
-    """Temporal's client."""
-    client: Client = request.state.client
-    return client
-
-
-async def get_authenticator(request: Request) -> Authenticator:
-    """Checks API keys and their rates."""
-    authenticator: Authenticator = request.state.authenticator
-    return authenticator
-
-
-async def get_acceptor(request: Request) -> Acceptor:
-    """Accepts messages into the queue."""
-    acceptor: Acceptor = request.state.acceptor
-    return acceptor
-
-
-async def get_numbers(request: Request) -> NumberChoice:
-    """Chooses the number that a tenant's messages go out from."""
-    numbers: NumberChoice = request.state.numbers
-    return numbers
-
-
-async def get_dispatcher(request: Request) -> Dispatcher:
-    """Starts the deliveries of events."""
-    dispatcher: Dispatcher = request.state.dispatcher
-    return dispatcher
-
-
-async def get_links(request: Request) -> WorkflowLinks:
-    """Links to workflows in the Web UI."""
-    links: WorkflowLinks = request.state.links
-    return links
+    return Depends(read)
 
 
 async def get_principal(
@@ -83,12 +44,17 @@ async def get_principal(
     return principal
 
 
-SettingsDep = Annotated[Settings, Depends(get_settings)]
-DatabaseDep = Annotated[Database, Depends(get_database)]
-ClientDep = Annotated[Client, Depends(get_client)]
-AuthenticatorDep = Annotated[Authenticator, Depends(get_authenticator)]
-AcceptorDep = Annotated[Acceptor, Depends(get_acceptor)]
-NumbersDep = Annotated[NumberChoice, Depends(get_numbers)]
-DispatcherDep = Annotated[Dispatcher, Depends(get_dispatcher)]
-LinksDep = Annotated[WorkflowLinks, Depends(get_links)]
+SettingsDep = Annotated[Settings, from_state("settings")]
+DatabaseDep = Annotated[Database, from_state("database")]
+ClientDep = Annotated[Client, from_state("client")]
+"""Temporal's client."""
+AuthenticatorDep = Annotated[Authenticator, from_state("authenticator")]
+"""Checks API keys and their rates."""
+AcceptorDep = Annotated[Acceptor, from_state("acceptor")]
+"""Accepts messages into the queue."""
+NumbersDep = Annotated[NumberChoice, from_state("numbers")]
+"""Chooses the number that a tenant's messages go out from."""
+DispatcherDep = Annotated[Dispatcher, from_state("dispatcher")]
+"""Starts the deliveries of events."""
+LinksDep = Annotated[WorkflowLinks, from_state("links")]
 PrincipalDep = Annotated[Principal, Depends(get_principal)]

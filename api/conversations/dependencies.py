@@ -2,15 +2,8 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request
-
+from api.dependencies import from_state
 from pytake.conversations.rule_store import Books
 
-
-async def get_books(request: Request) -> Books:
-    """The tenants' rules, compiled for matching."""
-    books: Books = request.state.books
-    return books
-
-
-BooksDep = Annotated[Books, Depends(get_books)]
+BooksDep = Annotated[Books, from_state("books")]
+"""The tenants' rules, compiled for matching."""

@@ -2,15 +2,8 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request
-
+from api.dependencies import from_state
 from api.insights.snapshots import Snapshots
 
-
-async def get_snapshots(request: Request) -> Snapshots:
-    """The numbers' snapshots from Meta."""
-    snapshots: Snapshots = request.state.snapshots
-    return snapshots
-
-
-SnapshotsDep = Annotated[Snapshots, Depends(get_snapshots)]
+SnapshotsDep = Annotated[Snapshots, from_state("snapshots")]
+"""The numbers' snapshots from Meta."""
