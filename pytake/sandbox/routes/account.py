@@ -1,14 +1,14 @@
 """What an account has: templates, phone numbers, and figures."""
 
 import json
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from pytake.sandbox.analytics import template_points
 from pytake.sandbox.graph import choose, page
 from pytake.sandbox.numbers import known_numbers, number_node
-from pytake.sandbox.routes.access import manage
+from pytake.sandbox.routes.access import cloud_router, manage
 from pytake.sandbox.state import SandboxState
 from pytake.sandbox.templates import template_node
 from pytake.sandbox.validation import GraphError
@@ -16,7 +16,7 @@ from pytake.sandbox.validation import GraphError
 
 def account_router(state: SandboxState) -> APIRouter:
     """The edges of an account."""
-    router = APIRouter(tags=["cloud api"])
+    router = cloud_router()
 
     @router.get("/{version}/{waba_id}/message_templates")
     async def get_templates(
@@ -32,10 +32,9 @@ def account_router(state: SandboxState) -> APIRouter:
         limit: int = 0,
         after: str = "",
         before: str = "",
-        authorization: Annotated[str, Header()] = "",
     ) -> dict[str, Any]:
         """The templates of an account."""
-        manage(state, authorization, waba_id, response)
+        manage(state, waba_id, response)
         asked = {"name": name, "language": language, "category": category, "status": status}
         found = [
             choose(template_node(kept), fields)
@@ -54,10 +53,9 @@ def account_router(state: SandboxState) -> APIRouter:
         limit: int = 0,
         after: str = "",
         before: str = "",
-        authorization: Annotated[str, Header()] = "",
     ) -> dict[str, Any]:
         """The phone numbers of an account."""
-        manage(state, authorization, waba_id, response)
+        manage(state, waba_id, response)
         nodes = [choose(number_node(state, number), fields) for number in known_numbers(state)]
         return page(nodes, request.url, limit, after, before)
 
@@ -69,10 +67,9 @@ def account_router(state: SandboxState) -> APIRouter:
         end: int,
         template_ids: str,
         response: Response,
-        authorization: Annotated[str, Header()] = "",
     ) -> dict[str, Any]:
         """Counts of templates by day."""
-        manage(state, authorization, waba_id, response)
+        manage(state, waba_id, response)
         try:
             ids = [str(item) for item in json.loads(template_ids)]
         except (ValueError, TypeError):

@@ -1,10 +1,10 @@
 """Uploading, downloading and deleting media."""
 
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import APIRouter, Header, Response, UploadFile
+from fastapi import APIRouter, Response, UploadFile
 
-from pytake.sandbox.routes.access import authorize
+from pytake.sandbox.routes.access import cloud_router
 from pytake.sandbox.state import SandboxState
 from pytake.sandbox.validation import GraphError
 
@@ -14,37 +14,29 @@ _LARGEST_FILE: Final = 100 * 1024 * 1024
 
 def media_router(state: SandboxState) -> APIRouter:
     """The endpoints of media; its description is a node."""
-    router = APIRouter(tags=["cloud api"])
+    router = cloud_router()
 
     @router.post("/{version}/{phone_number_id}/media")
     async def upload_media(
         version: str,
         phone_number_id: str,
         file: UploadFile,
-        authorization: Annotated[str, Header()] = "",
     ) -> dict[str, str]:
         """Upload a file; its id can be sent as media."""
-        authorize(authorization)
         if (file.size or 0) > _LARGEST_FILE:
             raise GraphError(100, "Invalid parameter", "the file is larger than 100 MB")
         content = await file.read()
         return {"id": state.media.add(content, file.content_type or "application/octet-stream")}
 
     @router.get("/media/{media_id}")
-    async def download_media(
-        media_id: str, authorization: Annotated[str, Header()] = ""
-    ) -> Response:
+    async def download_media(media_id: str) -> Response:
         """The bytes of a file."""
-        authorize(authorization)
         description, content = state.media.get(media_id)
         return Response(content, media_type=description["mime_type"])
 
     @router.delete("/{version}/{media_id}")
-    async def delete_media(
-        version: str, media_id: str, authorization: Annotated[str, Header()] = ""
-    ) -> dict[str, bool]:
+    async def delete_media(version: str, media_id: str) -> dict[str, bool]:
         """Delete a file."""
-        authorize(authorization)
         state.media.remove(media_id)
         return {"success": True}
 

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from pytake.sandbox.analytics import account_fields, account_node
 from pytake.sandbox.graph import choose, read_fields
 from pytake.sandbox.numbers import business_profile, number_node
-from pytake.sandbox.routes.access import authorize, manage
+from pytake.sandbox.routes.access import cloud_router, manage
 from pytake.sandbox.state import SandboxState
 from pytake.sandbox.templates import node_id, template_node
 
@@ -29,17 +29,15 @@ class ProfileRequest(BaseModel):
 
 def nodes_router(state: SandboxState) -> APIRouter:
     """Any node; its path takes what the others leave."""
-    router = APIRouter(tags=["cloud api"])
+    router = cloud_router()
 
     @router.get("/{version}/{phone_number_id}/whatsapp_business_profile")
     async def get_business_profile(
         version: str,
         phone_number_id: str,
         fields: str = "",
-        authorization: Annotated[str, Header()] = "",
     ) -> dict[str, Any]:
         """What WhatsApp shows of a number's business."""
-        authorize(authorization)
         profile = business_profile(state, phone_number_id)
         return {"data": [choose(profile, fields, always="messaging_product")]}
 
@@ -48,10 +46,8 @@ def nodes_router(state: SandboxState) -> APIRouter:
         version: str,
         phone_number_id: str,
         profile: ProfileRequest,
-        authorization: Annotated[str, Header()] = "",
     ) -> dict[str, bool]:
         """Change what WhatsApp shows of a number's business."""
-        authorize(authorization)
         changes = profile.model_dump(exclude_none=True, exclude={"messaging_product"})
         known = state.profiles.get(phone_number_id, {})
         state.profiles[phone_number_id] = {**known, **changes}
@@ -64,14 +60,12 @@ def nodes_router(state: SandboxState) -> APIRouter:
         request: Request,
         response: Response,
         fields: str = "",
-        authorization: Annotated[str, Header()] = "",
     ) -> dict[str, Any]:
         """The fields of media, of a template, of a phone number or of an account."""
         if node in state.media or state.media.has_ended(node):
-            authorize(authorization)
             description, _ = state.media.get(node)
             return {**description, "url": f"{request.base_url}media/{node}"}
-        manage(state, authorization, node, response)
+        manage(state, node, response)
         for kept in state.templates.values():
             if node == node_id(kept["name"]):
                 return choose(template_node(kept), fields)

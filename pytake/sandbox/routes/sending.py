@@ -5,14 +5,14 @@ import json
 import socket
 import struct
 import time
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from pytake.sandbox.callbacks import CallbackSender
 from pytake.sandbox.faults import FaultKind, Faults
-from pytake.sandbox.routes.access import authorize
+from pytake.sandbox.routes.access import cloud_router
 from pytake.sandbox.state import SandboxState
 from pytake.sandbox.validation import GraphError, check_message
 
@@ -26,17 +26,15 @@ _LARGEST_BODY: Final = 1024 * 1024
 
 def sending_router(state: SandboxState, callbacks: CallbackSender, faults: Faults) -> APIRouter:
     """The endpoint of messages."""
-    router = APIRouter(tags=["cloud api"])
+    router = cloud_router()
 
     @router.post("/{version}/{phone_number_id}/messages")
     async def post_message(
         version: str,
         phone_number_id: str,
         request: Request,
-        authorization: Annotated[str, Header()] = "",
     ) -> JSONResponse:
         """Send a message, or mark one as read."""
-        authorize(authorization)
         try:
             body = json.loads(await _read(request))
         except ValueError:
