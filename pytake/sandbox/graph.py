@@ -1,4 +1,4 @@
-"""How the Graph API gives fields and pages of nodes."""
+"""Fields and pages of nodes, as in the Graph API."""
 
 import base64
 import re

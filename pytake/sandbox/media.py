@@ -1,9 +1,11 @@
-"""Uploaded media: its description, its bytes, and its end."""
+"""Uploaded media: their descriptions and bytes, and which are gone."""
 
 import hashlib
 import secrets
 from collections import OrderedDict
 from typing import Any, Final
+
+from cachetools import FIFOCache
 
 from pytake.sandbox.validation import UnknownObjectError
 
@@ -17,18 +19,18 @@ class MediaStore:
 
     def __init__(self) -> None:
         self._files: OrderedDict[str, tuple[dict[str, Any], bytes]] = OrderedDict()
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._ended: FIFOCache[str, None] = FIFOCache(_KEPT_IDS)
         self._bytes = 0
 
     def __contains__(self, media_id: object) -> bool:
         return media_id in self._files
 
     def has_ended(self, media_id: str) -> bool:
-        """Whether there was such a file, and it is gone."""
+        """Whether there was such a file, which is gone."""
         return media_id in self._ended
 
     def add(self, content: bytes, mime_type: str) -> str:
-        """Keep a file; its id."""
+        """Store a file; return its id."""
         media_id = str(10**15 + secrets.randbelow(10**15))
         description = {
             "messaging_product": "whatsapp",
@@ -66,8 +68,6 @@ class MediaStore:
             raise UnknownObjectError("delete", media_id)
         self._bytes -= len(self._files.pop(media_id)[1])
         self._ended[media_id] = None
-        if len(self._ended) > _KEPT_IDS:
-            self._ended.popitem(last=False)
 
     def clear(self) -> None:
         """Delete every file."""

@@ -7,7 +7,7 @@ from pytake.sandbox.state import SandboxState
 
 
 def display_phone_number(state: SandboxState, number: str) -> str:
-    """A number as people read it: what the control API has set, or one that stands for the id."""
+    """A number as shown to people: as set through the control API, else derived from its id."""
     given = state.numbers.get(number, {}).get("display_phone_number")
     if isinstance(given, str) and any(map(str.isdecimal, given)):
         return given
@@ -18,7 +18,7 @@ def display_phone_number(state: SandboxState, number: str) -> str:
 
 
 def display_digits(state: SandboxState, number: str) -> str:
-    """The same as webhooks carry it."""
+    """The digits of :func:`display_phone_number`, as in webhooks."""
     return "".join(filter(str.isdecimal, display_phone_number(state, number)))
 
 

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from cachetools import FIFOCache
+
 from pytake.contacts.identities import contact_key
-from pytake.sandbox.bounded import Bounded
 from pytake.sandbox.media import MediaStore
 from pytake.sandbox.templates import AT_FIRST
 from pytake.sandbox.validation import GraphError
@@ -91,22 +92,22 @@ class SandboxState:
         self.rejected: Counter[int] = Counter()
         self.media = MediaStore()
         self.acknowledged: dict[str, set[str]] = defaultdict(set)
-        self.last_inbound: Bounded[tuple[str, str], float] = Bounded(_KEPT_PAIRS)
-        self.names: Bounded[str, str] = Bounded(_KEPT_NAMES)
+        self.last_inbound: FIFOCache[tuple[str, str], float] = FIFOCache(_KEPT_PAIRS)
+        self.names: FIFOCache[str, str] = FIFOCache(_KEPT_NAMES)
         """Names of contacts that wrote, by user id."""
-        self.numbers: Bounded[str, dict[str, Any]] = Bounded(_KEPT_NUMBERS)
+        self.numbers: FIFOCache[str, dict[str, Any]] = FIFOCache(_KEPT_NUMBERS)
         """Fields of phone numbers set through the control API."""
-        self.profiles: Bounded[str, dict[str, Any]] = Bounded(_KEPT_PROFILES)
+        self.profiles: FIFOCache[str, dict[str, Any]] = FIFOCache(_KEPT_PROFILES)
         """Fields of business profiles that were written."""
         self.management: dict[str, float] = {}
         """What ``X-Business-Use-Case-Usage`` reports, and whether the management calls answer."""
         self.reads: deque[dict[str, Any]] = deque(maxlen=_KEPT_READS)
         """Messages of contacts that were marked as read, in order."""
-        self.templates: Bounded[str, dict[str, Any]] = Bounded(_KEPT_TEMPLATES)
+        self.templates: FIFOCache[str, dict[str, Any]] = FIFOCache(_KEPT_TEMPLATES)
         self.templates.update({t["name"]: dict(t) for t in AT_FIRST})
-        self._arrivals: Bounded[str, list[float]] = Bounded(_KEPT_NUMBERS)
-        self._peaks: Bounded[str, int] = Bounded(_KEPT_NUMBERS)
-        self._pair_debt: Bounded[tuple[str, str], float] = Bounded(_KEPT_PAIRS)
+        self._arrivals: FIFOCache[str, list[float]] = FIFOCache(_KEPT_NUMBERS)
+        self._peaks: FIFOCache[str, int] = FIFOCache(_KEPT_NUMBERS)
+        self._pair_debt: FIFOCache[tuple[str, str], float] = FIFOCache(_KEPT_PAIRS)
         self._path = journal
         self._journal: TextIO | None = None
         if journal is not None:

@@ -10,7 +10,7 @@ def node_id(name: str) -> str:
 
 
 def template(name: str, category: str, **given: Any) -> dict[str, Any]:
-    """A template as the account has it; what is not ``given`` is as it mostly is."""
+    """A template of the account, with usual values for what is not ``given``."""
     usual = {
         "language": "pt_BR",
         "status": "APPROVED",

@@ -5,4 +5,4 @@ from typing import Final
 DEFAULT_TENANT: Final = "default"
 """The tenant of a single-tenant installation, and of the numbers that the environment configures."""
 UNASSIGNED: Final = "*"
-"""The tenant of what Meta tells of a number or an account that is nobody's here: only admins see it."""
+"""The tenant of updates about numbers and accounts that are not registered here; only admins see them."""

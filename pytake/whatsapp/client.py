@@ -217,11 +217,11 @@ class CloudApi:
 
 
 def read_answer(response: httpx.Response) -> Accepted:
-    """What Meta answered a POST of a message.
+    """Read Meta's response to the POST of a message.
 
     Raises:
-        RefusedError: Meta's error.
-        AmbiguousError: neither an error nor a message id, as a gateway in between may answer.
+        RefusedError: it is an error of Meta's.
+        AmbiguousError: it has neither an error nor a message id, and may be from a gateway in between.
     """
     if response.status_code >= 400:
         raise _refusal(response)
@@ -242,7 +242,7 @@ def read_answer(response: httpx.Response) -> Accepted:
 
 
 def _text(value: object) -> str | None:
-    """A short text, or nothing: after a POST that succeeded, no odd answer may fail what follows."""
+    """The value if it is a short string: after a successful POST, an odd response must not fail later steps."""
     return value if isinstance(value, str) and len(value) <= _MAX_TEXT else None
 
 

@@ -3,17 +3,8 @@
 import httpx
 
 from pytake.sandbox import media
-from pytake.sandbox.bounded import Bounded
 from pytake.sandbox.media import MediaStore
 from tests.stack import fresh_number, fresh_recipient
-
-
-def test_a_bounded_dictionary_keeps_what_was_set_last() -> None:
-    kept: Bounded[str, int] = Bounded(2)
-    kept.update(a=1, b=2)
-    kept["a"] = 3
-    kept.setdefault("c", 4)
-    assert dict(kept) == {"a": 3, "c": 4}
 
 
 def test_the_oldest_media_go() -> None:

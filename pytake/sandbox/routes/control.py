@@ -79,7 +79,7 @@ class ManagementRequest(BaseModel):
 
 
 def control_router(state: SandboxState, callbacks: CallbackSender, faults: Faults) -> APIRouter:
-    """What tests and people set, and see of what the sandbox accepted."""
+    """What tests and people may set, and see of what was accepted."""
     router = APIRouter(prefix="/sandbox", tags=["control"])
 
     @router.get("/messages")
