@@ -97,6 +97,8 @@ def _answer_locked(
 ) -> Answered:
     """Load, decide and apply in one transaction, using texts that are already matched."""
     lock(session, party)
+    if rules.revision(session, party.tenant_id) != book.revision:
+        raise OutdatedError  # reading and weighing the new rules takes time
     loaded = load(session)
     if loaded is None or loaded.book.revision != book.revision:
         raise OutdatedError

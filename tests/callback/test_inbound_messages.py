@@ -6,6 +6,10 @@ from uuid import uuid4
 
 from sqlmodel import Session
 
+from pytake.callback.events import callback_events
+from pytake.callback.owners import Owners
+from pytake.callback.parse import parse
+from pytake.clock import now
 from pytake.contacts import opt_outs, windows
 from pytake.conversations.tables import InboundMessage
 from pytake.messages import store as messages
@@ -45,6 +49,13 @@ async def test_messages_to_an_unregistered_number_are_stored_but_not_acted_on(st
     options = Options(rate=80, portfolio_id=f"p{number}", tier="TIER_1K")
     await stack.database.write(number_owners.add, number, "t", options, options)
     assert await alerts() == []
+
+
+def test_messages_to_an_unregistered_number_raise_no_event() -> None:
+    body = envelope(said("1", text("5511")), said("2", text("5511")))
+    inbound, at = parse(body, now()).inbound, now()
+    raised = list(callback_events(inbound, [], [], Owners({"1": "acme"}, "account"), at))
+    assert [(event.tenant_id, event.data["phone_number_id"]) for event in raised] == [("acme", "1")]
 
 
 async def test_group_messages_open_no_window_and_opt_nobody_out(stack: Stack) -> None:

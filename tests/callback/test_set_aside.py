@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import text as sql
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
 from pytake.conversations import inbox
@@ -55,6 +56,27 @@ async def test_a_malformed_update_is_set_aside_and_the_rest_is_used(stack: Stack
 async def set_aside(stack: Stack, number: str) -> list[dict[str, Any]]:
     listed = (await stack.api.get("/api/v1/whatsapp/set-aside", params={"limit": 100})).json()
     return [part for part in listed["parts"] if part["phone_number_id"] == number]
+
+
+async def test_an_outage_while_parts_are_stored_one_by_one_gets_500_and_sets_nothing_aside(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, message = await stack.register(), text(fresh_recipient())
+
+    def fails(_session: Session, items: list[Any], *_args: object) -> None:
+        if len(items) > 1:
+            raise ValueError("one of them cannot be stored")
+        if items:
+            raise OperationalError("INSERT", {}, Exception("disk full"))
+
+    both = statuses(status("wamid.x", "sent"), status("wamid.y", "sent"), number=number)
+    with monkeypatch.context() as faults:
+        faults.setattr("pytake.messages.receipts.apply", fails)
+        response = await post(stack, envelope(said(number, message), both))
+    assert response.status_code == 500
+    assert await set_aside(stack, number) == []
+    with Session(stack.database.engine) as session:
+        assert session.get(InboundMessage, message["id"]) is None
 
 
 async def test_only_parts_that_cannot_be_stored_are_set_aside_and_they_can_be_retried(

@@ -1,5 +1,6 @@
 """Rules in the database: limits per tenant, and decisions while rules change."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -10,12 +11,15 @@ from sqlmodel import Session, col
 
 from pytake.conversations import inbox, wishes
 from pytake.conversations import rule_store as rules
+from pytake.conversations.answer import answer
 from pytake.conversations.apply import OutdatedError
 from pytake.conversations.decide import Policy
 from pytake.conversations.inbound import Inbound
+from pytake.conversations.load import Loaded, load_burst
 from pytake.conversations.party import Party
 from pytake.conversations.rule_store import TooMuchError
 from pytake.conversations.rules.etiquette import LoopBreaker, Wish
+from pytake.conversations.rules.matching import RuleBook
 from pytake.conversations.rules.rules import RuleFields
 from pytake.conversations.state import get_reply, hand_over, lock
 from pytake.conversations.tables import ResponderRule
@@ -189,6 +193,51 @@ def test_one_of_two_concurrent_decisions_is_outdated(database: Database) -> None
         settle(database, loaded[1], POLICY, parties[1].phone_number_id)
     anew = load(database, parties[1], [parties[1].phone_number_id], POLICY, NOW)
     assert settle(database, anew, POLICY, parties[1].phone_number_id).reply.rule_id is None
+
+
+async def test_rules_are_read_and_matched_outside_the_write_transaction(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tenant's rules change after the first two looks, so that the decision is made three times."""
+    owner, number = tenant(), fresh_number()
+    party, wamid = Party(owner, number, "5561994013828"), f"wamid.{number}"
+    database.write_now(rules.install, owner, NOW, defaults=False)
+    make(database, owner, "r", fields(["oi"]))
+    hear(database, party, wamid, "oi")
+    writing = threading.local()
+    write, find, read = Database._write, RuleBook._find, rules.list_all
+    inside: dict[str, list[bool]] = {"matched": [], "read": []}
+
+    def watched_write(self: Database, *args: Any, **more: Any) -> Any:
+        writing.on = True
+        try:
+            return write(self, *args, **more)
+        finally:
+            writing.on = False
+
+    def watched_find(self: RuleBook, text: str) -> Any:
+        if text:
+            inside["matched"].append(getattr(writing, "on", False))
+        return find(self, text)
+
+    def watched_read(session: Session, tenant_id: str) -> Any:
+        inside["read"].append(getattr(writing, "on", False))
+        return read(session, tenant_id)
+
+    books, looks = rules.Books(), list[Loaded | None]()
+
+    def look(session: Session) -> Loaded | None:
+        looks.append(load_burst(session, books, party, [wamid], POLICY, NOW))
+        if len(looks) <= 2:
+            make(database, owner, f"other{len(looks)}", fields(["tchau"]))
+        return looks[-1]
+
+    monkeypatch.setattr(Database, "_write", watched_write)
+    monkeypatch.setattr(RuleBook, "_find", watched_find)
+    monkeypatch.setattr(rules, "list_all", watched_read)
+    answered = await answer(database, look, party, POLICY, wamid)
+    assert (answered.verdict.reply.status, answered.verdict.reply.rule_id) == ("answered", "r")
+    assert inside == {"matched": [False] * 3, "read": [False] * 3}
 
 
 def test_a_decision_runs_few_queries_however_many_rules_are_used_up(database: Database) -> None:

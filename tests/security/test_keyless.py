@@ -1,17 +1,20 @@
 """An API without keys serves this machine's own programs and pages only, and only until the first key."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlmodel import delete
+from typer.testing import CliRunner
 
 from api import access
 from pytake.access import keyless, keys
 from pytake.access.keyless import MARKER, check_keys
 from pytake.access.tables import ApiKey
+from pytake.cli import app
 from pytake.clock import now
 from pytake.database.engine import Database
 from pytake.sandbox.server import build_server as build_sandbox
@@ -74,6 +77,18 @@ def test_revoked_keys_count_and_an_empty_database_does_not_open_the_api(tmp_path
     with pytest.raises(ConfigurationError, match="is it the right database"):
         check_keys(settings.api, settings.storage.model_copy(update={"database_url": other.url}))
     other.close()
+
+
+def test_creating_a_key_leaves_the_marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No API has run between the key's creation and the loss of its database."""
+    before = os.umask(0o022)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTAKE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'lost.db'}")
+    made = CliRunner().invoke(app, ["key", "create", "--admin"])
+    os.umask(before)
+    assert made.exit_code == 0, made.output
+    assert (tmp_path / "data" / MARKER).exists()
 
 
 def test_an_unmigrated_database_is_named(tmp_path: Path) -> None:
