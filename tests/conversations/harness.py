@@ -6,8 +6,6 @@ A script is lines: ``> text`` the contact writes (``> [reply:id] title``, ``> [i
 ``! handover``, ``! resume``, ``! reset``, ``! echo`` (a person answers from the phone).
 """
 
-import hashlib
-import hmac
 import json
 import os
 import re
@@ -38,6 +36,7 @@ from pytake.sandbox.server import build_server
 from pytake.temporal import attributes
 from pytake.temporal import client as temporal
 from pytake.temporal.embedded import binary
+from tests.callback.posting import envelope, post
 from tests.stack import Stack, eventually, fresh_recipient, http, make_settings, serving
 
 SCRIPTS = Path(__file__).with_name("scripts.yaml")
@@ -268,15 +267,7 @@ class Performance:
             "metadata": {"display_phone_number": "1", "phone_number_id": self.number},
             "message_echoes": [echo],
         }
-        change = {"field": "smb_message_echoes", "value": value}
-        body = json.dumps({"entry": [{"id": "1", "changes": [change]}]}).encode()
-        secret = self.stack.settings.whatsapp.signature_key or ""
-        signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-        response = await self.stack.api.post(
-            "/api/v1/whatsapp/webhook",
-            content=body,
-            headers={"X-Hub-Signature-256": f"sha256={signature}"},
-        )
+        response = await post(self.stack, envelope(value, field="smb_message_echoes"))
         assert response.status_code == 200, response.text
 
     async def _post(self, path: str, body: dict[str, Any], status: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from pytake.numbers import store as numbers
 from pytake.numbers.tables import PhoneNumber
+from tests.callback.posting import envelope, post
 from tests.stack import EXAMPLE, Stack, eventually, fresh_number, fresh_recipient
 
 
@@ -210,41 +211,15 @@ async def test_50_of_60_new_recipients_are_sent_and_10_held(stack: Stack) -> Non
     await stack.until(again["message_id"], "sent", "delivered", "read")
     await stack.inbound(recipients[-1], number=number)
     report = {
-        "entry": [
-            {
-                "id": "1",
-                "changes": [
-                    {
-                        "field": "phone_number_quality_update",
-                        "value": {
-                            "metadata": {"phone_number_id": number},
-                            "event": "UPGRADE",
-                            "current_limit": "TIER_1K",
-                        },
-                    }
-                ],
-            }
-        ]
+        "metadata": {"phone_number_id": number},
+        "event": "UPGRADE",
+        "current_limit": "TIER_1K",
     }
-    response = await post_callback(stack, report)
-    assert response == 200
+    response = await post(stack, envelope(report, field="phone_number_quality_update"))
+    assert response.status_code == 200
     for message_id in ids:
         await stack.until(message_id, "sent", "delivered", "read", seconds=60)
     assert len(await stack.accepted(phone_number_id=number)) == 61
-
-
-async def post_callback(stack: Stack, body: object) -> int:
-    import hashlib
-    import hmac
-    import json
-
-    raw = json.dumps(body).encode()
-    secret = (stack.settings.whatsapp.signature_key or "").encode()
-    signature = f"sha256={hmac.new(secret, raw, hashlib.sha256).hexdigest()}"
-    response = await stack.api.post(
-        "/api/v1/whatsapp/webhook", content=raw, headers={"X-Hub-Signature-256": signature}
-    )
-    return response.status_code
 
 
 async def test_free_form_outside_the_service_window_is_refused_at_once(stack: Stack) -> None:
