@@ -1,6 +1,7 @@
 """The state of conversations in the database: menu, uses, hand-over, mute."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -19,6 +20,9 @@ from pytake.webhooks.ordering import conversation_of
 
 _COUNTED: Final = ("answered",)
 """Statuses that count as a use of a rule: answers that were decided, unless dropped before sending."""
+
+_PERIODS: Final = 500
+"""Periods counted by one query, each in a column: PostgreSQL returns at most 1664, SQLite 2000."""
 
 
 def lock(session: Session, party: Party) -> Conversation:
@@ -77,6 +81,22 @@ def uses_of(
     """How often rules (``None``: all) answered the contact, on any of the tenant's numbers: in total
     (after ``uses_since``), and since each of ``starts``.
     """
+    found: dict[str, Uses] = {}
+    for first in range(0, max(len(starts), 1), _PERIODS):
+        some = starts[first : first + _PERIODS]
+        for rule_id, uses in _uses(session, party, uses_since, rule_ids, some).items():
+            before = found.get(rule_id)
+            found[rule_id] = replace(uses, since={**before.since, **uses.since}) if before else uses
+    return found
+
+
+def _uses(
+    session: Session,
+    party: Party,
+    uses_since: datetime | None,
+    rule_ids: Collection[str] | None,
+    starts: Sequence[datetime],
+) -> dict[str, Uses]:
     at = col(AutoReply.at)
     statement = (
         select(

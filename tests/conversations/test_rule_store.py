@@ -21,8 +21,8 @@ from pytake.conversations.rule_store import TooMuchError
 from pytake.conversations.rules.etiquette import LoopBreaker, Wish
 from pytake.conversations.rules.matching import RuleBook
 from pytake.conversations.rules.rules import RuleFields
-from pytake.conversations.state import get_reply, hand_over, lock
-from pytake.conversations.tables import ResponderRule
+from pytake.conversations.state import get_reply, hand_over, lock, uses_of
+from pytake.conversations.tables import AutoReply, ResponderRule
 from pytake.database.engine import Database
 from tests.conversations.deciding import load, settle
 from tests.hooks import tenant
@@ -274,6 +274,26 @@ def test_a_decision_runs_few_queries_however_many_rules_are_used_up(database: Da
     assert answered == [f"r{index}" for index in range(39, 19, -1)]
     event.remove(database.engine, "before_cursor_execute", count)
     assert sum("count(" in statement for statement in asked) < 8  # not one for each of the 20
+
+
+def test_uses_are_counted_over_as_many_periods_as_there_are_rules(database: Database) -> None:
+    owner, number, contact = tenant(), fresh_number(), "5561994013828"
+    party = Party(owner, number, contact)
+    reply = AutoReply(
+        key=f"k{number}",
+        tenant_id=owner,
+        phone_number_id=number,
+        contact_key=contact,
+        recipient=contact,
+        rule_id="r",
+        status="answered",
+        at=NOW - timedelta(seconds=1000),
+    )
+    database.write_now(lambda session: session.add(reply))
+    starts = [NOW - timedelta(seconds=seconds) for seconds in range(5000)]
+    uses = database.read_now(uses_of, party, None, ["r"], starts)
+    assert (uses["r"].count, list(uses["r"].since)) == (1, starts)
+    assert list(uses["r"].since.values()) == [0] * 1001 + [1] * 3999
 
 
 def test_the_cache_of_compiled_rules_is_bounded(database: Database) -> None:
