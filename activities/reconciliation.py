@@ -197,7 +197,7 @@ class ReconcileActivities:
                 return False  # the preceding message is still in the queue
         signalled = await self._database.write(ended.signal_again, party, ended_at)
         if signalled:
-            RECONCILED.labels("conversation", "told again").inc(signalled)
+            RECONCILED.labels("conversation", "signalled").inc(signalled)
             found["inbound messages"] += signalled
         return True
 

@@ -55,9 +55,9 @@ async def dashboard(
     snapshot = await metrics.read_or_503(database, store.get, main.id)
     if snapshot is None:  # the dashboard works without it
         await snapshots.ask(main.id)
+        snapshot = await metrics.read_or_503(database, store.get, main.id)
     pending = await asyncio.gather(*(_in_flight(client, row.id, principal.scope) for row in rows))
     scope = metrics.scope_of(principal, main if phone_number_id else None)
-    snapshot = await metrics.read_or_503(database, store.get, main.id)
     age = snapshots.age_of(snapshot, language)
     result: Dashboard = await metrics.read_or_503(
         database,

@@ -102,8 +102,6 @@ def _sent_at(row: Message, observation: Observation) -> datetime | None:
 
 def raise_queued(session: Session, message: MessageInput, now: datetime) -> list[DeliveryInput]:
     """Raise ``message.queued`` at once; after a crash, recording the outcome raises it instead."""
-    if not has_endpoints(session, {message.tenant_id}):
-        return []
     event = _event(
         message.tenant_id,
         EventType.MESSAGE_QUEUED,
