@@ -1,6 +1,7 @@
 """Activities of ConversationWorkflow: decide on an answer, mark as read, send the answer."""
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -17,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from pytake.clock import now
 from pytake.conversations import rule_store as rules
 from pytake.conversations import state as conversation_state
-from pytake.conversations.answer import answer
+from pytake.conversations.answer import answer, new_message
 from pytake.conversations.apply import Applied, OutdatedError
 from pytake.conversations.contracts import DecideRequest, Decision, ReplyRequest, reply_message_id
 from pytake.conversations.decide import Policy
@@ -25,10 +26,8 @@ from pytake.conversations.load import Loaded, MovedError, load_burst
 from pytake.conversations.party import Party
 from pytake.conversations.tables import AutoReply
 from pytake.database.engine import Database
-from pytake.messages.accept import Acceptor, NewMessage
-from pytake.messages.content import MessageType
+from pytake.messages.accept import Acceptor
 from pytake.process.telemetry import REPLIES
-from pytake.temporal.priority import Priority
 from pytake.temporal.queues import WORKFLOW_QUEUE, ByQueue
 from pytake.webhooks.dispatch import Dispatcher
 from pytake.whatsapp.client import CloudApi, SendError
@@ -131,7 +130,9 @@ class ConversationActivities:
                 return reason
         elif at < self._deadline(reply):
             await self._previous(reply, request.index - 1)
-        return await self._acceptor.answer(self._new_message(reply, request.index, at), at)
+        expires_at = max(self._deadline(reply), at + timedelta(minutes=5))
+        message = replace(new_message(reply, request.index), expires_at=expires_at)
+        return await self._acceptor.answer(message, at)
 
     async def _obsolete(self, reply: AutoReply, at: datetime) -> str | None:
         if await self._database.read(conversation_state.taken_over, reply):
@@ -169,18 +170,3 @@ class ConversationActivities:
                 type="Waiting",
                 category=ApplicationErrorCategory.BENIGN,
             ) from None
-
-    def _new_message(self, reply: AutoReply, index: int, at: datetime) -> NewMessage:
-        kind, content = reply.messages[index]
-        return NewMessage(
-            tenant_id=reply.tenant_id,
-            to=reply.recipient,
-            message_type=MessageType(kind),
-            content=content,
-            phone_number_id=reply.phone_number_id,
-            priority=Priority.HIGH,
-            expires_at=max(self._deadline(reply), at + timedelta(minutes=5)),
-            reply_to=reply.reply_to if index == 0 else None,
-            metadata={"rule_id": reply.rule_id or ""},
-            message_id=reply_message_id(reply.tenant_id, reply.key, index),
-        )

@@ -42,9 +42,8 @@ from pytake.access.principals import Principal
 from pytake.clock import now
 from pytake.contacts.identities import InvalidRecipientError, contact_key, normalise
 from pytake.conversations import rule_store as rules
-from pytake.conversations.answer import answer, policy_of
+from pytake.conversations.answer import answer, new_message, policy_of
 from pytake.conversations.apply import OutdatedError
-from pytake.conversations.contracts import reply_message_id
 from pytake.conversations.decide import Verdict, decide
 from pytake.conversations.heard import history
 from pytake.conversations.load import Loaded, load
@@ -57,8 +56,7 @@ from pytake.conversations.snapshot import Heard
 from pytake.conversations.state import drop
 from pytake.conversations.tables import AutoReply
 from pytake.database.engine import Database
-from pytake.messages.accept import Acceptor, NewMessage
-from pytake.messages.content import MessageType
+from pytake.messages.accept import Acceptor
 from pytake.messages.contracts import MessageInput
 from pytake.numbers.choice import NumberChoice
 from pytake.problems import (
@@ -71,11 +69,12 @@ from pytake.problems import (
     UnavailableError,
 )
 from pytake.settings import ConversationSettings, WhatsAppSettings
-from pytake.temporal.priority import Priority
+from pytake.temporal.client import UNREACHABLE
 
 router = APIRouter(prefix="/api/v1/auto-responder", tags=["auto-responder"])
 
 _NO_PROBLEMS: Final[Mapping[str, str]] = {}
+_PARTLY_QUEUED: Final = "the messages without an id could not be queued"
 _COMMON = documented(UnauthorizedError, ForbiddenError, InvalidRequestError, UnavailableError)
 _ONE = _COMMON | documented(NotFoundError)
 
@@ -320,7 +319,7 @@ async def process(
         raise ConflictError(
             "the tenant's rules change faster than they can be read: try again"
         ) from None
-    dispatcher.soon(answered.raised)
+    dispatcher.soon(answered.applied.raised)
     queued = await _deliver(acceptor, database, principal, answered.applied.reply)
     return _result(answered.verdict, queued, explain=body.explain)
 
@@ -328,27 +327,16 @@ async def process(
 async def _deliver(
     acceptor: Acceptor, database: Database, principal: Principal, reply: AutoReply
 ) -> list[MessageInput]:
-    """Queue the answer's messages; if one cannot be queued, the answer counts as not given."""
+    """Queue the answer's messages, or the first of them; if none is queued, the answer counts as not given."""
     at = now() + timedelta(seconds=reply.delay_seconds) if reply.delay_seconds else None
     wanted = [
-        NewMessage(
-            tenant_id=reply.tenant_id,
-            to=reply.recipient,
-            message_type=MessageType(kind),
-            content=content,
-            phone_number_id=reply.phone_number_id,
-            priority=Priority.HIGH,
-            scheduled_for=at,
-            metadata={"rule_id": reply.rule_id or ""},
-            # According to the caller the contact just wrote, so the window is open.
-            check_window=False,
-            message_id=reply_message_id(reply.tenant_id, reply.key, index),
-        )
-        for index, (kind, content) in enumerate(reply.messages)
+        # According to the caller the contact just wrote, so the window is open.
+        replace(new_message(reply, index), scheduled_for=at, check_window=False)
+        for index in range(len(reply.messages))
     ]
     try:
         return await acceptor.accept_all(wanted, principal)
-    except InvalidRequestError:
+    except (InvalidRequestError, *UNREACHABLE):
         await database.write(drop, reply.key, "it could not be sent")
         raise
 
@@ -371,7 +359,7 @@ def _result(verdict: Verdict, queued: list[MessageInput], *, explain: bool) -> P
         ],
         delay_seconds=reply.delay_seconds,
         delivered=bool(queued),
-        reason=reply.reason,
+        reason=_PARTLY_QUEUED if 0 < len(queued) < len(reply.messages) else reply.reason,
         explain=[RuleReason(rule_id=r.rule_id, matched=r.matched, reason=r.reason) for r in reasons]
         if explain
         else None,

@@ -146,7 +146,9 @@ class ProcessResult(BaseModel):
     action: dict[str, Any] | None = None
     messages: list[ReplyMessage] = Field(default_factory=list)
     delay_seconds: float = 0
-    delivered: bool = Field(default=False, description="Whether the messages were queued")
+    delivered: bool = Field(
+        default=False, description="Whether messages were queued: those with an id"
+    )
     reason: str = ""
     explain: list[RuleReason] | None = None
 

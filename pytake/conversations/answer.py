@@ -1,4 +1,4 @@
-"""Answering in two transactions: load, decide without holding a lock, apply."""
+"""Answering in two transactions (load, decide without holding a lock, apply), and the answer's messages."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,15 +11,19 @@ from sqlmodel import Session
 from pytake.clock import now
 from pytake.conversations import rule_store as rules
 from pytake.conversations.apply import Applied, OutdatedError, apply
+from pytake.conversations.contracts import reply_message_id
 from pytake.conversations.decide import Policy, Verdict, decide, fresh_texts
 from pytake.conversations.load import Loaded
 from pytake.conversations.party import Party
 from pytake.conversations.rules.etiquette import LoopBreaker
 from pytake.conversations.rules.matching import RuleBook, UnreadTextError
 from pytake.conversations.state import lock
+from pytake.conversations.tables import AutoReply
 from pytake.database.engine import Database
+from pytake.messages.accept import NewMessage
+from pytake.messages.content import MessageType
 from pytake.settings import ConversationSettings
-from pytake.webhooks.contracts import DeliveryInput
+from pytake.temporal.priority import Priority
 
 _DECISIONS: Final = 6
 """Attempts at one decision while its inputs keep changing."""
@@ -35,11 +39,6 @@ class Answered:
     verdict: Verdict
     applied: Applied
 
-    @property
-    def raised(self) -> list[DeliveryInput]:
-        """Events to dispatch."""
-        return self.applied.raised
-
 
 def policy_of(settings: ConversationSettings) -> Policy:
     """The policy that the settings describe."""
@@ -51,6 +50,22 @@ def policy_of(settings: ConversationSettings) -> Policy:
         ),
         install_defaults=settings.default_rules,
         answers=settings.auto_responder,
+    )
+
+
+def new_message(reply: AutoReply, index: int) -> NewMessage:
+    """One message of an answer; its id derives from the answer, so that it is accepted once."""
+    kind, content = reply.messages[index]
+    return NewMessage(
+        tenant_id=reply.tenant_id,
+        to=reply.recipient,
+        message_type=MessageType(kind),
+        content=content,
+        phone_number_id=reply.phone_number_id,
+        priority=Priority.HIGH,
+        reply_to=reply.reply_to if index == 0 else None,
+        metadata={"rule_id": reply.rule_id or ""},
+        message_id=reply_message_id(reply.tenant_id, reply.key, index),
     )
 
 

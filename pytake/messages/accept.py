@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import structlog
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -45,6 +46,8 @@ from pytake.settings import Settings
 from pytake.temporal.attributes import MEMO_MESSAGE
 from pytake.temporal.priority import Priority
 from pytake.webhooks.dispatch import Dispatcher
+
+_log = structlog.get_logger()
 
 _CACHE_SECONDS: Final = 3.0
 """How long to cache whether a tenant has webhook endpoints, and whether any contact opted out."""
@@ -124,18 +127,34 @@ class Acceptor:
     async def accept_all(
         self, new: Sequence[NewMessage], principal: Principal
     ) -> list[MessageInput]:
-        """Accept several messages: all are checked before the first is started.
+        """Accept several messages in order: all are checked before the first is started.
+
+        Returns:
+            Those that were started. If Temporal refuses one, or goes down, it and those after it are
+            missing: an error would have the caller repeat those before.
 
         Raises:
-            InvalidRequestError: one of them is not valid; none was started.
-            RPCError: Temporal was not reached; those before are started.
+            InvalidRequestError: one of them is not valid, or the first was refused; none was started.
+            RPCError: Temporal was not reached; none was started.
         """
         messages = [await self._checked(item, principal) for item in new]
+        started: list[MessageInput] = []
         for message in messages:
-            await self._start(message)
-        for message in messages:
+            try:
+                await self._start(message)
+            except (InvalidRequestError, RPCError) as error:
+                if not started:
+                    raise
+                _log.warning(
+                    "messages of one request left out",
+                    count=len(messages) - len(started),
+                    error=type(error).__name__,
+                )
+                break
+            started.append(message)
+        for message in started:
             await self._announce(message)
-        return messages
+        return started
 
     async def answer(self, new: NewMessage, at: datetime) -> str:
         """Accept an auto-responder reply, once per message id; returns the id.

@@ -1,7 +1,13 @@
 """The endpoints of rules and business hours, and what ``POST /process`` says of them."""
 
+from typing import Any
+
+import pytest
+from temporalio.service import RPCError, RPCStatusCode
+
 from pytake.access import keys
 from pytake.clock import now
+from pytake.messages import accept
 from pytake.numbers import owners as number_owners
 from tests.e2e.rules import call, rule
 from tests.hooks import tenant
@@ -49,6 +55,38 @@ async def test_process_decides_and_leaves_no_trace(stack: Stack) -> None:
         stack, "GET", f"/contacts/{contact}", params={"tenant_id": owner, "phone_number_id": number}
     )
     assert state["opt_out"]["opted_out"] is False
+
+
+async def test_an_answer_is_queued_as_far_as_temporal_allows(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error after the first message would have the caller send that again; before it, nothing counts."""
+    owner, contact = tenant(), fresh_recipient()
+    number = await stack.register(tenant=owner)
+    steps = [{"action": "SendMessage", "text": text} for text in ("um", "dois")]
+    response = {"action": "Sequence", "actions": steps}
+    await call(stack, "POST", "/rules", 201, json=rule(["vale"], owner, id="v", response=response))
+    ours = {"tenant_id": owner, "phone_number_id": number}
+    asked = {"from": contact, "message": "vale", "deliver": True, **ours}
+    start, starts, down_from = accept.start_message, [0], [0]
+
+    async def goes_down(*args: Any) -> None:
+        starts[0] += 1
+        if starts[0] > down_from[0]:
+            raise RPCError("down", RPCStatusCode.UNAVAILABLE, b"")
+        await start(*args)
+
+    monkeypatch.setattr(accept, "start_message", goes_down)
+    await call(stack, "POST", "/process", 503, json=asked)
+    assert (await call(stack, "GET", f"/contacts/{contact}", params=ours))["uses"] == []
+    down_from[0] = starts[0] + 1
+    result = await call(stack, "POST", "/process", json=asked)
+    first, second = (message["message_id"] for message in result["messages"])
+    assert (second, result["delivered"]) == (None, True)
+    assert result["reason"] == "the messages without an id could not be queued"
+    await stack.until(first, "sent")
+    uses = (await call(stack, "GET", f"/contacts/{contact}", params=ours))["uses"]
+    assert [(used["rule_id"], used["count"]) for used in uses] == [("v", 1)]
 
 
 async def test_rules_are_created_changed_and_deleted(stack: Stack) -> None:
