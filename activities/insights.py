@@ -15,7 +15,7 @@ from pytake.numbers.tables import PhoneNumber
 from pytake.temporal.queues import WORKFLOW_QUEUE, ByQueue
 from pytake.texts import say
 from pytake.webhooks.dispatch import Dispatcher
-from pytake.whatsapp import insights as metrics
+from pytake.whatsapp import insights as meta
 from pytake.whatsapp.client import CloudApi, RefusedError, SendError
 from pytake.whatsapp.errors import ErrorClass, rule_for
 from pytake.whatsapp.insights import Usage
@@ -57,7 +57,7 @@ class SnapshotActivities:
         if blocked := await self._blocked(number):
             return blocked
         try:
-            health, usage = await metrics.fetch_number(self._api, number)
+            health, usage = await meta.fetch_number(self._api, number)
         except SendError as error:
             return await self._failed(number, error)
         raised, _ = await self._database.write(snapshots.save, number, health, now())
@@ -90,7 +90,7 @@ class SnapshotActivities:
             display = shown.display_phone_number if shown else None
             if display is None:
                 return f"{number}: Meta does not tell how it is displayed"
-            days, usage = await metrics.fetch_days(self._api, account, display, first, last)
+            days, usage = await meta.fetch_days(self._api, account, display, first, last)
             await self._database.write(snapshots.save_days, number, days, now())
             if usage.percent < _DAYS_SHARE and usage.regain_minutes == 0:
                 await self._templates(account, row.tenant_id, first)
@@ -100,10 +100,10 @@ class SnapshotActivities:
         return ""
 
     async def _templates(self, account: str, tenant_id: str, first: Any) -> None:
-        templates = await metrics.fetch_templates(self._api, account)
+        templates = await meta.fetch_templates(self._api, account)
         await self._database.write(snapshots.save_templates, account, tenant_id, templates, now())
         ids = sorted({template.id for template in templates if template.id})
-        counts = await metrics.fetch_template_days(self._api, account, ids, first, now().date())
+        counts = await meta.fetch_template_days(self._api, account, ids, first, now().date())
         await self._database.write(snapshots.save_template_days, account, tenant_id, counts, now())
 
     async def _blocked(self, number: str) -> str:

@@ -17,13 +17,13 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from temporalio.client import Client
 
 from api.access import Authenticator
-from api.callback import routes as whatsapp_webhook
+from api.callback import routes as callback
 from api.callback import set_aside
 from api.conversations import contacts as responder_contacts
 from api.conversations import rules as auto_responder
 from api.errors import install_error_handlers
 from api.insights import dashboard, stats
-from api.insights import routes as metrics
+from api.insights import routes as insights
 from api.insights.snapshots import Snapshots
 from api.links import WorkflowLinks
 from api.messages import queue
@@ -35,9 +35,8 @@ from api.middleware.codec_cors import CodecCors
 from api.middleware.gate import Gate
 from api.numbers import routes as numbers
 from api.numbers import updates
-from api.ops import codec
-from api.ops import live as health
-from api.ops import telemetry as prometheus
+from api.ops import codec, live
+from api.ops import telemetry as metrics
 from api.protocol import BoundedProtocol
 from api.webhooks import deliveries as webhook_deliveries
 from api.webhooks import endpoints as webhook_endpoints
@@ -135,7 +134,7 @@ def create_app(settings: Settings) -> FastAPI:
         queue,
         messages,
         stats,
-        whatsapp_webhook,
+        callback,
         numbers,
         updates,
         set_aside,
@@ -143,11 +142,11 @@ def create_app(settings: Settings) -> FastAPI:
         webhook_deliveries,
         auto_responder,
         responder_contacts,
-        metrics,
+        insights,
         dashboard,
         codec,
-        prometheus,
-        health,
+        metrics,
+        live,
     ):
         app.include_router(module.router)
     return app

@@ -10,7 +10,7 @@ from temporalio.client import Client
 from api.dependencies import ClientDep, DatabaseDep, PrincipalDep, SettingsDep
 from api.errors import documented
 from api.fields import NumberQuery
-from api.insights import views as metrics
+from api.insights import views
 from api.insights.dependencies import SnapshotsDep
 from api.insights.schemas import Comparison, Dashboard, DataAge, Overview
 from api.language import LanguageDep
@@ -48,18 +48,18 @@ async def dashboard(
     phone_number_id: NumberQuery = None,
 ) -> Dashboard:
     """Numbers at a glance, today against the same weekday before, alerts, recommendations."""
-    main = await metrics.pick_number(database, settings.whatsapp, principal, phone_number_id)
+    main = await views.pick_number(database, settings.whatsapp, principal, phone_number_id)
     rows = [main]
     if phone_number_id is None:
-        rows = await metrics.read_or_503(database, numbers.visible, principal.scope)
-    snapshot = await metrics.read_or_503(database, store.get, main.id)
+        rows = await views.read_or_503(database, numbers.visible, principal.scope)
+    snapshot = await views.read_or_503(database, store.get, main.id)
     if snapshot is None:  # the dashboard works without it
         await snapshots.ask(main.id)
-        snapshot = await metrics.read_or_503(database, store.get, main.id)
+        snapshot = await views.read_or_503(database, store.get, main.id)
     pending = await asyncio.gather(*(_in_flight(client, row.id, principal.scope) for row in rows))
-    scope = metrics.scope_of(principal, main if phone_number_id else None)
+    scope = views.scope_of(principal, main if phone_number_id else None)
     age = snapshots.age_of(snapshot, language)
-    result: Dashboard = await metrics.read_or_503(
+    result: Dashboard = await views.read_or_503(
         database,
         _dashboard,
         rows,
@@ -90,19 +90,19 @@ def _dashboard(
     language: Language,
 ) -> Dashboard:
     at = now()
-    week = figures.total(session, scope, at - metrics.WEEK, at)
+    week = figures.total(session, scope, at - views.WEEK, at)
     overview = [_overview(session, row, scope, pending[row.id], at) for row in rows]
     alerts = _alerts(session, rows, scope, age, at, language)
     advice = [alert.advice for alert in alerts]
     for row in rows:
         of_number = Scope(scope.tenant_id, row.id)
-        factors = metrics.risk_factors(session, row, of_number, at, language)
+        factors = views.risk_factors(session, row, of_number, at, language)
         advice += [factor.advice for factor in factors]
     return Dashboard(
         overview=overview,
         comparison=_comparison(session, scope, at),
-        last_7_days=metrics.own(week),
-        rates=metrics.rates(week),
+        last_7_days=views.own(week),
+        rates=views.rates(week),
         alerts=alerts,
         recommendations=list(dict.fromkeys(filter(None, advice))),
         data=age,
@@ -139,8 +139,8 @@ def _comparison(session: Session, scope: Scope, at: datetime) -> Comparison:
     before = figures.total(session, scope, midnight - week, at - week)
     return Comparison(
         date=midnight.date(),
-        today=metrics.own(today),
-        before=metrics.own(before),
+        today=views.own(today),
+        before=views.own(before),
         change={
             name: _change(getattr(today, name), getattr(before, name))
             for name in ("sent", "delivered", "read", "failed", "received")
@@ -163,7 +163,7 @@ def _alerts(
     """Stored alerts, and those derived from the numbers' state; the most severe first."""
     mine = {row.id for row in rows}
     found = [
-        metrics.alert_item(alert, language)
+        views.alert_item(alert, language)
         for alert in numbers.open_alerts(session, scope.tenant_id)
         if alert.phone_number_id is None or alert.phone_number_id in mine
     ]

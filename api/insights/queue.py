@@ -8,7 +8,7 @@ from typing import Final
 from sqlmodel import Session
 from temporalio.client import Client
 
-from api.insights import views as metrics
+from api.insights import views
 from api.insights.schemas import RateLimit, Stats
 from pytake.access.principals import Principal
 from pytake.clock import now
@@ -35,7 +35,7 @@ async def queue_stats(
     """In flight from Temporal, finished from the database; a message is counted in one figure."""
     at = now()
     rows = await database.read(numbers.visible, principal.scope)
-    main = metrics.main_number(rows, principal.scope, settings.phone_number_id)
+    main = views.main_number(rows, principal.scope, settings.phone_number_id)
     limits = await database.read(_rate_limits, rows, principal.scope)
     finished = await database.read(messages.count_by_status, principal.scope)
     retrying = await database.read(messages.count_retrying, principal.scope, at - _OVERDUE)

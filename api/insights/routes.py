@@ -10,7 +10,7 @@ from sqlmodel import Session
 from api.dependencies import DatabaseDep, PrincipalDep, SettingsDep
 from api.errors import documented
 from api.fields import NumberQuery
-from api.insights import views as metrics
+from api.insights import views
 from api.insights.dependencies import SnapshotsDep
 from api.insights.schemas import (
     Analytics,
@@ -69,7 +69,7 @@ async def health(
     refresh: Annotated[bool, Query(description="Ask Meta now")] = False,
 ) -> HealthView:
     """A number's health as reported by Meta, and its score; if Meta is down, the last known with its age."""
-    number = await metrics.pick_number(database, settings.whatsapp, principal, phone_number_id)
+    number = await views.pick_number(database, settings.whatsapp, principal, phone_number_id)
     fields, age = await snapshots.health_of(number, language, refresh=refresh)
     points, lost = score(fields)
     values = fields.model_dump(exclude={"platform_type"})
@@ -107,17 +107,17 @@ async def analytics(
     first, last = _days(days, start, end, at)
     if granularity == "hour" and (last - first).days * 24 >= _MAX_HOURS:
         raise InvalidRequestError.of("granularity", "hours are given for at most 14 days")
-    number = await metrics.pick_number(database, settings.whatsapp, principal, phone_number_id)
-    scope = metrics.scope_of(principal, number)
-    snapshot = await metrics.read_or_503(database, store.get, number.id)
+    number = await views.pick_number(database, settings.whatsapp, principal, phone_number_id)
+    scope = views.scope_of(principal, number)
+    snapshot = await views.read_or_503(database, store.get, number.id)
     if refresh or snapshot is None or _old(snapshot, at):
         await snapshots.ask(number.id, days=min((at.date() - first).days + 1, _ASK_DAYS))
-        snapshot = await metrics.read_or_503(database, store.get, number.id)
+        snapshot = await views.read_or_503(database, store.get, number.id)
     age = snapshots.age_of(snapshot, language, of_days=True)
     wanted = _Wanted(
         first, last, timedelta(hours=1) if granularity == "hour" else timedelta(days=1)
     )
-    result: Analytics = await metrics.read_or_503(
+    result: Analytics = await views.read_or_503(
         database, _analytics, number, scope, wanted, language, age
     )
     return result
@@ -171,8 +171,8 @@ def _analytics(
     periods = figures.counts(session, scope, edges)
     total = figures.total(session, scope, start, end)
     rows = store.days_of(session, number.id, wanted.first, wanted.last)
-    whole = metrics.owns(session, scope, number)
-    by_day = {row.day: row for row in rows if whole and metrics.since_owned(scope, number, row.day)}
+    whole = views.owns(session, scope, number)
+    by_day = {row.day: row for row in rows if whole and views.since_owned(scope, number, row.day)}
     daily = wanted.step == timedelta(days=1)
     meta_total = _meta(list(by_day.values())) if by_day else None
     timing = {
@@ -184,10 +184,10 @@ def _analytics(
         start=start,
         end=end,
         granularity="day" if daily else "hour",
-        total=metrics.own(total),
+        total=views.own(total),
         meta_total=meta_total,
         difference=_difference(total, meta_total),
-        rates=metrics.rates(total),
+        rates=views.rates(total),
         periods=[
             _period(a, b, counted, by_day.get(a.date()) if daily else None)
             for a, b, counted in zip(edges, edges[1:], periods, strict=False)
@@ -232,7 +232,7 @@ def _period(start: datetime, end: datetime, counts: Counts, row: MetaDay | None)
     return Period(
         start=start,
         end=end,
-        own=metrics.own(counts),
+        own=views.own(counts),
         meta=meta,
         difference=_difference(counts, meta),
     )
@@ -265,9 +265,9 @@ def _templates(
 ) -> list[TemplateCount]:
     ids = {t.name: t.template_id for t in store.templates_of(session, number.portfolio_id)}
     theirs = store.template_days(session, number.portfolio_id, wanted.first, wanted.last)
-    theirs = theirs if metrics.owns_account(session, scope, number) else {}
+    theirs = theirs if views.owns_account(session, scope, number) else {}
     return [
-        TemplateCount(name=name, own=metrics.own(counts), meta=theirs.get(ids.get(name, "")))
+        TemplateCount(name=name, own=views.own(counts), meta=theirs.get(ids.get(name, "")))
         for name, counts in figures.by_template(session, scope, wanted.start, wanted.end)
     ]
 
@@ -282,10 +282,10 @@ async def quality(
     phone_number_id: NumberQuery = None,
 ) -> Quality:
     """The quality rating, its history, and risks to it in the last seven days."""
-    number = await metrics.pick_number(database, settings.whatsapp, principal, phone_number_id)
+    number = await views.pick_number(database, settings.whatsapp, principal, phone_number_id)
     fields, age = await snapshots.health_of(number, language)
-    scope = metrics.scope_of(principal, number)
-    result: Quality = await metrics.read_or_503(
+    scope = views.scope_of(principal, number)
+    result: Quality = await views.read_or_503(
         database, _quality, number, scope, fields, language, age
     )
     return result
@@ -302,10 +302,10 @@ def _quality(
     changes = [
         change
         for change in store.changes(session, number.id)
-        if metrics.since_owned(scope, number, change.at.date())
+        if views.since_owned(scope, number, change.at.date())
     ]
     rated = [change for change in changes if change.field == "quality_rating"]
-    factors = metrics.risk_factors(session, number, scope, now(), language)
+    factors = views.risk_factors(session, number, scope, now(), language)
     advice = [factor.advice for factor in factors]
     if fields.quality_rating != "GREEN":
         advice.insert(0, say(f"quality_{fields.quality_rating.lower()}.advice", language))
@@ -331,11 +331,11 @@ async def limits(
     phone_number_id: NumberQuery = None,
 ) -> Limits:
     """A number's limits, how much of them is used, and what raises the messaging limit."""
-    number = await metrics.pick_number(database, settings.whatsapp, principal, phone_number_id)
-    snapshot = await metrics.read_or_503(database, store.get, number.id)
+    number = await views.pick_number(database, settings.whatsapp, principal, phone_number_id)
+    snapshot = await views.read_or_503(database, store.get, number.id)
     fields = snapshot.health if snapshot else None
-    result: Limits = await metrics.read_or_503(
-        database, _limits, number, metrics.scope_of(principal, number), fields, language
+    result: Limits = await views.read_or_503(
+        database, _limits, number, views.scope_of(principal, number), fields, language
     )
     return result
 
@@ -396,7 +396,7 @@ def _next_tier(
     if higher is None or tier.daily_limit is None:
         return None
     needed = tier.daily_limit // 2
-    reached = figures.reached_contacts(session, scope, at - metrics.WEEK)
+    reached = figures.reached_contacts(session, scope, at - views.WEEK)
     eligible = fields is None or (
         fields.quality_rating != "RED" and fields.status in ("CONNECTED", "UNKNOWN")
     )

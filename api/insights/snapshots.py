@@ -11,7 +11,7 @@ from temporalio.service import RPCError
 from api.insights.schemas import DataAge, SnapshotProblem
 from pytake.clock import now
 from pytake.database.engine import Database
-from pytake.insights import store as snapshots
+from pytake.insights import store
 from pytake.insights.contracts import SNAPSHOT_WORKFLOW, SnapshotInput
 from pytake.insights.tables import NumberSnapshot
 from pytake.numbers.tables import PhoneNumber
@@ -40,11 +40,11 @@ class Snapshots:
         Raises:
             UnavailableError: nothing is known; the text says why.
         """
-        snapshot: NumberSnapshot | None = await self._database.read(snapshots.get, number.id)
+        snapshot: NumberSnapshot | None = await self._database.read(store.get, number.id)
         answered = True
         if refresh or self._outdated(snapshot):
             answered = await self.ask(number.id)
-            snapshot = await self._database.read(snapshots.get, number.id)
+            snapshot = await self._database.read(store.get, number.id)
         age = self.age_of(snapshot, language, answered=answered)
         health = snapshot.health if snapshot else None
         if health is None:
@@ -77,7 +77,7 @@ class Snapshots:
     def _outdated(self, snapshot: NumberSnapshot | None) -> bool:
         if snapshot is None or snapshot.body is None:
             return True
-        return now() - snapshot.attempted_at > snapshots.stale_after(self._interval)
+        return now() - snapshot.attempted_at > store.stale_after(self._interval)
 
     def age_of(
         self,
@@ -92,7 +92,7 @@ class Snapshots:
             (snapshot.days_fetched_at if of_days else snapshot.fetched_at) if snapshot else None
         )
         age = (now() - fetched).total_seconds() if fetched else None
-        limit = timedelta(days=2) if of_days else snapshots.stale_after(self._interval)
+        limit = timedelta(days=2) if of_days else store.stale_after(self._interval)
         problem = _problem(snapshot.problem if snapshot else None, language)
         if problem is None and not answered:
             problem = SnapshotProblem(
