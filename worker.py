@@ -38,6 +38,7 @@ from pytake.conversations.start import ConversationStarter
 from pytake.database.engine import Database
 from pytake.database.vault import Vault, open_vault
 from pytake.messages.accept import Acceptor
+from pytake.messages.options import options_of
 from pytake.numbers import store as numbers
 from pytake.numbers.choice import NumberChoice
 from pytake.numbers.follow import follow_number
@@ -139,7 +140,7 @@ def build_workers(
         api, database, client, dispatcher, options, settings.messages.direct_sends
     )
     choice = NumberChoice(database, settings.whatsapp)
-    acceptor = Acceptor(client, database, dispatcher, choice, hashes, settings)
+    acceptor = Acceptor(client, database, dispatcher, choice, hashes, options_of(settings))
     conversations = ConversationActivities(
         api, database, client, dispatcher, acceptor, policy_of(settings.conversations)
     )

@@ -48,6 +48,7 @@ from pytake.conversations.rule_store import Books
 from pytake.conversations.start import ConversationStarter
 from pytake.database.engine import Database
 from pytake.messages.accept import Acceptor
+from pytake.messages.options import options_of
 from pytake.messages.wake import Waker
 from pytake.numbers.choice import NumberChoice
 from pytake.process import event_loop, telemetry
@@ -157,7 +158,7 @@ def _state(settings: Settings, database: Database, client: Client) -> LifespanSt
     dispatcher = Dispatcher(client, database)
     numbers = NumberChoice(database, settings.whatsapp)
     hashes = ContactHashes(database)
-    acceptor = Acceptor(client, database, dispatcher, numbers, hashes, settings)
+    acceptor = Acceptor(client, database, dispatcher, numbers, hashes, options_of(settings))
     links = WorkflowLinks(settings.api.temporal_ui_url, client.namespace)
     debounce = settings.conversations.reply_debounce_seconds
     return {

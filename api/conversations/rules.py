@@ -296,9 +296,8 @@ async def process(
         said=Said(body.message, body.reply_id), at=at, recipient=recipient, name=body.name
     )
     party = Party(tenant, number, contact_key(recipient))
-    policy = replace(
-        policy_of(settings.conversations), answers=True
-    )  # even if the auto-responder is off
+    # Also while the auto-responder is off.
+    policy = replace(policy_of(settings.conversations), answers=True)
 
     def load_said(session: Session) -> Loaded:
         first, silence = history(session, party, at)

@@ -36,13 +36,13 @@ from pytake.messages.contracts import (
 )
 from pytake.messages.events import has_endpoints, raise_queued
 from pytake.messages.first_tasks import FirstTasks
+from pytake.messages.options import AcceptOptions
 from pytake.messages.quota import ScheduledQuota
 from pytake.messages.redrive import redriven
 from pytake.messages.start import start_message
 from pytake.messages.tables import Message
 from pytake.numbers.choice import NumberChoice
 from pytake.problems import ConflictError, InvalidRequestError
-from pytake.settings import Settings
 from pytake.temporal.attributes import MEMO_MESSAGE
 from pytake.temporal.priority import Priority
 from pytake.webhooks.dispatch import Dispatcher
@@ -87,15 +87,15 @@ class Acceptor:
         dispatcher: Dispatcher,
         numbers: NumberChoice,
         hashes: ContactHashes,
-        settings: Settings,
+        options: AcceptOptions,
     ) -> None:
         self._client = client
         self._database = database
         self._dispatcher = dispatcher
-        self._settings = settings
+        self._options = options
         self._numbers = numbers
         self._hashes = hashes
-        self._quota = ScheduledQuota(client, settings.messages.max_scheduled)
+        self._quota = ScheduledQuota(client, options.max_scheduled)
         self._first_tasks = FirstTasks()
         self._buckets = TokenBuckets()
         self._endpoints = TimedCache(self._has_endpoints, _CACHE_SECONDS)
@@ -162,14 +162,14 @@ class Acceptor:
         Raises:
             RPCError: Temporal was not reached.
         """
-        number = new.phone_number_id or self._settings.whatsapp.phone_number_id
+        number = new.phone_number_id or self._options.phone_number_id
         message = self._message(
             new,
             recipient=new.to,
             phone_number_id=number,
             rate=await self._numbers.rate_of(number),
             at=at,
-            direct=self._settings.messages.direct_sends > 0,
+            direct=self._options.direct,
         )
         with suppress(WorkflowAlreadyStartedError):
             await self._run(message, WorkflowIDReusePolicy.REJECT_DUPLICATE)
@@ -185,7 +185,7 @@ class Acceptor:
             RPCError: Temporal was not reached.
         """
         message = redriven(
-            row, await self._numbers.rate_of(row.phone_number_id), now(), delay, self._settings
+            row, await self._numbers.rate_of(row.phone_number_id), now(), delay, self._options
         )
         try:
             await self._run(message, WorkflowIDReusePolicy.ALLOW_DUPLICATE)
@@ -204,7 +204,7 @@ class Acceptor:
 
     async def _checked(self, new: NewMessage, principal: Principal) -> MessageInput:
         """Check everything that can be checked before the workflow starts."""
-        recipient = checks.recipient(new.to, self._settings.messages.default_region)
+        recipient = checks.recipient(new.to, self._options.default_region)
         checks.content(new.message_type, new.content)
         at = now()
         checks.times(new.scheduled_for, new.expires_at, at)
@@ -259,8 +259,8 @@ class Acceptor:
             metadata=new.metadata,
             check_window=new.check_window,
             messages_per_second=rate,
-            send_timeout_seconds=self._settings.whatsapp.timeout_seconds,
-            receipt_wait_seconds=self._settings.messages.receipt_wait_seconds,
+            send_timeout_seconds=self._options.call_timeout,
+            receipt_wait_seconds=self._options.receipt_wait,
             fingerprint=new.fingerprint,
             direct=direct,
         )
@@ -337,9 +337,9 @@ class Acceptor:
         """Whether a message may skip the queue: only while its number's messages arrive no faster
         than the number may send. Beyond that rate they would have to wait in the queue anyway.
         """
-        if not self._settings.messages.direct_sends:
-            return False
-        return not self._buckets.take(phone_number_id, rate, max(rate, 1.0))
+        return self._options.direct and not self._buckets.take(
+            phone_number_id, rate, max(rate, 1.0)
+        )
 
     async def _has_endpoints(self, tenant_id: str) -> bool:
         return await self._database.read(has_endpoints, {tenant_id})

@@ -34,8 +34,6 @@ DIRECT_PACE: Final = timedelta(milliseconds=50)
 """A direct send waits no longer than this for its slot; else it goes to the queue, where priorities
 count. A number with a backlog has its next slots taken, so direct sends do not overtake the backlog.
 """
-
-
 _AHEAD: Final = timedelta(minutes=1)
 """Slots stored further ahead than this come from a clock that was wrong; they are capped, so that they
 block the number no longer than this."""

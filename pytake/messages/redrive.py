@@ -4,12 +4,12 @@ from datetime import datetime, timedelta
 
 from pytake.messages.checks import VALIDITY
 from pytake.messages.contracts import MessageInput
+from pytake.messages.options import AcceptOptions
 from pytake.messages.tables import Message
-from pytake.settings import Settings
 
 
 def redriven(
-    row: Message, rate: float, at: datetime, delay: timedelta, settings: Settings
+    row: Message, rate: float, at: datetime, delay: timedelta, options: AcceptOptions
 ) -> MessageInput:
     """The input of the next run: with all attempts again, at ``rate`` messages a second, after ``delay``.
     Receipts for its earlier wamids are ignored.
@@ -32,8 +32,8 @@ def redriven(
             "metadata": row.labels or {},
             "check_window": row.check_window,
             "messages_per_second": rate,
-            "send_timeout_seconds": settings.whatsapp.timeout_seconds,
-            "receipt_wait_seconds": settings.messages.receipt_wait_seconds,
+            "send_timeout_seconds": options.call_timeout,
+            "receipt_wait_seconds": options.receipt_wait,
             "fingerprint": row.fingerprint,
             "generation": row.generation + 1,
             "superseded_wamids": [*earlier, row.wamid] if row.wamid else earlier,

@@ -23,6 +23,7 @@ from pytake.conversations.contracts import ReplyRequest
 from pytake.conversations.inbound import Inbound
 from pytake.conversations.tables import InboundMessage
 from pytake.messages.accept import Acceptor
+from pytake.messages.options import options_of
 from pytake.numbers import owners as number_owners
 from pytake.numbers.choice import NumberChoice
 from pytake.webhooks.dispatch import Dispatcher
@@ -291,7 +292,7 @@ async def test_a_late_retry_of_a_sent_answer_still_counts_as_a_use(
         dispatcher,
         NumberChoice(stack.database, stack.settings.whatsapp),
         ContactHashes(stack.database),
-        stack.settings,
+        options_of(stack.settings),
     )
     api = CloudApi("http://127.0.0.1:9", "v25.0", "token", timeout=1, connections=1)
     activities = ConversationActivities(

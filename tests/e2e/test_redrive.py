@@ -4,6 +4,7 @@ from pytake.contacts.hashing import ContactHashes
 from pytake.messages import store as messages
 from pytake.messages.accept import Acceptor
 from pytake.messages.contracts import MessageInput
+from pytake.messages.options import options_of
 from pytake.numbers.choice import NumberChoice
 from pytake.webhooks.dispatch import Dispatcher
 from tests.stack import Stack, fresh_recipient
@@ -34,7 +35,9 @@ async def test_two_concurrent_redrives_send_a_message_once(stack: Stack) -> None
         NumberChoice(stack.database, stack.settings.whatsapp),
     )
     dispatcher = Dispatcher(stack.client, stack.database)
-    acceptor = Acceptor(stack.client, stack.database, dispatcher, choice, hashes, stack.settings)
+    acceptor = Acceptor(
+        stack.client, stack.database, dispatcher, choice, hashes, options_of(stack.settings)
+    )
     for _ in range(2):
         await acceptor.redrive(row)
         result = await stack.client.get_workflow_handle(message_id).result()
